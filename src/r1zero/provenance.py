@@ -1,0 +1,85 @@
+"""What made a result: commit, package versions, hardware.
+
+Only outputs of long or final work carry this (a trained model, an evaluation, the report).
+Manifests that other rules depend on stay free of it, so that making them again gives the same bytes
+and triggers nothing.
+"""
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "r1zero",
+    "torch",
+    "transformers",
+    "trl",
+    "accelerate",
+    "datasets",
+    "tokenizers",
+    "deepspeed",
+    "vllm",
+    "snakemake",
+)
+
+
+def provenance() -> dict[str, Any]:
+    """Commit, versions of the packages that matter (those installed), and hardware."""
+    return {"commit": commit(), "versions": versions(), "hardware": hardware()}
+
+
+def commit() -> str:
+    """Git commit of the workflow, with `-dirty` for uncommitted changes; `unknown` outside git."""
+    root = Path(__file__).resolve().parents[2]
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return described.stdout.strip()
+
+
+def versions() -> dict[str, str]:
+    """Versions of the installed packages among `PACKAGES`, and of Python."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def hardware() -> dict[str, Any]:
+    """CPU model, usable cores, memory in GiB."""
+    pages, page_size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    return {
+        "cpu": _cpu_model(),
+        "cores": usable_cores(),
+        "memory_gib": round(pages * page_size / 2**30, 1),
+    }
+
+
+def usable_cores() -> int:
+    """CPU cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _cpu_model() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
