@@ -9,7 +9,14 @@ import sys
 import typer
 
 from r1zero.errors import UserError
+from r1zero.evaluate.command import evaluate
+from r1zero.plan.command import plan
+from r1zero.pretrain.command import pretrain
+from r1zero.report.command import report
 from r1zero.rewards.command import app as grade
+from r1zero.sources.command import sources
+from r1zero.tasks.command import app as tasks
+from r1zero.train.command import train
 
 app = typer.Typer(
     name="r1zero",
@@ -18,6 +25,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+app.command()(sources)
+app.add_typer(tasks, name="tasks")
+app.command()(pretrain)
+app.command()(plan)
+app.command()(train)
+app.command()(evaluate)
+app.command()(report)
 app.add_typer(grade, name="grade")
 
 

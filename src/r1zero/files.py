@@ -106,12 +106,23 @@ def describe_file(path: Path, relative_to: Path) -> dict[str, Any]:
     }
 
 
+def weights_hash(entries: Iterable[Mapping[str, Any]]) -> str:
+    """Identity of a model's weights: a hash over the checksums of its safetensors files.
+
+    Args:
+        entries: The model's files as `describe_file` lists them.
+
+    """
+    weights = {e["path"]: e["sha256"] for e in entries if e["path"].endswith(".safetensors")}
+    return sha256_json(weights)
+
+
 def verify_file(entry: Mapping[str, Any], folder: Path) -> Path:
     """Check a manifest entry against the file on disk and return its path.
 
     Raises `UserError` naming the file, the expected and the found checksum.
     """
-    path = folder / entry["path"]
+    path = folder / str(entry["path"])
     if not path.is_file():
         raise UserError("listed in the manifest but missing", where=str(path))
     found = sha256_file(path)

@@ -1,0 +1,1 @@
+"""Evaluate: the base model and every checkpoint, measured the same way."""

@@ -1,0 +1,1 @@
+"""Mini base models, made on the spot: the mini scale needs no download."""

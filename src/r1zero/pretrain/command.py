@@ -1,0 +1,42 @@
+"""`python -m r1zero pretrain`: make a base model of a scale."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from r1zero.errors import UserError
+from r1zero.files import atomic_directory, describe_file, read_json, write_json
+from r1zero.settings import load_scale
+from r1zero.settings.load import CONFIG_FOLDER
+
+
+def pretrain(
+    base: Annotated[str, typer.Argument(help="Name of the base model, under `bases`.")],
+    scale: Annotated[str, typer.Option(help="Scale that describes it.")],
+    problems: Annotated[Path, typer.Option(help="Manifest of the task it is for.")],
+    out: Annotated[Path, typer.Option(help="Folder to write; its manifest.json is the output.")],
+    config: Annotated[Path, typer.Option(help="Folder of the configuration.")] = CONFIG_FOLDER,
+) -> None:
+    """Pre-train a mini base model on random traces, in minutes."""
+    bases = load_scale(scale, config).bases
+    if base not in bases:
+        raise UserError(
+            f"unknown base '{base}'", where="bases", hint=f"there are: {', '.join(bases) or 'none'}"
+        )
+    # Everything above answers at once; this import takes seconds.
+    from r1zero.pretrain.base import make_base
+
+    with atomic_directory(out) as folder:
+        summary = make_base(bases[base], read_json(problems), problems.parent, folder)
+        files = [describe_file(path, folder) for path in sorted(folder.iterdir())]
+        write_json(
+            folder / "manifest.json",
+            {
+                "kind": "model",
+                "name": base,
+                "settings": bases[base].model_dump(mode="json"),
+                **summary,
+                "files": files,
+            },
+        )

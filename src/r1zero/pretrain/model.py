@@ -1,0 +1,112 @@
+"""The pre-training loop: a small Qwen3 model, Muon for its matrices, AdamW for the rest."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
+
+import torch
+from torch.nn.functional import cross_entropy
+from torch.optim import AdamW, Muon, Optimizer
+from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+
+from r1zero.pretrain.corpus import IGNORED, Batch
+from r1zero.settings.scale import MiniBase
+
+CONTEXT = 1024
+_WARMUP_STEPS = 50
+_FLOOR = 0.02  # learning rate of the last step, as a share of the peak
+
+Report = Callable[[dict[str, float]], None]
+
+
+def build_model(settings: MiniBase, tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
+    """Make a Qwen3 model of the given size with random weights (from torch's global generator)."""
+    config = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=settings.hidden_size,
+        num_hidden_layers=settings.num_hidden_layers,
+        num_attention_heads=settings.num_attention_heads,
+        num_key_value_heads=settings.num_attention_heads,
+        head_dim=settings.hidden_size // settings.num_attention_heads,
+        intermediate_size=settings.intermediate_size,
+        max_position_embeddings=CONTEXT,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return Qwen3ForCausalLM(config)
+
+
+def pretrain(
+    model: Qwen3ForCausalLM,
+    stream: Iterator[Batch],
+    settings: MiniBase,
+    report: Report,
+    *,
+    report_every: int = 100,
+) -> None:
+    """Train `model` in place on the next `settings.steps` batches.
+
+    Muon (Jordan et al. 2024) orthogonalises the update of each matrix. On these traces it learned
+    two-digit arithmetic in a fraction of the steps AdamW took, which is what makes a base model in
+    minutes possible at all. Matrix products run in bfloat16, weights stay float32.
+
+    Args:
+        model: The model to train.
+        stream: Endless batches.
+        settings: Steps and learning rates.
+        report: Called every `report_every` steps with the means since the last call.
+        report_every: Steps between reports.
+
+    """
+    optimizers = _optimizers(model, settings)
+    peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
+    model.train()
+    losses, tokens, started = 0.0, 0, time.monotonic()
+    for step, batch in enumerate(islice(stream, settings.steps), 1):
+        for optimizer, lrs in zip(optimizers, peaks, strict=True):
+            for group, peak in zip(optimizer.param_groups, lrs, strict=True):
+                group["lr"] = peak * _schedule(step, settings.steps)
+        loss = _loss(model, batch)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        losses += loss.item()
+        tokens += batch.input_ids.numel()
+        if step % report_every == 0 or step == settings.steps:
+            since = (step - 1) % report_every + 1
+            rate = tokens / (time.monotonic() - started)
+            report({"step": step, "loss": losses / since, "tokens_per_second": rate})
+            losses = 0.0
+
+
+def _loss(model: Qwen3ForCausalLM, batch: Batch) -> torch.Tensor:
+    """Mean next-token loss over the completions; logits are made for their positions alone."""
+    with torch.autocast(model.device.type, torch.bfloat16):
+        hidden = model.model(input_ids=batch.input_ids).last_hidden_state[:, :-1]
+        wanted = batch.labels[:, 1:] != IGNORED
+        logits = model.lm_head(hidden[wanted])
+    return cross_entropy(logits.float(), batch.labels[:, 1:][wanted])
+
+
+def _optimizers(model: Qwen3ForCausalLM, settings: MiniBase) -> list[Optimizer]:
+    named = list(model.model.layers.named_parameters())
+    matrices = [parameter for _, parameter in named if parameter.ndim == 2]
+    inside = {id(parameter) for parameter in matrices}
+    others = [parameter for parameter in model.parameters() if id(parameter) not in inside]
+    return [
+        Muon(matrices, lr=settings.muon_learning_rate, weight_decay=0.01),
+        AdamW(others, lr=settings.adam_learning_rate, betas=(0.9, 0.98), weight_decay=0.0),
+    ]
+
+
+def _schedule(step: int, steps: int) -> float:
+    """Share of the peak rate at a step: linear rise, then cosine fall to `_FLOOR`."""
+    if step <= _WARMUP_STEPS:
+        return step / _WARMUP_STEPS
+    done = (step - _WARMUP_STEPS) / max(1, steps - _WARMUP_STEPS)
+    return _FLOOR + (1 - _FLOOR) * (1 + math.cos(math.pi * done)) / 2

@@ -1,0 +1,143 @@
+"""Read all inputs of a report, and refuse what can't be compared.
+
+The refusals are the invariants of the report: runs of different versions never share a table, and
+base and trained model are measured the same way.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from r1zero.errors import UserError
+from r1zero.report.inputs import (
+    Evaluation,
+    Model,
+    Run,
+    RunResults,
+    SuiteResults,
+    read_input,
+    read_training,
+)
+
+# Packages whose defaults and loss change between releases.
+VERSIONED = ("trl", "torch", "transformers")
+
+
+def load(models: Iterable[Path], evaluations: Iterable[Path]) -> list[RunResults]:
+    """Read all inputs, ordered by recipe, backend and seed, or raise `UserError`."""
+    trained = [read_input(path, Model) for path in models]
+    measured = [read_input(path, Evaluation) for path in evaluations]
+    if not trained:
+        raise UserError("no model.json given: nothing to report")
+    _refuse_mixed_scales(trained)
+    _refuse_mixed_versions(trained)
+    _refuse_mixed_versions(measured)
+    by_run: dict[Run, Model] = {}
+    for model in trained:
+        if model.run in by_run:
+            message = f"the same run ({model.run}) as {by_run[model.run].source}"
+            raise UserError(message, where=str(model.source))
+        by_run[model.run] = model
+    for evaluation in measured:
+        _refuse_stale(evaluation, by_run.get(evaluation.run))
+    ordered = sorted(trained, key=lambda item: (item.run.recipe, item.run.backend, item.run.seed))
+    return [
+        RunResults(
+            model,
+            _suites(model, [item for item in measured if item.run == model.run]),
+            read_training(model.metrics),
+        )
+        for model in ordered
+    ]
+
+
+def _suites(model: Model, evaluations: Sequence[Evaluation]) -> tuple[SuiteResults, ...]:
+    """Group the evaluations of one run by suite, and check that each suite can be compared."""
+    if not evaluations:
+        message = f"the run ({model.run}) has no evaluation, not even of step 0, the base model"
+        raise UserError(message, where=str(model.source))
+    names = sorted({evaluation.suite for evaluation in evaluations})
+    return tuple(
+        _suite(model, name, [item for item in evaluations if item.suite == name]) for name in names
+    )
+
+
+def _suite(model: Model, name: str, evaluations: Sequence[Evaluation]) -> SuiteResults:
+    by_step: dict[int, Evaluation] = {}
+    for evaluation in evaluations:
+        if evaluation.step in by_step:
+            message = f"the same run, suite and step as {by_step[evaluation.step].source}"
+            raise UserError(message, where=str(evaluation.source))
+        by_step[evaluation.step] = evaluation
+    if 0 not in by_step:
+        message = f"the run ({model.run}) has no evaluation of step 0, the base model, on {name}"
+        raise UserError(message, where=str(model.source), hint="evaluate step 0 of this run")
+    if len(by_step) == 1:
+        message = f"the run ({model.run}) has no evaluation of a trained step on {name}"
+        raise UserError(message, where=str(model.source), hint="evaluate a checkpoint")
+    for evaluation in by_step.values():
+        _refuse_different_measure(by_step[0], evaluation)
+    return SuiteResults(name, tuple(by_step[step] for step in sorted(by_step)))
+
+
+def _refuse_stale(evaluation: Evaluation, model: Model | None) -> None:
+    """Refuse an evaluation of anything but the very models that its run made."""
+    where = str(evaluation.source)
+    if model is None:
+        raise UserError(f"its run ({evaluation.run}) has no model.json here", where=where)
+    hint = "stale: evaluate this run again"
+    if evaluation.config_hash != model.config_hash:
+        message = (
+            f"config_hash is {evaluation.config_hash}, {model.source} says {model.config_hash}"
+        )
+        raise UserError(message, where=where, hint=hint)
+    expected = model.model_hash(evaluation.step)
+    if expected is None:
+        message = f"step {evaluation.step} is not among the checkpoints of {model.source}"
+        raise UserError(message, where=where, hint=hint)
+    if evaluation.model_sha256 != expected:
+        message = f"model_sha256 is {evaluation.model_sha256}, {model.source} says {expected}"
+        raise UserError(message, where=where, hint=hint)
+
+
+def _refuse_different_measure(base: Evaluation, other: Evaluation) -> None:
+    """Refuse unless decoding, suite, problems and samples are those of the base model."""
+    reason = ""
+    if other.decoding != base.decoding:
+        keys = sorted(
+            key
+            for key in base.decoding.keys() | other.decoding.keys()
+            if base.decoding.get(key) != other.decoding.get(key)
+        )
+        reason = f"decoding differs in {', '.join(keys)}"
+    elif other.suite_sha256 != base.suite_sha256:
+        reason = "suite_sha256 differs"
+    elif other.problem_ids != base.problem_ids:
+        odd = min(other.problem_ids ^ base.problem_ids)
+        reason = f"the problems differ, first in {odd}"
+    elif other.n_samples != base.n_samples:
+        reason = f"n_samples is {other.n_samples}, not {base.n_samples}"
+    if reason:
+        message = f"{reason} from the base model's evaluation {base.source}"
+        hint = "base and trained must be measured the same way"
+        raise UserError(message, where=str(other.source), hint=hint)
+
+
+def _refuse_mixed_scales(models: Sequence[Model]) -> None:
+    for model in models:
+        if model.run.scale != models[0].run.scale:
+            message = (
+                f"scale is {model.run.scale}, {models[0].source} has {models[0].run.scale}:"
+                " one report has one scale"
+            )
+            raise UserError(message, where=str(model.source))
+
+
+def _refuse_mixed_versions(items: Sequence[Model] | Sequence[Evaluation]) -> None:
+    for item in items:
+        for package in VERSIONED:
+            found = item.provenance.versions.get(package, "none")
+            first = items[0].provenance.versions.get(package, "none")
+            if found != first:
+                message = f"made with {package} {found}, but {items[0].source} with {first}"
+                hint = "runs of different versions never share a table"
+                raise UserError(message, where=str(item.source), hint=hint)

@@ -1,0 +1,82 @@
+r"""The R1 format: a thought, then one answer, between tags.
+
+The prompt ends in `<think>`, so a completion starts inside the thought and the well-formed text is
+`THOUGHT</think>\n<answer>ANSWER</answer>`. A completion that itself begins with `<think>` is read
+the same way: the tag was generated instead of given.
+
+Two questions are answered apart, since a completion may pass one and fail the other:
+
+- *Which answer is meant?* It takes exactly one `<answer>` and one `</answer>` in the completion,
+  after the last `</think>`. A draft `<answer>` inside the thought counts as a second answer: public
+  graders disagree on such completions (some take the first answer, some the last), so none is
+  meant. Text around the answer doesn't matter here.
+- *Is the format right?* It takes exactly one thought and one answer, exactly one newline between
+  them, and nothing but white space after them. Every such text matches the regular expression that
+  mini-R1 and Datawhale-R1 published; that one also lets through answer tags inside the thought, and
+  tags inside the answer, which are not one thought and one answer.
+
+Completions are hostile: everything here is `str.find` and `str.count` of short strings, so the time
+is linear in the length, whatever the text.
+"""
+
+from dataclasses import dataclass
+
+THINK, END_THINK = "<think>", "</think>"
+ANSWER, END_ANSWER = "<answer>", "</answer>"
+# ASCII only: `str.strip()` would also remove no-break spaces and other look-alikes.
+WHITE_SPACE = " \t\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """What the tags of a completion say."""
+
+    # Text between the answer tags, or None where it isn't clear which answer is meant.
+    answer: str | None
+    # Why `answer` is None, as a short sentence; empty otherwise.
+    problem: str
+    # 1 if the completion has the R1 format, else 0.
+    format: int
+
+
+def parse(completion: str) -> Parsed:
+    """Find the answer of a completion and judge its format."""
+    problem = _count_problem(completion)
+    if problem:
+        return Parsed(None, problem, 0)
+    start, end = completion.find(ANSWER), completion.find(END_ANSWER)
+    if end < start:
+        return Parsed(None, "</answer> comes before <answer>", 0)
+    thought_end = completion.rfind(END_THINK)
+    if thought_end < 0:
+        return Parsed(None, "no </think> before the answer", 0)
+    if start < thought_end or completion.find(THINK, thought_end, start) >= 0:
+        return Parsed(None, "the answer is inside a thought", 0)
+    return Parsed(
+        answer=completion[start + len(ANSWER) : end],
+        problem="",
+        format=int(_well_formed(completion, thought_end, start, end)),
+    )
+
+
+def _count_problem(completion: str) -> str:
+    """Why the answer tags are not exactly one pair, or nothing if they are."""
+    opened, closed = completion.count(ANSWER), completion.count(END_ANSWER)
+    if opened == closed == 1:
+        return ""
+    if opened > 1 or closed > 1:
+        return f"several answers: {opened} <answer> and {closed} </answer> tags"
+    if opened:
+        return "<answer> is not closed"
+    return "</answer> without <answer>" if closed else "no <answer> tag"
+
+
+def _well_formed(completion: str, thought_end: int, start: int, end: int) -> bool:
+    """Whether nothing is amiss around one answer that follows the last `</think>`."""
+    thought_start = len(THINK) if completion.startswith(THINK) else 0
+    return (
+        completion.find(END_THINK) == thought_end
+        and completion.find(THINK, thought_start) < 0
+        and completion[thought_end + len(END_THINK) : start] == "\n"
+        and not completion[end + len(END_ANSWER) :].strip(WHITE_SPACE)
+    )

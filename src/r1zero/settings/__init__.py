@@ -1,0 +1,34 @@
+"""Everything a user can set, typed and described; the JSON schemas are generated from here."""
+
+from r1zero.settings.load import (
+    load_config,
+    load_recipe,
+    load_scale,
+    load_sources,
+    recipe_names,
+    resolve_run,
+)
+from r1zero.settings.recipe import Evaluation, Recipe, Reward
+from r1zero.settings.run import RunSettings
+from r1zero.settings.scale import MiniBase, Scale
+from r1zero.settings.sources import DatasetSource, Sources
+from r1zero.settings.workflow import Config, Hardware
+
+__all__ = [
+    "Config",
+    "DatasetSource",
+    "Evaluation",
+    "Hardware",
+    "MiniBase",
+    "Recipe",
+    "Reward",
+    "RunSettings",
+    "Scale",
+    "Sources",
+    "load_config",
+    "load_recipe",
+    "load_scale",
+    "load_sources",
+    "recipe_names",
+    "resolve_run",
+]

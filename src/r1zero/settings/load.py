@@ -1,0 +1,125 @@
+"""From YAML files to settings, with errors that name file and key."""
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from r1zero.errors import UserError
+from r1zero.settings.recipe import Recipe
+from r1zero.settings.run import RunSettings
+from r1zero.settings.scale import Scale
+from r1zero.settings.sources import Sources
+from r1zero.settings.workflow import Config
+
+Settings = TypeVar("Settings", bound=BaseModel)
+
+CONFIG_FOLDER = Path("config")
+
+
+def recipe_names(folder: Path = CONFIG_FOLDER) -> list[str]:
+    """Names of all recipes, sorted."""
+    return sorted(path.stem for path in (folder / "recipes").glob("*.yaml"))
+
+
+def load_recipe(name: str, folder: Path = CONFIG_FOLDER) -> Recipe:
+    """Read `recipes/<name>.yaml`."""
+    path = folder / "recipes" / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(recipe_names(folder)) or "none"
+        raise UserError(f"unknown recipe '{name}'", where="recipes", hint=f"there are: {known}")
+    return validate(read_yaml(path), Recipe, str(path))
+
+
+def load_scale(name: str, folder: Path = CONFIG_FOLDER) -> Scale:
+    """Read `scales/<name>.yaml`; the paper scale has no file, since it changes nothing."""
+    if name == "paper":
+        return Scale(description="As published.")
+    path = folder / "scales" / f"{name}.yaml"
+    if not path.is_file():
+        raise UserError(f"unknown scale '{name}'", where="scale", hint="there are: mini, paper")
+    return validate(read_yaml(path), Scale, str(path))
+
+
+def load_sources(folder: Path = CONFIG_FOLDER) -> Sources:
+    """Read `sources.yaml`."""
+    path = folder / "sources.yaml"
+    return validate(read_yaml(path), Sources, str(path))
+
+
+def load_config(values: dict[str, Any], where: str = "config") -> Config:
+    """Check the workflow's merged configuration, and that its recipes exist."""
+    return validate(values, Config, where)
+
+
+def resolve_run(
+    recipe_name: str, *, scale: str, backend: str, seed: int, folder: Path = CONFIG_FOLDER
+) -> RunSettings:
+    """Merge recipe and scale into the settings of one run."""
+    recipe = load_recipe(recipe_name, folder)
+    scaling = load_scale(scale, folder)
+    changes = scaling.tasks.get(recipe.task)
+    values: dict[str, Any] = recipe.model_dump(exclude={"description", "source"})
+    if changes:
+        values["model"] = changes.model or recipe.model
+        values["dataset"] = changes.dataset or recipe.dataset
+        values["sizes"] |= changes.sizes.model_dump(exclude_none=True)
+        values["evaluation"] |= changes.evaluation.model_dump(exclude_none=True)
+    values |= {
+        "recipe": recipe_name,
+        "backend": backend,
+        "seed": seed,
+        "scale": scale,
+        "made_here": values["model"] in scaling.bases,
+    }
+    return validate(values, RunSettings, f"recipe {recipe_name} at scale {scale}")
+
+
+def read_yaml(path: Path) -> Any:
+    """Parse a YAML file; a missing or broken one is an error that names it."""
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError("no such file", where=str(path)) from None
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"not valid YAML: {reason}", where=str(path)) from None
+
+
+def validate(values: Any, model: type[Settings], where: str) -> Settings:
+    """Check `values` against a model; the first problem becomes one line that names its key."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise _as_user_error(error, model, where) from None
+
+
+def _as_user_error(error: ValidationError, model: type[BaseModel], where: str) -> UserError:
+    problems = error.errors()
+    first = problems[0]
+    key = ".".join(str(part) for part in first["loc"]) or "(top level)"
+    if first["type"] == "extra_forbidden":
+        message = f"unknown key '{key}'"
+        hint = _known_keys(model, first["loc"][:-1])
+    else:
+        message = f"{key}: {first['msg'].removeprefix('Value error, ')}"
+        shown = repr(first["input"])
+        hint = f"got {shown}" if len(shown) < 80 and first["type"] != "missing" else ""
+    if isinstance(first["input"], str) and first["type"] == "float_type":
+        hint += "; YAML reads 1e-6 as text, write 1.0e-6"
+    if len(problems) > 1:
+        hint += f"{'; ' if hint else ''}and {len(problems) - 1} more"
+    return UserError(message, where=where, hint=hint)
+
+
+def _known_keys(model: type[BaseModel], location: tuple[int | str, ...]) -> str:
+    """Name the keys that exist where an unknown one was found, as far as the types tell."""
+    current: Any = model
+    for part in location:
+        field = getattr(current, "model_fields", {}).get(part)
+        if field is None or not isinstance(field.annotation, type):
+            return ""
+        current = field.annotation
+    fields = getattr(current, "model_fields", {})
+    return f"known: {', '.join(fields)}" if fields else ""

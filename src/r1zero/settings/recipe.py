@@ -1,0 +1,125 @@
+"""A recipe: one published GRPO setup, in the field's own terms."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from r1zero.settings.base import Name, Section
+
+
+class Reward(Section):
+    """One term of the reward."""
+
+    name: Name
+    """Name of a reward term of the task, e.g. `correct` or `format`."""
+    weight: float = 1.0
+    """Its factor in the summed reward."""
+
+
+class Algorithm(Section):
+    """What defines the algorithm: the same at every scale and on any number of GPUs."""
+
+    loss_type: Literal["grpo", "dr_grpo", "dapo", "bnpo"]
+    """How token losses are normalised (grpo: by each completion's own length)."""
+    scale_rewards: Literal["group", "batch", "none"]
+    """Divide advantages by the standard deviation of rewards in the group, the batch, or not."""
+    beta: float = Field(ge=0)
+    """Weight of the KL penalty towards the reference model; 0 loads no reference model."""
+    num_generations: int = Field(ge=2)
+    """Completions per problem (the group size G)."""
+    num_iterations: int = Field(default=1, ge=1)
+    """Optimizer passes over each batch of completions (mu in the GRPO paper)."""
+    epsilon: float = Field(default=0.2, gt=0)
+    """Clipping range of the probability ratio."""
+    epsilon_high: float | None = Field(default=None, gt=0)
+    """Upper clipping range where it differs (DAPO's clip-higher)."""
+    mask_truncated_completions: bool = False
+    """Leave completions that hit the length limit out of the loss."""
+    temperature: float = Field(default=1.0, gt=0)
+    """Sampling temperature of the rollouts."""
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    """Nucleus of the rollouts' sampling."""
+    top_k: int = Field(default=0, ge=0)
+    """Top-k of the rollouts' sampling; 0 for none."""
+    optimizer: Literal["adamw_torch", "adamw_torch_fused"] = "adamw_torch"
+    """Optimizer, as transformers names it."""
+    adam_beta1: float = Field(default=0.9, ge=0, lt=1)
+    """Adam's first decay rate."""
+    adam_beta2: float = Field(default=0.999, ge=0, lt=1)
+    """Adam's second decay rate."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    """Decoupled weight decay."""
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    """Gradient norm at which gradients are clipped."""
+    lr_scheduler_type: Literal["cosine", "linear", "constant", "constant_with_warmup"]
+    """Shape of the learning rate over the run."""
+    warmup_ratio: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the steps over which the learning rate rises from 0."""
+
+
+class Sizes(Section):
+    """What a scale may change: how much of it, never how."""
+
+    max_steps: int = Field(ge=1)
+    """Optimizer steps."""
+    prompts_per_step: int = Field(ge=1)
+    """Problems per optimizer step; completions per step are this times `num_generations`."""
+    max_prompt_length: int = Field(ge=1)
+    """Longest prompt in tokens; longer ones are left out when the data is prepared."""
+    max_completion_length: int = Field(ge=1)
+    """Longest completion in tokens."""
+    learning_rate: float = Field(gt=0)
+    """Peak learning rate."""
+    save_steps: int = Field(ge=1)
+    """A checkpoint, and so an evaluation, every this many steps."""
+
+    @model_validator(mode="after")
+    def _last_step_is_saved(self) -> Self:
+        if self.max_steps % self.save_steps:
+            below = max(
+                s
+                for s in range(1, min(self.save_steps, self.max_steps) + 1)
+                if not self.max_steps % s
+            )
+            raise ValueError(
+                f"save_steps {self.save_steps} does not divide max_steps {self.max_steps}, so the "
+                f"last step would not be saved; {below} does"
+            )
+        return self
+
+
+class Evaluation(Section):
+    """How base and trained model are measured: the same way."""
+
+    max_problems: int = Field(ge=1)
+    """Problems of each suite, from its start."""
+    n_samples: int = Field(ge=1)
+    """Completions sampled per problem."""
+    temperature: float = Field(ge=0)
+    """Sampling temperature; 0 is greedy."""
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    """Nucleus of the sampling."""
+
+
+class Recipe(Section):
+    """One published GRPO setup. Comments in the file give each key's source."""
+
+    description: str
+    """One line for the menu (`snakemake --list-target-rules`)."""
+    source: str
+    """Where it was published."""
+    task: Name
+    """Task: data, prompt and rewards."""
+    model: str
+    """Model of `sources.yaml` at paper scale."""
+    dataset: Name
+    """Dataset of `sources.yaml` at paper scale."""
+    prompt: Name
+    """Prompt template of the task."""
+    dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    """Type of the weights on a GPU. On a CPU they are float32."""
+    rewards: list[Reward] = Field(min_length=1)
+    """Terms of the reward, summed with their weights."""
+    algorithm: Algorithm
+    sizes: Sizes
+    evaluation: Evaluation

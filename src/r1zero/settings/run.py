@@ -1,0 +1,51 @@
+"""One run, resolved: recipe, scale and seed merged into what the trainer does."""
+
+from typing import Any
+
+from r1zero.files import sha256_json
+from r1zero.settings.base import Name, Section
+from r1zero.settings.recipe import Algorithm, Evaluation, Reward, Sizes
+
+
+class RunSettings(Section):
+    """Everything that decides the weights of a run, and nothing about the hardware."""
+
+    recipe: Name
+    backend: Name
+    seed: int
+    scale: Name
+    task: Name
+    model: str
+    made_here: bool
+    """Whether the model is a base made on the spot rather than a published one."""
+    dataset: Name
+    prompt: Name
+    dtype: str
+    rewards: list[Reward]
+    algorithm: Algorithm
+    sizes: Sizes
+    evaluation: Evaluation
+
+    @property
+    def completions_per_step(self) -> int:
+        """Completions behind one optimizer step, on any number of GPUs."""
+        return self.sizes.prompts_per_step * self.algorithm.num_generations
+
+    @property
+    def evaluated_steps(self) -> list[int]:
+        """Step 0 (the base model) and every checkpoint."""
+        return list(range(0, self.sizes.max_steps + 1, self.sizes.save_steps))
+
+    def identity(self) -> dict[str, Any]:
+        """What names the run in every file it makes."""
+        return {
+            "recipe": self.recipe,
+            "backend": self.backend,
+            "seed": self.seed,
+            "scale": self.scale,
+            "task": self.task,
+        }
+
+    def training_hash(self) -> str:
+        """Hash of all that decides the weights; checkpoints of another hash are not resumed."""
+        return sha256_json(self.model_dump(mode="json", exclude={"evaluation"}))

@@ -1,0 +1,88 @@
+"""A scale: other sizes for the same recipes."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from r1zero.settings.base import Name, Section
+
+
+class MiniBase(Section):
+    """A base model that is made on the spot, by next-token prediction on random traces."""
+
+    hidden_size: int = Field(ge=16)
+    """Width."""
+    num_hidden_layers: int = Field(ge=1)
+    """Depth."""
+    num_attention_heads: int = Field(ge=1)
+    """Attention heads; must divide the width."""
+    intermediate_size: int = Field(ge=16)
+    """Width of the feed-forward layers."""
+    steps: int = Field(ge=1)
+    """Optimizer steps of pre-training."""
+    tokens_per_step: int = Field(ge=64)
+    """Tokens per optimizer step, padding included."""
+    muon_learning_rate: float = Field(gt=0)
+    """Peak learning rate of Muon, which trains the matrices of the layers."""
+    adam_learning_rate: float = Field(gt=0)
+    """Peak learning rate of AdamW, which trains embeddings and norms."""
+    persistence: float = Field(gt=0, lt=1)
+    """Chance that a trace goes on to another attempt after a failed one."""
+    patient_persistence: float = Field(gt=0, lt=1)
+    """The same chance in a patient trace: there the model learns what long searches look like."""
+    patient_share: float = Field(ge=0, le=1)
+    """Share of patient traces."""
+    max_attempts: int = Field(ge=1)
+    """Most attempts in one trace."""
+    seed: int = 0
+    """Seed of weights and traces."""
+
+
+class ScaledSizes(Section):
+    """The sizes of a recipe that a scale replaces; a key left out stays as published."""
+
+    max_steps: int | None = Field(default=None, ge=1)
+    """Optimizer steps."""
+    prompts_per_step: int | None = Field(default=None, ge=1)
+    """Problems per optimizer step."""
+    max_prompt_length: int | None = Field(default=None, ge=1)
+    """Longest prompt in tokens."""
+    max_completion_length: int | None = Field(default=None, ge=1)
+    """Longest completion in tokens."""
+    learning_rate: float | None = Field(default=None, gt=0)
+    """Peak learning rate: a small model needs a larger one."""
+    save_steps: int | None = Field(default=None, ge=1)
+    """A checkpoint every this many steps."""
+
+
+class ScaledEvaluation(Section):
+    """The sizes of an evaluation that a scale replaces."""
+
+    max_problems: int | None = Field(default=None, ge=1)
+    """Problems of each suite."""
+    n_samples: int | None = Field(default=None, ge=1)
+    """Completions sampled per problem."""
+
+
+class ScaledTask(Section):
+    """What a scale changes for every recipe of one task."""
+
+    model: Name | None = None
+    """Model in place of the published one: a base of `bases`."""
+    dataset: Name | None = None
+    """Dataset in place of the published one."""
+    sizes: ScaledSizes = ScaledSizes()
+    evaluation: ScaledEvaluation = ScaledEvaluation()
+
+
+class Scale(Section):
+    """Other sizes for the same recipes; never another algorithm."""
+
+    description: str
+    """One line on what this scale is for."""
+    device: Literal["cpu", "any"] = "any"
+    """`cpu` keeps runs of this scale off the GPU."""
+    bases: dict[Name, MiniBase] = Field(default={})
+    """Base models made on the spot, by name."""
+    tasks: dict[Name, ScaledTask] = Field(default={})
+    """Changes by task; a task that is not listed runs as published."""

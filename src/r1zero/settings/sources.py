@@ -1,0 +1,48 @@
+"""The table of datasets and models: where each comes from."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from r1zero.settings.base import Name, Section
+
+
+class Generated(Section):
+    """Rows drawn here, from the distribution of a published dataset."""
+
+    kind: Literal["generated"]
+    """Made on this machine, without a network."""
+    generator: Literal["countdown"]
+    """Generator: `countdown` draws rows like those of Countdown-Tasks-3to4."""
+    train: int = Field(ge=1)
+    """Training rows."""
+    test: int = Field(ge=1)
+    """Held-out rows; none occurs in train, in any order of its numbers."""
+    numbers: list[int] = Field(min_length=1)
+    """How many numbers a row has; each count is equally likely."""
+    seed: int = 0
+    """Seed of the rows."""
+
+
+class Local(Section):
+    """Rows in JSON-lines files of yours."""
+
+    kind: Literal["local"]
+    """Read from this machine's disk."""
+    train: Path
+    """Training rows: one JSON object a line."""
+    test: Path
+    """Held-out rows."""
+    numbers: list[int] | None = None
+    """Countdown only: keep the rows with this many numbers."""
+
+
+DatasetSource = Annotated[Generated | Local, Field(discriminator="kind")]
+
+
+class Sources(Section):
+    """Every dataset that recipes name."""
+
+    datasets: dict[Name, DatasetSource]
+    """Datasets by name."""

@@ -1,0 +1,1 @@
+"""Sources: the rows and models everything starts from, each with a manifest and checksums."""

@@ -1,0 +1,1 @@
+"""Tasks: data with its prompt. Rows in, problems with rendered prompts out."""

@@ -1,0 +1,100 @@
+"""Random searches in the R1 format: what a mini base model is pre-trained on.
+
+A trace tries one random way to combine the numbers after another and works each out, step by step.
+It stops at a hit; after a miss it goes on or gives up, at random, and gives up with its last
+attempt as the answer. So a model that imitates traces can do the arithmetic and the format, but
+searches badly: it does not look at the target when it chooses, and it gives up early. That is what
+reinforcement learning is left to find.
+"""
+
+import random
+from collections.abc import Sequence
+
+OPERATIONS = "+-*/"
+# Sums and differences reach most targets, products and quotients some (72 % of the real 3-number
+# rows need none); equal shares would spend most attempts on products that are far too large.
+WEIGHTS = (4, 4, 1, 1)
+# The largest sum of two numbers. Larger intermediate results hardly ever lead back to a target of
+# at most 100.
+LARGEST_RESULT = 198
+
+Attempt = tuple[str, str, int]
+"""Steps such as `44+19=63,63+35=98`, the expression `(44+19)+35`, its value."""
+
+
+def write_trace(
+    nums: Sequence[int],
+    target: int,
+    rng: random.Random,
+    *,
+    persistence: float,
+    max_attempts: int,
+) -> str:
+    """Write one completion, from after the prefilled `<think>` to `</answer>`.
+
+    Args:
+        nums: The numbers.
+        target: The target.
+        rng: Source of the attempts.
+        persistence: Chance to go on after a miss.
+        max_attempts: Attempts after which the trace gives up in any case.
+
+    """
+    tried: list[str] = []
+    while True:
+        steps, expression, value = _new_attempt(nums, tried, rng)
+        tried.append(steps)
+        if value == target or len(tried) == max_attempts or rng.random() > persistence:
+            return ";".join(tried) + f"</think>\n<answer>{expression}</answer>"
+
+
+def literals() -> list[str]:
+    """Constant pieces of a completion that are worth a token of their own."""
+    return ["</think>\n<answer>", "</answer>"]
+
+
+def _new_attempt(nums: Sequence[int], tried: list[str], rng: random.Random) -> Attempt:
+    # Few distinct attempts may exist (with repeated numbers, say): then one comes again.
+    for _ in range(8):
+        attempt = random_attempt(nums, rng)
+        if attempt[0] not in tried:
+            break
+    return attempt
+
+
+def random_attempt(nums: Sequence[int], rng: random.Random) -> Attempt:
+    """Combine random pairs by random operations until one value is left.
+
+    Every result is a positive integer of at most `LARGEST_RESULT`; a combination that would break
+    this is drawn again from the start.
+    """
+    while True:
+        pool = [(number, str(number)) for number in nums]
+        steps = []
+        while len(pool) > 1:
+            rng.shuffle(pool)
+            left, right = pool.pop(), pool.pop()
+            operation = rng.choices(OPERATIONS, WEIGHTS)[0]
+            if operation in "-/" and left[0] < right[0]:
+                left, right = right, left
+            value = _apply(left[0], operation, right[0])
+            if value is None:
+                break
+            steps.append(f"{left[0]}{operation}{right[0]}={value}")
+            pool.append((value, f"({left[1]}{operation}{right[1]})"))
+        else:
+            value, expression = pool[0]
+            return ",".join(steps), expression.removeprefix("(").removesuffix(")"), value
+
+
+def _apply(left: int, operation: str, right: int) -> int | None:
+    match operation:
+        case "+":
+            value = left + right
+        case "-":
+            value = left - right
+        case "*":
+            value = left * right
+        case _:
+            value = left // right if left % right == 0 else 0
+    return value if 0 < value <= LARGEST_RESULT else None

@@ -1,0 +1,102 @@
+"""The folder of checkpoints: one trainer at a time, one configuration, complete checkpoints only.
+
+The folder is no declared output of the workflow (Snakemake deletes those before a retry), so it
+looks after itself.
+"""
+
+import fcntl
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from r1zero.errors import UserError
+from r1zero.files import describe_file, read_json, verify_file, weights_hash, write_json
+
+# Written last into each checkpoint: without it, saving was cut off.
+SEAL = "checkpoint.json"
+_OWNER = "run.json"
+
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Keep other trainers off a folder for as long as the block runs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                "another trainer is at work here", where=str(folder), hint="wait for it or stop it"
+            ) from None
+        yield
+
+
+def claim(folder: Path, run: dict[str, Any]) -> None:
+    """Mark a folder as this run's; refuse one with checkpoints of another configuration.
+
+    Args:
+        folder: The folder of checkpoints.
+        run: The run's `run.json`; configuration, data and base model are compared.
+
+    """
+    identity = {key: run[key] for key in ("config_hash", "data_hash", "base_model")}
+    path = folder / _OWNER
+    if path.exists() and sealed(folder):
+        owner = read_json(path)
+        for key, value in identity.items():
+            if owner["identity"][key] != value:
+                raise UserError(
+                    f"holds checkpoints of another run: their {key} is "
+                    f"{_short(owner['identity'][key])}, this run's is {_short(value)}",
+                    where=str(folder),
+                    hint="move the folder away to train anew, or undo the change to resume",
+                )
+    write_json(path, {"identity": identity, "settings": run["settings"]})
+
+
+def _short(value: Any) -> str:
+    text = value["sha256"] if isinstance(value, dict) else value
+    return str(text)[:12]
+
+
+def seal(checkpoint: Path, config_hash: str) -> None:
+    """Mark a checkpoint as complete, with checksums of its files."""
+    files = [
+        describe_file(path, checkpoint)
+        for path in sorted(checkpoint.rglob("*"))
+        if path.is_file() and path.name != SEAL
+    ]
+    write_json(checkpoint / SEAL, {"config_hash": config_hash, "files": files})
+
+
+def verify(checkpoint: Path) -> None:
+    """Check every file of a checkpoint against its seal."""
+    for entry in read_json(checkpoint / SEAL)["files"]:
+        verify_file(entry, checkpoint)
+
+
+def sealed(folder: Path) -> dict[int, Path]:
+    """Complete checkpoints by step, ascending."""
+    found = {}
+    for path in folder.glob("checkpoint-*"):
+        match = re.fullmatch(r"checkpoint-(\d+)", path.name)
+        if match and (path / SEAL).is_file():
+            found[int(match[1])] = path
+    return dict(sorted(found.items()))
+
+
+def drop_incomplete(folder: Path) -> list[str]:
+    """Delete checkpoints whose saving was cut off; return their names."""
+    complete = set(sealed(folder).values())
+    dropped = [path for path in folder.glob("checkpoint-*") if path not in complete]
+    for path in dropped:
+        shutil.rmtree(path)
+    return sorted(path.name for path in dropped)
+
+
+def identity(checkpoint: Path) -> str:
+    """Identity of a checkpoint's weights, from its seal."""
+    return weights_hash(read_json(checkpoint / SEAL)["files"])

@@ -1,0 +1,134 @@
+"""The `trl` backend: TRL's GRPOTrainer on a rendered `trl.yaml`.
+
+Started by `accelerate launch -m r1zero.train.trl`. It trains what `trl grpo --config trl.yaml`
+trains, and adds: resume from the last complete checkpoint, checkpoints with checksums, metrics as
+JSON lines with the time of rollouts and updates, and no hub.
+"""
+
+import argparse
+import importlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from datasets import Dataset
+from transformers import (
+    AutoTokenizer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+from trl import GRPOConfig, GRPOTrainer, ModelConfig, TrlParser
+from trl.scripts.grpo import GRPOScriptArguments
+
+from r1zero.errors import UserError
+from r1zero.train import checkpoints, metrics
+
+
+class TimedTrainer(GRPOTrainer):  # type: ignore[misc]
+    """GRPOTrainer that logs how long the rollouts of each step took, as `time/rollout`."""
+
+    def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
+        started = time.perf_counter()
+        result = super()._generate_single_turn(*args, **kwargs)
+        self._metrics["train" if self.model.training else "eval"]["time/rollout"].append(
+            time.perf_counter() - started
+        )
+        return result
+
+
+class Recorder(TrainerCallback):  # type: ignore[misc]
+    """Writes metrics and seals checkpoints."""
+
+    def __init__(self, folder: Path, config_hash: str) -> None:
+        self.folder, self.config_hash = folder, config_hash
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any],
+        **kwargs: Any,
+    ) -> None:
+        """Write one step's metrics, and a line for people."""
+        if not state.is_world_process_zero or "reward" not in logs:
+            return
+        row = {"step": state.global_step, **{key: float(value) for key, value in logs.items()}}
+        metrics.append(self.folder / "metrics.jsonl", row)
+        print(_progress(row, state.max_steps), flush=True)
+
+    def on_save(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        """Seal the checkpoint that has just been written."""
+        if state.is_world_process_zero:
+            path = self.folder / f"checkpoint-{state.global_step}"
+            checkpoints.seal(path, self.config_hash)
+
+
+def _progress(row: dict[str, Any], steps: int) -> str:
+    left = (steps - row["step"]) * row["step_time"]
+    return (
+        f"step={row['step']}/{steps} reward={row['reward']:.3f} "
+        f"length={row['completions/mean_length']:.0f} step_time={row['step_time']:.1f}s "
+        f"eta={int(left) // 60}m{int(left) % 60:02d}s"
+    )
+
+
+def main() -> None:
+    """Train as `--config` says, from `--resume` if given."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--train", type=Path, required=True, help="Parquet file of problems.")
+    parser.add_argument("--config-hash", required=True)
+    parser.add_argument("--max-prompt-length", type=int, required=True)
+    parser.add_argument("--resume", type=Path)
+    options = parser.parse_args()
+
+    trl_parser = TrlParser((GRPOScriptArguments, GRPOConfig, ModelConfig))
+    script, config, model = trl_parser.parse_args_and_config(
+        args=["--config", str(options.config)], fail_with_unknown_args=True
+    )
+    config.model_init_kwargs = {"dtype": model.dtype}
+    tokenizer = AutoTokenizer.from_pretrained(model.model_name_or_path, padding_side="left")
+    problems = pl.read_parquet(options.train)
+    _check_lengths(problems["prompt"].to_list(), tokenizer, options.max_prompt_length)
+    trainer = TimedTrainer(
+        model=model.model_name_or_path,
+        processing_class=tokenizer,
+        reward_funcs=[_load(name) for name in script.reward_funcs],
+        args=config,
+        train_dataset=Dataset.from_polars(problems),
+        callbacks=[Recorder(Path(config.output_dir), options.config_hash)],
+    )
+    trainer.train(resume_from_checkpoint=str(options.resume) if options.resume else None)
+
+
+def _load(name: str) -> Callable[..., list[float]]:
+    module, _, function = name.rpartition(".")
+    reward: Callable[..., list[float]] = getattr(importlib.import_module(module), function)
+    return reward
+
+
+def _check_lengths(prompts: list[str], tokenizer: Any, longest: int) -> None:
+    """TRL cuts no prompt since 0.28: one that is too long would overrun the context unseen."""
+    lengths = [len(ids) for ids in tokenizer(prompts)["input_ids"]]
+    if max(lengths) > longest:
+        raise UserError(
+            f"{sum(n > longest for n in lengths)} of {len(prompts)} prompts are longer than "
+            f"max_prompt_length {longest}; the longest has {max(lengths)} tokens",
+            where="sizes.max_prompt_length",
+            hint=f"{max(lengths)} or more works",
+        )
+
+
+if __name__ == "__main__":
+    main()

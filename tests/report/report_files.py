@@ -1,0 +1,158 @@
+"""Build the files that the train and evaluate stages would leave, with made-up outcomes."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+VERSIONS = {"trl": "1.16.0", "torch": "2.13.0", "transformers": "5.17.0"}
+STEPS = (0, 20, 40)
+
+
+class RunFiles:
+    """The files of one run. `model` and `evaluations[suite, step]` are paths of JSON files."""
+
+    def __init__(
+        self, folder: Path, recipe: str = "datawhale_r1", seed: int = 0, **run: str
+    ) -> None:
+        self.folder = folder / f"{recipe}-{run.get('backend', 'trl')}-{seed}"
+        self.folder.mkdir(parents=True)
+        self.run: dict[str, Any] = {
+            "recipe": recipe,
+            "backend": "trl",
+            "seed": seed,
+            "scale": "mini",
+            "task": "countdown",
+            **run,
+        }
+        self.model = self.folder / "model.json"
+        self.evaluations: dict[tuple[str, int], Path] = {}
+
+    def train(self, steps: Sequence[int] = STEPS, metrics: Sequence[dict[str, Any]] = ()) -> None:
+        """Write model.json and metrics.jsonl."""
+        log = self.folder / "metrics.jsonl"
+        rows = metrics or made_up_metrics(max(steps), self.run["seed"])
+        log.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        content = {
+            "run": self.run,
+            "config_hash": f"config-of-{self.folder.name}",
+            "data_hash": "da7a" * 16,
+            "base_model": {"name": "mini-base", "sha256": _model_hash(0)},
+            "checkpoints": [
+                {"step": step, "path": f"checkpoint-{step}", "sha256": _model_hash(step)}
+                for step in steps
+                if step
+            ],
+            "metrics": str(log),
+            "train_seconds": 300.1,
+            "generated_tokens": 123456,
+            "provenance": provenance(),
+        }
+        self.model.write_text(json.dumps(content))
+
+    def evaluate(
+        self,
+        step: int,
+        correct: Any,
+        *,
+        suite: str = "countdown_test",
+        length: Any = None,
+        completions: Path | None = None,
+    ) -> Path:
+        """Write the evaluation of a step; `correct` and `length` are [n_problems, n_samples]."""
+        correct = np.asarray(correct)
+        length = np.full(correct.shape, 50 + step) if length is None else np.asarray(length)
+        problems = [
+            {
+                "problem_id": f"p{index:04d}",
+                "correct": row.tolist(),
+                "format": [1] * len(row),
+                "length": length[index].tolist(),
+                "truncated": [0] * len(row),
+            }
+            for index, row in enumerate(correct)
+        ]
+        content = {
+            "run": self.run,
+            "suite": suite,
+            "step": step,
+            "config_hash": f"config-of-{self.folder.name}",
+            "model_sha256": _model_hash(step),
+            "suite_sha256": "5017e" * 12,
+            "decoding": {"temperature": 1.0, "top_p": 1.0, "seed": 0, "prompt": "Use `+`|\n{x}"},
+            "n_problems": correct.shape[0],
+            "n_samples": correct.shape[1],
+            "metrics": {"accuracy": float(correct.mean())},
+            "problems": problems,
+            "completions": str(completions) if completions else None,
+            "seconds": 12.5,
+            "provenance": provenance(),
+        }
+        path = self.folder / f"{suite}-{step}.json"
+        path.write_text(json.dumps(content))
+        self.evaluations[suite, step] = path
+        return path
+
+
+def small_run(folder: Path, recipe: str = "datawhale_r1", seed: int = 0, **run: str) -> RunFiles:
+    """One run of 40 problems × 2 samples that learns a little between steps 0, 20 and 40."""
+    files = RunFiles(folder, recipe, seed, **run)
+    files.train()
+    generator = np.random.default_rng(seed)
+    for step in STEPS:
+        files.evaluate(step, generator.random((40, 2)) < 0.3 + step / 100)
+    return files
+
+
+def paths(*runs: RunFiles) -> tuple[list[Path], list[Path]]:
+    """Paths of the models and of the evaluations, as `load` takes them."""
+    return [run.model for run in runs], [path for run in runs for path in run.evaluations.values()]
+
+
+def edit(path: Path, **changes: Any) -> None:
+    """Replace top-level keys of a JSON file."""
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def provenance(**versions: str) -> dict[str, Any]:
+    """Provenance as the stages write it."""
+    hardware = {"cpu": "Some CPU", "cores": 2, "memory_gib": 23.5}
+    return {"commit": "c0ffee" * 6, "versions": {**VERSIONS, **versions}, "hardware": hardware}
+
+
+def made_up_metrics(steps: int, seed: int) -> list[dict[str, Any]]:
+    """Rows of metrics.jsonl that rise like those of a run that learns."""
+    generator = np.random.default_rng(seed)
+    rows = []
+    for step in range(1, steps + 1):
+        correct = float(
+            np.clip(0.25 + 0.4 * (1 - np.exp(-step / 40)) + generator.normal(0, 0.06), 0, 1)
+        )
+        rows.append(
+            {
+                "step": step,
+                "reward": correct + 0.95,
+                "rewards/correct/mean": correct,
+                "rewards/format/mean": float(1 - 0.2 * np.exp(-step / 10)),
+                "kl": 0.0004 * step,
+                "entropy": float(0.4 + 0.5 * np.exp(-step / 30) + generator.normal(0, 0.02)),
+                "completions/mean_length": float(45 + 0.3 * step + generator.normal(0, 3)),
+                "completions/clipped_ratio": float(abs(generator.normal(0, 0.01))),
+                "frac_reward_zero_std": float(0.1 + 0.002 * step + abs(generator.normal(0, 0.03))),
+                "loss": 0.01,
+            }
+        )
+    return rows
+
+
+def write_completions(path: Path, rows: Sequence[tuple[str, int, str, int]]) -> None:
+    """Write a parquet of (problem_id, sample, completion, correct)."""
+    columns = ["problem_id", "sample", "completion", "correct"]
+    pl.DataFrame(rows, schema=columns, orient="row").write_parquet(path)
+
+
+def _model_hash(step: int) -> str:
+    return f"{step:064d}"
