@@ -10,7 +10,7 @@ import typer
 
 from r1zero.errors import UserError
 from r1zero.evaluate.command import evaluate
-from r1zero.plan.command import plan
+from r1zero.plan.command import plan, render, resolve
 from r1zero.pretrain.command import pretrain
 from r1zero.report.command import report
 from r1zero.rewards.command import app as grade
@@ -29,6 +29,8 @@ app.command()(sources)
 app.add_typer(tasks, name="tasks")
 app.command()(pretrain)
 app.command()(plan)
+app.command()(resolve)
+app.command()(render)
 app.command()(train)
 app.command()(evaluate)
 app.command()(report)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from r1zero.sampling import sample
 from r1zero.settings.recipe import Evaluation
 
 # Completions generated at once: a decode step on a CPU costs little more for many than for few.
@@ -42,46 +43,32 @@ def generate(
 
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    tokenizer = AutoTokenizer.from_pretrained(model_path, padding_side="left")
+    tokenizer = AutoTokenizer.from_pretrained(model_path)
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     model = AutoModelForCausalLM.from_pretrained(model_path, dtype=dtype).to(device).eval()
-    sampling = (
-        {"do_sample": True, "temperature": decoding.temperature, "top_p": decoding.top_p}
-        if decoding.temperature > 0
-        else {"do_sample": False}
-    )
+    eos = model.generation_config.eos_token_id
+    ends = set(eos if isinstance(eos, list) else [eos])
     torch.manual_seed(seed)
-    # Sorting would save padding, but then a completion would depend on which others are asked for.
-    size = max(1, _BATCH[device] // decoding.n_samples)
-    for start in range(0, len(prompts), size):
-        group = list(prompts[start : start + size])
-        inputs = tokenizer(group, return_tensors="pt", padding=True).to(device)
-        with torch.inference_mode():
-            output = model.generate(
-                input_ids=inputs["input_ids"],
-                attention_mask=inputs["attention_mask"],
-                max_new_tokens=max_new_tokens,
-                num_return_sequences=decoding.n_samples,
-                pad_token_id=tokenizer.pad_token_id,
-                top_k=0,
-                **sampling,
-            )
-        ids = output[:, inputs["input_ids"].shape[1] :].cpu()
-        completions = _decode(ids, model.generation_config.eos_token_id, tokenizer)
-        for first in range(0, len(completions), decoding.n_samples):
-            yield completions[first : first + decoding.n_samples]
-
-
-def _decode(ids: torch.Tensor, eos: int | list[int], tokenizer: object) -> list[Completion]:
-    """Cut rows of token ids `[n, length]` at their first end token and decode them."""
-    ends = torch.isin(ids, torch.tensor(eos))
-    truncated = ~ends.any(dim=1)
-    lengths = torch.where(truncated, ids.shape[1], ends.int().argmax(dim=1) + 1)
-    return [
-        Completion(
-            tokenizer.decode(row[:length], skip_special_tokens=True),  # type: ignore[attr-defined]
-            int(length),
-            bool(cut),
+    n = decoding.n_samples
+    ids = [prompt for prompt in tokenizer(list(prompts))["input_ids"] for _ in range(n)]
+    size = max(1, _BATCH[device] // n) * n
+    for start in range(0, len(ids), size):
+        drawn = sample(
+            model,
+            ids[start : start + size],
+            max_new_tokens=max_new_tokens,
+            eos=sorted(ends),
+            pad=tokenizer.pad_token_id,
+            temperature=decoding.temperature,
+            top_p=decoding.top_p,
         )
-        for row, length, cut in zip(ids, lengths, truncated, strict=True)
-    ]
+        completions = [
+            Completion(
+                tokenizer.decode(tokens, skip_special_tokens=True),
+                len(tokens),
+                truncated=tokens[-1] not in ends,
+            )
+            for tokens in drawn
+        ]
+        for first in range(0, len(completions), n):
+            yield completions[first : first + n]

@@ -1,6 +1,5 @@
-"""`python -m r1zero plan`: lay a run out and render its configuration files."""
+"""`python -m r1zero plan`, and what the workflow calls: `resolve` and `render`."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -11,56 +10,81 @@ from r1zero.files import read_json, verify_file, weights_hash, write_json, write
 from r1zero.plan.layout import lay_out
 from r1zero.plan.page import render_page
 from r1zero.plan.render import accelerate_config, trl_config
-from r1zero.settings import resolve_run
-from r1zero.settings.load import CONFIG_FOLDER
+from r1zero.settings import RunSettings, resolve_run
+from r1zero.settings.load import CONFIG_FOLDER, validate
 
-LAUNCH = ["accelerate", "launch", "--config_file", "accelerate.yaml", "-m", "r1zero.train.trl"]
+Recipe = Annotated[str, typer.Argument(help="Recipe.")]
+Scale = Annotated[str, typer.Option(help="Scale.")]
+Backend = Annotated[str, typer.Option(help="Trainer.")]
+Seed = Annotated[int, typer.Option(help="Seed of the run.")]
+Gpus = Annotated[int, typer.Option(help="GPUs of the run; 0 for the CPU.")]
+ConfigFolder = Annotated[Path, typer.Option(help="Folder of the configuration.")]
 
 
 def plan(
-    recipe: Annotated[str, typer.Argument(help="Recipe.")],
-    gpus: Annotated[int, typer.Option(help="GPUs of the run; 0 for the CPU.")],
-    scale: Annotated[str, typer.Option(help="Scale.")] = "mini",
-    backend: Annotated[str, typer.Option(help="Trainer.")] = "trl",
-    seed: Annotated[int, typer.Option(help="Seed of the run.")] = 0,
-    task: Annotated[Path | None, typer.Option(help="Manifest of the task.")] = None,
-    model: Annotated[Path | None, typer.Option(help="Manifest of the model.")] = None,
-    checkpoints: Annotated[Path, typer.Option(help="Folder for checkpoints.")] = Path(
-        "checkpoints"
-    ),
-    out: Annotated[
-        Path | None, typer.Option(help="Folder to write; without it the plan is only shown.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Show the plan as JSON.")] = False,
-    config: Annotated[Path, typer.Option(help="Folder of the configuration.")] = CONFIG_FOLDER,
+    recipe: Recipe,
+    gpus: Gpus,
+    scale: Scale = "mini",
+    backend: Backend = "trl",
+    seed: Seed = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Show it as JSON.")] = False,
+    config: ConfigFolder = CONFIG_FOLDER,
 ) -> None:
-    """Work out processes and batches for a number of GPUs, and write the configs that run them."""
+    """Show how a run would be laid out on a number of GPUs."""
     run = resolve_run(recipe, scale=scale, backend=backend, seed=seed, folder=config)
     layout = lay_out(run, gpus)
-    page = render_page(run, layout, LAUNCH)
-    if out is None:
-        text = json.dumps(layout.model_dump(mode="json"), indent=2) if as_json else page
-        typer.echo(text)
-        return
-    if task is None or model is None:
-        raise typer.BadParameter("--out needs --task and --model")
-    task_manifest, model_manifest = read_json(task), read_json(model)
-    train = verify_file(task_manifest["files"]["train"], task.parent)
-    trl = trl_config(run, layout, model=model.parent, problems=train.parent, output=checkpoints)
-    # What decides the weights: a run is the same run on any hardware.
+    typer.echo(layout.model_dump_json(indent=2) if as_json else render_page(run, layout))
+
+
+def resolve(
+    recipe: Recipe,
+    problems: Annotated[Path, typer.Option(help="Manifest of the problems.")],
+    model: Annotated[Path, typer.Option(help="Manifest of the model.")],
+    out: Annotated[Path, typer.Option(help="run.json to write.")],
+    scale: Scale = "mini",
+    backend: Backend = "trl",
+    seed: Seed = 0,
+    config: ConfigFolder = CONFIG_FOLDER,
+) -> None:
+    """Merge recipe, scale, data and model into one run: all that decides its weights."""
+    run = resolve_run(recipe, scale=scale, backend=backend, seed=seed, folder=config)
     write_json(
-        out / "run.json",
+        out,
         {
-            **run.identity(),
+            "run": run.identity(),
             "settings": run.model_dump(mode="json"),
             "config_hash": run.training_hash(),
-            "data_hash": task_manifest["files"]["train"]["sha256"],
-            "base_model": {"name": run.model, "sha256": weights_hash(model_manifest["files"])},
-            "task": str(task),
-            "model": str(model),
+            "data_hash": read_json(problems)["files"]["train"]["sha256"],
+            "base_model": {
+                "name": run.model,
+                "path": str(model.parent),
+                "sha256": weights_hash(read_json(model)["files"]),
+            },
+            "problems": str(problems),
         },
+    )
+
+
+def render(
+    run_file: Annotated[Path, typer.Argument(metavar="RUN", help="The run's run.json.")],
+    gpus: Gpus,
+    checkpoints: Annotated[Path, typer.Option(help="Folder for checkpoints.")],
+    out: Annotated[Path, typer.Option(help="Folder to write.")],
+) -> None:
+    """Lay a run out and write the configs that start it."""
+    content = read_json(run_file)
+    run = validate(content["settings"], RunSettings, str(run_file))
+    layout = lay_out(run, gpus)
+    manifest = Path(content["problems"])
+    train = verify_file(read_json(manifest)["files"]["train"], manifest.parent)
+    trl = trl_config(
+        run,
+        layout,
+        model=Path(content["base_model"]["path"]),
+        problems=train.parent,
+        output=checkpoints,
     )
     write_text(out / "trl.yaml", yaml.safe_dump(trl, sort_keys=False, allow_unicode=True))
     write_text(out / "accelerate.yaml", yaml.safe_dump(accelerate_config(layout), sort_keys=False))
-    write_text(out / "plan.md", page)
+    write_text(out / "plan.md", render_page(run, layout))
     write_json(out / "plan.json", layout.model_dump(mode="json"))

@@ -4,8 +4,8 @@ from r1zero.plan.layout import Layout
 from r1zero.settings.run import RunSettings
 
 
-def render_page(run: RunSettings, layout: Layout, command: list[str]) -> str:
-    """Markdown page: what runs where, the batch arithmetic, the launch command."""
+def render_page(run: RunSettings, layout: Layout) -> str:
+    """Markdown page: what runs where, and the batch arithmetic."""
     where = f"{layout.gpus} GPU" if layout.gpus else "the CPU"
     rewards = ", ".join(f"{reward.name} x {reward.weight:g}" for reward in run.rewards)
     sizes, algorithm = run.sizes, run.algorithm
@@ -39,6 +39,5 @@ def render_page(run: RunSettings, layout: Layout, command: list[str]) -> str:
     reasons = "\n".join(f"- {reason}" for reason in layout.reasons)
     return (
         f"# Plan: {run.recipe} on {run.backend}, seed {run.seed}, scale {run.scale}\n\n"
-        f"| | |\n|---|---|\n{rows}\n\n## Batch\n\n{reasons}\n\n"
-        f"## Launch\n\n```\n{' '.join(command)}\n```\n"
+        f"| | |\n|---|---|\n{rows}\n\n## Batch\n\n{reasons}\n"
     )

@@ -70,7 +70,7 @@ def pretrain(
             for group, peak in zip(optimizer.param_groups, lrs, strict=True):
                 group["lr"] = peak * _schedule(step, settings.steps)
         loss = _loss(model, batch)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in optimizers:
             optimizer.step()

@@ -76,11 +76,8 @@ class Sizes(Section):
     @model_validator(mode="after")
     def _last_step_is_saved(self) -> Self:
         if self.max_steps % self.save_steps:
-            below = max(
-                s
-                for s in range(1, min(self.save_steps, self.max_steps) + 1)
-                if not self.max_steps % s
-            )
+            divisors = [n for n in range(1, self.max_steps + 1) if self.max_steps % n == 0]
+            below = max(n for n in divisors if n <= max(1, self.save_steps))
             raise ValueError(
                 f"save_steps {self.save_steps} does not divide max_steps {self.max_steps}, so the "
                 f"last step would not be saved; {below} does"

@@ -1,5 +1,6 @@
 """`python -m r1zero sources`: put one dataset of the table on disk."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Annotated
@@ -17,9 +18,13 @@ def sources(
     name: Annotated[str, typer.Argument(help="Name of the dataset.")],
     table: Annotated[Path, typer.Option(help="YAML table of datasets (`datasets: {name: …}`).")],
     out: Annotated[Path, typer.Option(help="Folder to write; its manifest.json is the output.")],
+    own: Annotated[str, typer.Option(help="Datasets that replace or join the table, as JSON.")] = (
+        "{}"
+    ),
 ) -> None:
     """Draw or copy the rows of one dataset, with a manifest of checksums."""
     datasets = validate(read_yaml(table), Sources, str(table)).datasets
+    datasets |= validate({"datasets": json.loads(own)}, Sources, "datasets").datasets
     if name not in datasets:
         raise UserError(
             f"unknown dataset '{name}'", where=str(table), hint=f"there are: {', '.join(datasets)}"

@@ -42,7 +42,11 @@ def claim(folder: Path, run: dict[str, Any]) -> None:
         run: The run's `run.json`; configuration, data and base model are compared.
 
     """
-    identity = {key: run[key] for key in ("config_hash", "data_hash", "base_model")}
+    identity = {
+        "config_hash": run["config_hash"],
+        "data_hash": run["data_hash"],
+        "base_model": run["base_model"]["sha256"],
+    }
     path = folder / _OWNER
     if path.exists() and sealed(folder):
         owner = read_json(path)
@@ -50,16 +54,11 @@ def claim(folder: Path, run: dict[str, Any]) -> None:
             if owner["identity"][key] != value:
                 raise UserError(
                     f"holds checkpoints of another run: their {key} is "
-                    f"{_short(owner['identity'][key])}, this run's is {_short(value)}",
+                    f"{owner['identity'][key][:12]}, this run's is {value[:12]}",
                     where=str(folder),
                     hint="move the folder away to train anew, or undo the change to resume",
                 )
     write_json(path, {"identity": identity, "settings": run["settings"]})
-
-
-def _short(value: Any) -> str:
-    text = value["sha256"] if isinstance(value, dict) else value
-    return str(text)[:12]
 
 
 def seal(checkpoint: Path, config_hash: str) -> None:

@@ -15,13 +15,14 @@ from r1zero.train.launch import launch
 
 
 def train(
-    plan: Annotated[Path, typer.Argument(help="Folder of the plan.")],
+    run_file: Annotated[Path, typer.Argument(metavar="RUN", help="The run's run.json.")],
+    plan: Annotated[Path, typer.Option(help="Folder of its plan.")],
     folder: Annotated[Path, typer.Option("--checkpoints", help="Folder for checkpoints.")],
     gpus: Annotated[int, typer.Option(help="GPUs this job was given.")],
     out: Annotated[Path, typer.Option(help="model.json to write; metrics.jsonl goes beside it.")],
 ) -> None:
     """Train one run; a run that was cut off goes on from its last complete checkpoint."""
-    run, layout = read_json(plan / "run.json"), read_json(plan / "plan.json")
+    run, layout = read_json(run_file), read_json(plan / "plan.json")
     if layout["gpus"] != gpus:
         raise UserError(
             f"the plan is for {layout['gpus']} GPUs, this job has {gpus}",
@@ -41,10 +42,10 @@ def train(
 
 def _verify_inputs(run: dict[str, Any]) -> Path:
     """Check model and problems against their manifests; return the file of training problems."""
-    model, task = Path(run["model"]), Path(run["task"])
-    for entry in read_json(model)["files"]:
-        verify_file(entry, model.parent)
-    return verify_file(read_json(task)["files"]["train"], task.parent)
+    model, problems = Path(run["base_model"]["path"]), Path(run["problems"])
+    for entry in read_json(model / "manifest.json")["files"]:
+        verify_file(entry, model)
+    return verify_file(read_json(problems)["files"]["train"], problems.parent)
 
 
 def _train_to_the_end(
@@ -84,12 +85,7 @@ def _describe(run: dict[str, Any], folder: Path, log: Path) -> dict[str, Any]:
         * run["settings"]["algorithm"]["num_generations"]
     )
     return {
-        "run": {key: run[key] for key in ("recipe", "backend", "seed", "scale")}
-        | {"task": run["settings"]["task"]},
-        "config_hash": run["config_hash"],
-        "data_hash": run["data_hash"],
-        "base_model": run["base_model"] | {"path": str(Path(run["model"]).parent)},
-        "settings": run["settings"],
+        **{key: run[key] for key in ("run", "config_hash", "data_hash", "base_model", "settings")},
         "checkpoints": [
             {"step": step, "path": str(path), "sha256": checkpoints.identity(path)}
             for step, path in checkpoints.sealed(folder).items()

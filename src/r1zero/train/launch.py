@@ -56,6 +56,7 @@ def _environment(gpus: int) -> dict[str, str]:
     environment["HF_HUB_OFFLINE"] = "1"
     environment["TOKENIZERS_PARALLELISM"] = "false"
     environment["PYTHONUNBUFFERED"] = "1"
+    environment["TRL_EXPERIMENTAL_SILENCE"] = "1"  # rollout_func; the version is locked
     if gpus == 0:
         environment["CUDA_VISIBLE_DEVICES"] = ""
         environment.setdefault("OMP_NUM_THREADS", str(usable_cores()))

@@ -25,19 +25,41 @@ from trl import GRPOConfig, GRPOTrainer, ModelConfig, TrlParser
 from trl.scripts.grpo import GRPOScriptArguments
 
 from r1zero.errors import UserError
+from r1zero.sampling import sample
 from r1zero.train import checkpoints, metrics
 
 
 class TimedTrainer(GRPOTrainer):  # type: ignore[misc]
     """GRPOTrainer that logs how long the rollouts of each step took, as `time/rollout`."""
 
-    def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
+    def _generate(self, prompts: list[Any]) -> Any:
         started = time.perf_counter()
-        result = super()._generate_single_turn(*args, **kwargs)
-        self._metrics["train" if self.model.training else "eval"]["time/rollout"].append(
-            time.perf_counter() - started
-        )
+        result = super()._generate(prompts)
+        self._log_metric("time/rollout", time.perf_counter() - started)
         return result
+
+
+def rollout(prompts: list[str], trainer: GRPOTrainer) -> dict[str, Any]:
+    """Rollouts by `r1zero.sampling`, several times as fast on a CPU as TRL's call of `generate`.
+
+    Args:
+        prompts: Rendered prompts, each repeated as often as it is to be completed.
+        trainer: The trainer, whose model and decoding settings are used.
+    """
+    config, tokenizer = trainer.args, trainer.processing_class
+    prompt_ids = tokenizer(prompts)["input_ids"]
+    completion_ids = sample(
+        trainer.accelerator.unwrap_model(trainer.model),
+        prompt_ids,
+        max_new_tokens=config.max_completion_length,
+        eos=trainer.eos_token_ids,
+        pad=tokenizer.pad_token_id,
+        temperature=config.temperature,
+        top_p=config.top_p,
+        top_k=config.top_k,
+    )
+    # No log-probabilities: the trainer computes its own, from the same weights.
+    return {"prompt_ids": prompt_ids, "completion_ids": completion_ids, "logprobs": None}
 
 
 class Recorder(TrainerCallback):  # type: ignore[misc]
@@ -107,6 +129,7 @@ def main() -> None:
         reward_funcs=[_load(name) for name in script.reward_funcs],
         args=config,
         train_dataset=Dataset.from_polars(problems),
+        rollout_func=None if config.use_vllm else rollout,
         callbacks=[Recorder(Path(config.output_dir), options.config_hash)],
     )
     trainer.train(resume_from_checkpoint=str(options.resume) if options.resume else None)

@@ -1,0 +1,49 @@
+"""R1-Zero replication as a DAG: from a fresh machine to a paper-style report.
+
+`snakemake --list-target-rules` is the menu, `config/README.md` the manual.
+"""
+
+from snakemake.utils import min_version
+
+min_version("9.27.0")
+
+
+# What to run. rules/common.smk checks it against r1zero.settings before anything starts.
+
+configfile: "config/config.yaml"
+
+
+wildcard_constraints:
+    scale="[a-z0-9_]+",
+    recipe="[a-z0-9_]+",
+    backend="[a-z]+",
+    seed="[0-9]+",
+    dataset="[a-z0-9_]+",
+    prompt="[a-z0-9_]+",
+    suite="[a-z0-9_]+",
+    base="[a-z0-9_]+",
+    step="[0-9]+",
+
+
+# How: one file per stage, in the order the data flows.
+
+include: "rules/common.smk"
+include: "rules/sources.smk"
+include: "rules/tasks.smk"
+include: "rules/pretrain.smk"
+include: "rules/plan.smk"
+include: "rules/train.smk"
+include: "rules/evaluate.smk"
+include: "rules/report.smk"
+
+
+# Targets. The first is what plain `snakemake` makes.
+
+rule report:
+    """The report on every selected run, and all it takes."""
+    input:
+        f"{report_folder}/index.md",
+    localrule: True
+
+
+include: "rules/targets.smk"

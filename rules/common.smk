@@ -1,0 +1,132 @@
+"""What the rules share: the checked configuration, and functions from it to files and runs."""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+from snakemake.exceptions import WorkflowError
+
+from r1zero.errors import UserError
+from r1zero.plan.hardware import count_gpus
+from r1zero.settings import load_config, load_recipe, load_scale, recipe_names, resolve_run
+
+
+class Run(NamedTuple):
+    """Wildcards of one run."""
+
+    scale: str
+    recipe: str
+    backend: str
+    seed: int
+
+    @property
+    def folder(self):
+        return f"{self.scale}/{self.recipe}/{self.backend}/seed{self.seed}"
+
+
+def checked(load, *args, **kwargs):
+    """Call a loader; what the user can mend becomes one line, without a traceback."""
+    try:
+        return load(*args, **kwargs)
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
+
+
+settings = checked(load_config, config)
+scale = checked(load_scale, settings.scale)
+# A scale for the CPU leaves the GPUs alone, whatever the machine has.
+gpus = 0 if scale.device == "cpu" else checked(count_gpus, settings.hardware.gpus)
+
+
+def settings_of(wildcards):
+    """Resolved settings of a run."""
+    return checked(
+        resolve_run,
+        wildcards.recipe,
+        scale=wildcards.scale,
+        backend=wildcards.backend,
+        seed=int(wildcards.seed),
+    )
+
+
+def runs_of(recipe):
+    """Every run of a recipe: one per backend and seed."""
+    return [
+        Run(settings.scale, recipe, backend, seed)
+        for backend in settings.backends
+        for seed in settings.seeds
+    ]
+
+
+def model_of(run):
+    """A run's trained model, as the small file that describes it."""
+    return f"results/{run.folder}/model.json"
+
+
+def suites_of(task):
+    """Suites that a task's recipes are measured on: its held-out rows, and the user's."""
+    own = [name for name, suite in settings.suites.items() if suite.task == task]
+    return [f"{task}_test", *own]
+
+
+def evaluations_of(run):
+    """A run's evaluations: each suite at step 0 and at every checkpoint."""
+    resolved = settings_of(run)
+    return [
+        f"results/{run.folder}/evaluations/{suite}/step{step}.json"
+        for suite in suites_of(resolved.task)
+        for step in resolved.evaluated_steps
+    ]
+
+
+def problems_of_suite(wildcards):
+    """The problems of a suite, rendered with the run's prompt."""
+    run = settings_of(wildcards)
+    if wildcards.suite == f"{run.task}_test":
+        return f"resources/tasks/{run.dataset}/{run.prompt}/problems/test.parquet"
+    return f"resources/suites/{wildcards.suite}/{run.prompt}.parquet"
+
+
+def task_manifest(wildcards):
+    """Manifest of the problems a run trains on."""
+    run = settings_of(wildcards)
+    return f"resources/tasks/{run.dataset}/{run.prompt}/manifest.json"
+
+
+def model_manifest(wildcards):
+    """Manifest of the model a run starts from."""
+    run = settings_of(wildcards)
+    where = f"bases/{run.scale}" if run.made_here else "models"
+    return f"resources/{where}/{run.model}/manifest.json"
+
+
+def task_of_base(wildcards):
+    """Manifest of the problems whose prompt and held-out rows a mini base is made for."""
+    for recipe in recipes:
+        run = settings_of(Run(wildcards.scale, recipe, settings.backends[0], 0))
+        if run.model == wildcards.base:
+            return f"resources/tasks/{run.dataset}/{run.prompt}/manifest.json"
+    raise WorkflowError(f"bases: no recipe starts from {wildcards.base}")
+
+
+def dataset_table():
+    """The table of datasets with the user's own, as JSON: small enough to be a parameter."""
+    own = {name: source.model_dump(mode="json") for name, source in settings.datasets.items()}
+    return json.dumps(own)
+
+
+def suite_filter(wildcards):
+    """Options that keep the wanted rows of a user's suite."""
+    return [f"--numbers {n}" for n in settings.suites[wildcards.suite].numbers or []]
+
+
+def finished(names):
+    """All that is made of some recipes; the report too, if nothing else is selected."""
+    files = [path for name in names for run in runs_of(name) for path in evaluations_of(run)]
+    return [*files, f"{report_folder}/index.md"] if set(names) == set(settings.recipes) else files
+
+
+recipes = {name: checked(load_recipe, name) for name in checked(recipe_names)}
+tasks = sorted({recipes[name].task for name in settings.recipes})
+runs = [run for name in settings.recipes for run in runs_of(name)]
+report_folder = f"results/{settings.scale}/report"

@@ -1,0 +1,68 @@
+"""Plan: what decides a run's weights, and how the run is laid out on the hardware.
+
+Needs: recipe and scale, the manifests of problems and model.
+Makes: results/<run>/run.json (recipe and scale merged, with hashes; knows no hardware), and
+       results/<run>/plan/{plan.json,plan.md,trl.yaml,accelerate.yaml}.
+"""
+
+
+rule resolve:
+    """Recipe, scale and seed merged into one run: a change here trains anew."""
+    input:
+        recipe="config/recipes/{recipe}.yaml",
+        problems=task_manifest,
+        model=model_manifest,
+    output:
+        "results/{scale}/{recipe}/{backend}/seed{seed}/run.json",
+    params:
+        # Only what this run takes from its scale: another base or task there changes nothing here.
+        settings=lambda wildcards: settings_of(wildcards).training_hash(),
+        evaluation=lambda wildcards: settings_of(wildcards).evaluation.model_dump_json(),
+    log:
+        "logs/plan/{scale}.{recipe}.{backend}.seed{seed}.resolve.log",
+    conda:
+        "../envs/r1zero.yaml"
+    localrule: True
+    shell:
+        r"""
+        python -m r1zero resolve {wildcards.recipe} \
+            --scale {wildcards.scale} \
+            --backend {wildcards.backend} \
+            --seed {wildcards.seed} \
+            --problems {input.problems:q} \
+            --model {input.model:q} \
+            --out {output:q} 2>&1 | tee {log:q}
+        """
+
+
+rule layout:
+    """Processes, batches and rendered configs for the GPUs there are: a change trains nothing."""
+    input:
+        run="results/{scale}/{recipe}/{backend}/seed{seed}/run.json",
+    output:
+        plan="results/{scale}/{recipe}/{backend}/seed{seed}/plan/plan.json",
+        page="results/{scale}/{recipe}/{backend}/seed{seed}/plan/plan.md",
+        trl="results/{scale}/{recipe}/{backend}/seed{seed}/plan/trl.yaml",
+        accelerate="results/{scale}/{recipe}/{backend}/seed{seed}/plan/accelerate.yaml",
+    params:
+        gpus=gpus,
+        checkpoints="checkpoints/{scale}/{recipe}/{backend}/seed{seed}",
+    log:
+        "logs/plan/{scale}.{recipe}.{backend}.seed{seed}.layout.log",
+    conda:
+        "../envs/r1zero.yaml"
+    localrule: True
+    shell:
+        r"""
+        python -m r1zero render {input.run:q} \
+            --gpus {params.gpus} \
+            --checkpoints {params.checkpoints:q} \
+            --out "$(dirname {output.plan:q})" 2>&1 | tee {log:q}
+        """
+
+
+rule plan:
+    """Lay out every selected run, and start none."""
+    input:
+        [f"results/{run.folder}/plan/plan.md" for run in runs],
+    localrule: True

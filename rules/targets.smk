@@ -1,0 +1,27 @@
+"""Targets by name, generated from the recipes: `snakemake --list-target-rules` shows them."""
+
+for _task in tasks:
+
+    rule:
+        name:
+            f"train_{_task}"
+        input:
+            finished([name for name in settings.recipes if recipes[name].task == _task]),
+        localrule: True
+
+
+for _recipe in recipes:
+
+    rule:
+        name:
+            f"train_{_recipe}"
+        input:
+            finished([_recipe]),
+        localrule: True
+
+    rule:
+        name:
+            f"evaluate_{_recipe}"
+        input:
+            [path for run in runs_of(_recipe) for path in evaluations_of(run)],
+        localrule: True

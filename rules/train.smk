@@ -1,0 +1,40 @@
+"""Train: the only long stage.
+
+Needs: results/<run>/run.json, and the plan (a new layout of the same run trains nothing).
+Makes: results/<run>/model.json (checkpoints with hashes, cost, provenance) and metrics.jsonl.
+       Checkpoints go to checkpoints/<run>/, which is no declared output: Snakemake deletes those
+       before a retry, and a run that was cut off goes on from its last checkpoint.
+"""
+
+
+rule train:
+    """Train one run with GRPO."""
+    input:
+        run="results/{scale}/{recipe}/{backend}/seed{seed}/run.json",
+        plan=ancient("results/{scale}/{recipe}/{backend}/seed{seed}/plan/plan.json"),
+        trl=ancient("results/{scale}/{recipe}/{backend}/seed{seed}/plan/trl.yaml"),
+        accelerate=ancient("results/{scale}/{recipe}/{backend}/seed{seed}/plan/accelerate.yaml"),
+    output:
+        model="results/{scale}/{recipe}/{backend}/seed{seed}/model.json",
+        metrics="results/{scale}/{recipe}/{backend}/seed{seed}/metrics.jsonl",
+    log:
+        "logs/train/{scale}.{recipe}.{backend}.seed{seed}.log",
+    benchmark:
+        "benchmarks/train/{scale}.{recipe}.{backend}.seed{seed}.jsonl"
+    conda:
+        "../envs/r1zero.yaml"
+    threads: 4
+    resources:
+        gpu=gpus,
+        mem_mb=4000,
+        runtime="24h",
+    params:
+        checkpoints="checkpoints/{scale}/{recipe}/{backend}/seed{seed}",
+    shell:
+        r"""
+        python -m r1zero train {input.run:q} \
+            --plan "$(dirname {input.plan:q})" \
+            --gpus {resources.gpu} \
+            --checkpoints {params.checkpoints:q} \
+            --out {output.model:q} 2>&1 | tee {log:q}
+        """
