@@ -54,6 +54,8 @@ def _places(
     return {
         "model_name_or_path": str(model),
         "dtype": layout.dtype,
+        # On a CPU plain attention is faster: its backward pass takes half the time.
+        "attn_implementation": "sdpa" if layout.gpus else "eager",
         "dataset_name": str(problems),
         "dataset_train_split": "train",
         "reward_funcs": [f"r1zero.rewards.{run.task}.{reward.name}" for reward in run.rewards],

@@ -7,7 +7,6 @@ JSON lines with the time of rollouts and updates, and no hub.
 
 import argparse
 import importlib
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,45 +20,12 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
-from trl import GRPOConfig, GRPOTrainer, ModelConfig, TrlParser
+from trl import GRPOConfig, ModelConfig, TrlParser
 from trl.scripts.grpo import GRPOScriptArguments
 
 from r1zero.errors import UserError
-from r1zero.sampling import sample
 from r1zero.train import checkpoints, metrics
-
-
-class TimedTrainer(GRPOTrainer):  # type: ignore[misc]
-    """GRPOTrainer that logs how long the rollouts of each step took, as `time/rollout`."""
-
-    def _generate(self, prompts: list[Any]) -> Any:
-        started = time.perf_counter()
-        result = super()._generate(prompts)
-        self._log_metric("time/rollout", time.perf_counter() - started)
-        return result
-
-
-def rollout(prompts: list[str], trainer: GRPOTrainer) -> dict[str, Any]:
-    """Rollouts by `r1zero.sampling`, several times as fast on a CPU as TRL's call of `generate`.
-
-    Args:
-        prompts: Rendered prompts, each repeated as often as it is to be completed.
-        trainer: The trainer, whose model and decoding settings are used.
-    """
-    config, tokenizer = trainer.args, trainer.processing_class
-    prompt_ids = tokenizer(prompts)["input_ids"]
-    completion_ids = sample(
-        trainer.accelerator.unwrap_model(trainer.model),
-        prompt_ids,
-        max_new_tokens=config.max_completion_length,
-        eos=trainer.eos_token_ids,
-        pad=tokenizer.pad_token_id,
-        temperature=config.temperature,
-        top_p=config.top_p,
-        top_k=config.top_k,
-    )
-    # No log-probabilities: the trainer computes its own, from the same weights.
-    return {"prompt_ids": prompt_ids, "completion_ids": completion_ids, "logprobs": None}
+from r1zero.train.trainer import PiecewiseTrainer, rollout
 
 
 class Recorder(TrainerCallback):  # type: ignore[misc]
@@ -119,11 +85,14 @@ def main() -> None:
     script, config, model = trl_parser.parse_args_and_config(
         args=["--config", str(options.config)], fail_with_unknown_args=True
     )
-    config.model_init_kwargs = {"dtype": model.dtype}
+    config.model_init_kwargs = {
+        "dtype": model.dtype,
+        "attn_implementation": model.attn_implementation,
+    }
     tokenizer = AutoTokenizer.from_pretrained(model.model_name_or_path, padding_side="left")
     problems = pl.read_parquet(options.train)
     _check_lengths(problems["prompt"].to_list(), tokenizer, options.max_prompt_length)
-    trainer = TimedTrainer(
+    trainer = PiecewiseTrainer(
         model=model.model_name_or_path,
         processing_class=tokenizer,
         reward_funcs=[_load(name) for name in script.reward_funcs],

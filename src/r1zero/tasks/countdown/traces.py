@@ -1,10 +1,13 @@
 """Random searches in the R1 format: what a mini base model is pre-trained on.
 
-A trace tries one random way to combine the numbers after another and works each out, step by step.
-It stops at a hit; after a miss it goes on or gives up, at random, and gives up with its last
-attempt as the answer. So a model that imitates traces can do the arithmetic and the format, but
-searches badly: it does not look at the target when it chooses, and it gives up early. That is what
-reinforcement learning is left to find.
+A trace tries one random way to combine the numbers after another, works each out, step by step, and
+says whether it hit the target. It stops at a hit; after a miss it goes on or gives up, at random,
+and gives up with its last attempt as the answer. So a model that imitates traces can do the
+arithmetic, the comparison and the format, but searches badly: it does not look at the target when
+it chooses, and it gives up early. That is what reinforcement learning is left to find.
+
+The verdict is spelled out since a model of this size learns what it has to write: without it, a
+base went past most of its hits, and searching longer could not pay.
 """
 
 import random
@@ -17,6 +20,8 @@ WEIGHTS = (4, 4, 1, 1)
 # The largest sum of two numbers. Larger intermediate results hardly ever lead back to a target of
 # at most 100.
 LARGEST_RESULT = 198
+
+HIT, MISS = " yes", " no"
 
 Attempt = tuple[str, str, int]
 """Steps such as `44+19=63,63+35=98`, the expression `(44+19)+35`, its value."""
@@ -41,16 +46,19 @@ def write_trace(
 
     """
     tried: list[str] = []
+    thought = ""
     while True:
         steps, expression, value = _new_attempt(nums, tried, rng)
         tried.append(steps)
+        thought += steps + (HIT if value == target else MISS)
         if value == target or len(tried) == max_attempts or rng.random() > persistence:
-            return ";".join(tried) + f"</think>\n<answer>{expression}</answer>"
+            return f"{thought}</think>\n<answer>{expression}</answer>"
+        thought += ";"
 
 
 def literals() -> list[str]:
     """Constant pieces of a completion that are worth a token of their own."""
-    return ["</think>\n<answer>", "</answer>"]
+    return [HIT, MISS, "</think>\n<answer>", "</answer>"]
 
 
 def _new_attempt(nums: Sequence[int], tried: list[str], rng: random.Random) -> Attempt:
