@@ -14,6 +14,7 @@ from r1zero.plan.command import plan, render, resolve
 from r1zero.pretrain.command import pretrain
 from r1zero.report.command import report
 from r1zero.rewards.command import app as grade
+from r1zero.settings.command import schema
 from r1zero.sources.command import sources
 from r1zero.tasks.command import app as tasks
 from r1zero.train.command import train
@@ -35,6 +36,7 @@ app.command()(train)
 app.command()(evaluate)
 app.command()(report)
 app.add_typer(grade, name="grade")
+app.command()(schema)
 
 
 def main() -> None:

@@ -48,9 +48,14 @@ def load_sources(folder: Path = CONFIG_FOLDER) -> Sources:
     return validate(read_yaml(path), Sources, str(path))
 
 
-def load_config(values: dict[str, Any], where: str = "config") -> Config:
+def load_config(
+    values: dict[str, Any], where: str = "config", folder: Path = CONFIG_FOLDER
+) -> Config:
     """Check the workflow's merged configuration, and that its recipes exist."""
-    return validate(values, Config, where)
+    config = validate(values, Config, where)
+    for name in config.recipes:
+        load_recipe(name, folder)
+    return config
 
 
 def resolve_run(
