@@ -10,6 +10,7 @@ min_version("9.27.0")
 
 # What to run. rules/common.smk checks it against r1zero.settings before anything starts.
 
+
 configfile: "config/config.yaml"
 
 
@@ -19,6 +20,7 @@ wildcard_constraints:
     backend="[a-z]+",
     seed="[0-9]+",
     dataset="[a-z0-9_]+",
+    model="[a-z0-9_.-]+",
     prompt="[a-z0-9_]+",
     suite="[a-z0-9_]+",
     base="[a-z0-9_]+",
@@ -26,6 +28,7 @@ wildcard_constraints:
 
 
 # How: one file per stage, in the order the data flows.
+
 
 include: "rules/common.smk"
 include: "rules/sources.smk"
@@ -38,6 +41,7 @@ include: "rules/report.smk"
 
 
 # Targets. The first is what plain `snakemake` makes.
+
 
 rule report:
     """The report on every selected run, and all it takes."""

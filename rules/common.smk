@@ -1,13 +1,15 @@
 """What the rules share: the checked configuration, and functions from it to files and runs."""
 
 import json
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
 from snakemake.exceptions import WorkflowError
 
 from r1zero.errors import UserError
-from r1zero.plan.hardware import count_gpus
+from r1zero.plan.hardware import count_gpus, require_stack
+from r1zero.plan.layout import lay_out
 from r1zero.settings import load_config, load_recipe, load_scale, recipe_names, resolve_run
 
 
@@ -29,7 +31,8 @@ def checked(load, *args, **kwargs):
     try:
         return load(*args, **kwargs)
     except UserError as error:
-        raise WorkflowError(str(error)) from None
+        # A WorkflowError would be printed with the lines of this file that raised it.
+        sys.exit(f"error: {error}")
 
 
 settings = checked(load_config, config)
@@ -109,10 +112,17 @@ def task_of_base(wildcards):
     raise WorkflowError(f"bases: no recipe starts from {wildcards.base}")
 
 
-def dataset_table():
-    """The table of datasets with the user's own, as JSON: small enough to be a parameter."""
-    own = {name: source.model_dump(mode="json") for name, source in settings.datasets.items()}
-    return json.dumps(own)
+def own_entries(section, wildcard):
+    """The user's own entry for a dataset or model, as JSON: it goes before that of the table."""
+
+    def entries(wildcards):
+        name = getattr(wildcards, wildcard)
+        own = getattr(settings, section)
+        return json.dumps(
+            {name: own[name].model_dump(mode="json", exclude_none=True)} if name in own else {}
+        )
+
+    return entries
 
 
 def suite_filter(wildcards):
@@ -130,3 +140,7 @@ recipes = {name: checked(load_recipe, name) for name in checked(recipe_names)}
 tasks = sorted({recipes[name].task for name in settings.recipes})
 runs = [run for name in settings.recipes for run in runs_of(name)]
 report_folder = f"results/{settings.scale}/report"
+
+# What can't be laid out, or lacks a package, is said now and not after hours of downloads.
+for run in runs:
+    checked(require_stack, checked(lay_out, settings_of(run), gpus))

@@ -14,15 +14,15 @@ rule resolve:
         model=model_manifest,
     output:
         "results/{scale}/{recipe}/{backend}/seed{seed}/run.json",
+    log:
+        "logs/plan/{scale}.{recipe}.{backend}.seed{seed}.resolve.log",
+    localrule: True
+    conda:
+        "../envs/r1zero.yaml"
     params:
         # Only what this run takes from its scale: another base or task there changes nothing here.
         settings=lambda wildcards: settings_of(wildcards).training_hash(),
         evaluation=lambda wildcards: settings_of(wildcards).evaluation.model_dump_json(),
-    log:
-        "logs/plan/{scale}.{recipe}.{backend}.seed{seed}.resolve.log",
-    conda:
-        "../envs/r1zero.yaml"
-    localrule: True
     shell:
         r"""
         python -m r1zero resolve {wildcards.recipe} \
@@ -44,14 +44,14 @@ rule layout:
         page="results/{scale}/{recipe}/{backend}/seed{seed}/plan/plan.md",
         trl="results/{scale}/{recipe}/{backend}/seed{seed}/plan/trl.yaml",
         accelerate="results/{scale}/{recipe}/{backend}/seed{seed}/plan/accelerate.yaml",
+    log:
+        "logs/plan/{scale}.{recipe}.{backend}.seed{seed}.layout.log",
+    localrule: True
+    conda:
+        "../envs/r1zero.yaml"
     params:
         gpus=gpus,
         checkpoints="checkpoints/{scale}/{recipe}/{backend}/seed{seed}",
-    log:
-        "logs/plan/{scale}.{recipe}.{backend}.seed{seed}.layout.log",
-    conda:
-        "../envs/r1zero.yaml"
-    localrule: True
     shell:
         r"""
         python -m r1zero render {input.run:q} \

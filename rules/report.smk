@@ -5,6 +5,7 @@ Makes: results/<scale>/report/: index.md, tables/main.{csv,md,tex},
        figures/{learning_curve,training}.{svg,png}, report.json.
 """
 
+
 rule write_report:
     """Tables, figures and page on every selected run."""
     input:
@@ -20,16 +21,14 @@ rule write_report:
             for name in ("learning_curve", "training")
             for kind in ("svg", "png")
         ],
-    params:
-        models=lambda wildcards, input: [f"--model {path}" for path in input.models],
-        evaluations=lambda wildcards, input: [
-            f"--evaluation {path}" for path in input.evaluations
-        ],
     log:
         f"logs/report/{settings.scale}.log",
+    localrule: True
     conda:
         "../envs/r1zero.yaml"
-    localrule: True
+    params:
+        models=lambda wildcards, input: [f"--model {path}" for path in input.models],
+        evaluations=lambda wildcards, input: [f"--evaluation {path}" for path in input.evaluations],
     shell:
         r"""
         python -m r1zero report \

@@ -14,13 +14,13 @@ rule task:
     output:
         manifest="resources/tasks/{dataset}/{prompt}/manifest.json",
         test="resources/tasks/{dataset}/{prompt}/problems/test.parquet",
-    params:
-        held_out=[f"--held-out {suite.path}" for suite in settings.suites.values()],
     log:
         "logs/tasks/{dataset}.{prompt}.log",
+    localrule: True
     conda:
         "../envs/r1zero.yaml"
-    localrule: True
+    params:
+        held_out=[f"--held-out {suite.path}" for suite in settings.suites.values()],
     shell:
         r"""
         python -m r1zero tasks dataset {input.dataset:q} \
@@ -36,13 +36,13 @@ rule suite:
         rows=lambda wildcards: settings.suites[wildcards.suite].path,
     output:
         "resources/suites/{suite}/{prompt}.parquet",
-    params:
-        keep=suite_filter,
     log:
         "logs/tasks/suite.{suite}.{prompt}.log",
+    localrule: True
     conda:
         "../envs/r1zero.yaml"
-    localrule: True
+    params:
+        keep=suite_filter,
     shell:
         r"""
         python -m r1zero tasks suite {input.rows:q} \

@@ -15,7 +15,7 @@ from r1zero.pretrain.command import pretrain
 from r1zero.report.command import report
 from r1zero.rewards.command import app as grade
 from r1zero.settings.command import schema
-from r1zero.sources.command import sources
+from r1zero.sources.command import app as sources
 from r1zero.tasks.command import app as tasks
 from r1zero.train.command import train
 
@@ -26,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-app.command()(sources)
+app.add_typer(sources, name="sources")
 app.add_typer(tasks, name="tasks")
 app.command()(pretrain)
 app.command()(plan)

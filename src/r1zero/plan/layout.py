@@ -41,12 +41,18 @@ def lay_out(run: RunSettings, gpus: int) -> Layout:
     """Lay a run out on `gpus` GPUs of this machine.
 
     Raises:
-        UserError: More GPUs than can be planned for.
+        UserError: More GPUs than can be planned for, or none for a published model.
 
     """
     if gpus not in PLANNED_GPUS:
         raise UserError(
             f"no layout for {gpus} GPUs yet", where="hardware.gpus", hint="0 or 1 can be planned"
+        )
+    if gpus == 0 and not run.made_here:
+        raise UserError(
+            f"{run.model} is too large to train on a CPU",
+            where="hardware.gpus",
+            hint="use a machine with a GPU, or scale: mini",
         )
     device = "gpu" if gpus else "cpu"
     completions = run.completions_per_step

@@ -111,8 +111,6 @@ def _as_user_error(error: ValidationError, model: type[BaseModel], where: str) -
         message = f"{key}: {first['msg'].removeprefix('Value error, ')}"
         shown = repr(first["input"])
         hint = f"got {shown}" if len(shown) < 80 and first["type"] != "missing" else ""
-    if isinstance(first["input"], str) and first["type"] == "float_type":
-        hint += "; YAML reads 1e-6 as text, write 1.0e-6"
     if len(problems) > 1:
         hint += f"{'; ' if hint else ''}and {len(problems) - 1} more"
     return UserError(message, where=where, hint=hint)

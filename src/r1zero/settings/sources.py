@@ -7,6 +7,8 @@ from pydantic import Field
 
 from r1zero.settings.base import Name, Section
 
+ModelName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.-]*$")]
+
 
 class Generated(Section):
     """Rows drawn here, from the distribution of a published dataset."""
@@ -41,8 +43,33 @@ class Local(Section):
 DatasetSource = Annotated[Generated | Local, Field(discriminator="kind")]
 
 
-class Sources(Section):
-    """Every dataset that recipes name."""
+class HubModel(Section):
+    """A model on the Hugging Face hub, or on the mirror that HF_ENDPOINT names."""
 
-    datasets: dict[Name, DatasetSource]
+    kind: Literal["hub"]
+    """Downloaded, safetensors only."""
+    repo: str
+    """Owner and name."""
+    revision: str = "main"
+    """Commit, tag or branch."""
+
+
+class LocalModel(Section):
+    """A model in a folder of yours."""
+
+    kind: Literal["local"]
+    """Linked to, not copied."""
+    path: Path
+    """Folder with config, tokenizer and safetensors files."""
+
+
+ModelSource = Annotated[HubModel | LocalModel, Field(discriminator="kind")]
+
+
+class Sources(Section):
+    """Every dataset and model that recipes name."""
+
+    datasets: dict[Name, DatasetSource] = Field(default={})
     """Datasets by name."""
+    models: dict[ModelName, ModelSource] = Field(default={})
+    """Models by name."""

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from r1zero.settings.base import Name, Section
-from r1zero.settings.sources import DatasetSource
+from r1zero.settings.sources import DatasetSource, ModelName, ModelSource
 
 
 class Hardware(Section):
@@ -42,5 +42,7 @@ class Config(Section):
     """The machine that trains."""
     datasets: dict[Name, DatasetSource] = Field(default={})
     """Datasets of yours, added to `config/sources.yaml` or in place of an entry there."""
+    models: dict[ModelName, ModelSource] = Field(default={})
+    """Models of yours, added to `config/sources.yaml` or in place of an entry there."""
     suites: dict[Name, Suite] = Field(default={})
     """More held-out suites, by name."""

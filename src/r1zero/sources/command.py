@@ -1,9 +1,10 @@
-"""`python -m r1zero sources`: put one dataset of the table on disk."""
+"""`python -m r1zero sources`: put one dataset or model of the table on disk."""
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
@@ -11,25 +12,25 @@ from r1zero.errors import UserError
 from r1zero.files import atomic_directory, describe_file, write_json, write_json_lines
 from r1zero.settings.load import read_yaml, validate
 from r1zero.settings.sources import Generated, Local, Sources
+from r1zero.sources.models import fetch_model, model_files
 from r1zero.tasks.countdown.rows import generate, read
 
+app = typer.Typer(help="Datasets and models, with checksums.", no_args_is_help=True)
 
-def sources(
+Table = Annotated[Path, typer.Option(help="YAML table of datasets and models.")]
+Out = Annotated[Path, typer.Option(help="Folder to write; its manifest.json is the output.")]
+Own = Annotated[str, typer.Option(help="Entries that replace or join the table's, as JSON.")]
+
+
+@app.command()
+def dataset(
     name: Annotated[str, typer.Argument(help="Name of the dataset.")],
-    table: Annotated[Path, typer.Option(help="YAML table of datasets (`datasets: {name: …}`).")],
-    out: Annotated[Path, typer.Option(help="Folder to write; its manifest.json is the output.")],
-    own: Annotated[str, typer.Option(help="Datasets that replace or join the table, as JSON.")] = (
-        "{}"
-    ),
+    table: Table,
+    out: Out,
+    own: Own = "{}",
 ) -> None:
-    """Draw or copy the rows of one dataset, with a manifest of checksums."""
-    datasets = validate(read_yaml(table), Sources, str(table)).datasets
-    datasets |= validate({"datasets": json.loads(own)}, Sources, "datasets").datasets
-    if name not in datasets:
-        raise UserError(
-            f"unknown dataset '{name}'", where=str(table), hint=f"there are: {', '.join(datasets)}"
-        )
-    source = datasets[name]
+    """Draw or copy the rows of one dataset."""
+    source = _find(name, _sources(table, "datasets", own).datasets, table)
     with atomic_directory(out) as folder:
         if isinstance(source, Generated):
             _generate(source, folder)
@@ -47,6 +48,46 @@ def sources(
                 },
             },
         )
+
+
+@app.command()
+def model(
+    name: Annotated[str, typer.Argument(help="Name of the model.")],
+    table: Table,
+    out: Out,
+    own: Own = "{}",
+) -> None:
+    """Download one model, or link to a local one; only safetensors, never pickled weights."""
+    source = _find(name, _sources(table, "models", own).models, table)
+    revision = fetch_model(source, out)
+    write_json(
+        out / "manifest.json",
+        {
+            "kind": "model",
+            "name": name,
+            "source": source.model_dump(mode="json"),
+            "revision": revision,
+            "files": [describe_file(path, out) for path in model_files(out)],
+        },
+    )
+
+
+def _sources(table: Path, section: str, own: str) -> Sources:
+    """The table, with the user's own entries of one section in it."""
+    values = read_yaml(table)
+    entries = (values.get(section) or {}) | json.loads(own)
+    return validate({**values, section: entries}, Sources, str(table))
+
+
+Source = TypeVar("Source")
+
+
+def _find(name: str, known: Mapping[str, Source], table: Path) -> Source:
+    if name not in known:
+        raise UserError(
+            f"'{name}' is not in the table", where=str(table), hint=f"there are: {', '.join(known)}"
+        )
+    return known[name]
 
 
 def _generate(source: Generated, folder: Path) -> None:

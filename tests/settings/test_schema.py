@@ -1,0 +1,70 @@
+"""config/schema/ says what the settings accept."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from r1zero.settings import recipe_names
+from r1zero.settings.schema import schemas
+from tiny import CONFIG, stage
+
+FILES = {
+    "config": [CONFIG / "config.yaml"],
+    "recipe": sorted((CONFIG / "recipes").glob("*.yaml")),
+    "scale": sorted((CONFIG / "scales").glob("*.yaml")),
+    "sources": [CONFIG / "sources.yaml"],
+}
+KINDS_AND_FILES = [(kind, path) for kind, paths in FILES.items() for path in paths]
+
+
+def test_the_schemas_on_disk_are_those_of_the_settings(tmp_path: Path) -> None:
+    stage("schema", "--out", tmp_path)
+    wanted = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    found = {path.name: path.read_text() for path in (CONFIG / "schema").iterdir()}
+    assert found == wanted, "settings changed: run `python -m r1zero schema --out config/schema`"
+    assert wanted.keys() == {f"{kind}.schema.json" for kind in FILES}
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_each_schema_is_one(kind: str) -> None:
+    jsonschema.Draft202012Validator.check_schema(schemas()[kind])
+
+
+@pytest.mark.parametrize(("kind", "path"), KINDS_AND_FILES, ids=lambda value: Path(value).name)
+def test_shipped_files_satisfy_their_schema(kind: str, path: Path) -> None:
+    jsonschema.validate(yaml.safe_load(path.read_text()), schemas()[kind])
+
+
+@pytest.mark.parametrize(("kind", "path"), KINDS_AND_FILES, ids=lambda value: Path(value).name)
+def test_an_unknown_key_breaks_every_schema(kind: str, path: Path) -> None:
+    content = {**yaml.safe_load(path.read_text()), "hidden_sise": 1}
+    with pytest.raises(jsonschema.ValidationError, match="hidden_sise"):
+        jsonschema.validate(content, schemas()[kind])
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_every_key_is_described(kind: str) -> None:
+    schema = schemas()[kind]
+    for model in [schema, *schema.get("$defs", {}).values()]:
+        for key, value in model.get("properties", {}).items():
+            assert described(value, schema), f"{model['title']}.{key} has no description"
+
+
+def described(value: dict[str, Any], schema: dict[str, Any]) -> bool:
+    """Whether a property says what it is: itself, or the section it refers to."""
+    target = schema["$defs"][value["$ref"].rpartition("/")[2]] if "$ref" in value else {}
+    return bool(value.get("description") or target.get("description"))
+
+
+def test_the_config_file_points_editors_to_its_schema() -> None:
+    first = (CONFIG / "config.yaml").read_text().splitlines()[0]
+    named = CONFIG / first.rpartition("$schema=")[2]
+    assert json.loads(named.read_text())["title"] == "Config"
+
+
+def test_there_are_recipes_to_check() -> None:
+    assert [path.stem for path in FILES["recipe"]] == recipe_names(CONFIG) != []
