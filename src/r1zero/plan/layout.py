@@ -10,7 +10,7 @@ from r1zero.settings.run import RunSettings
 
 # Tokens, padding included, in one forward and backward pass. What a pass holds in memory grows with
 # them; how a batch is cut into passes changes no gradient.
-_TOKENS_PER_PASS = {"cpu": 1 << 17, "gpu": 1 << 14}
+_TOKENS_PER_PASS = {"cpu": 1 << 15, "gpu": 1 << 14}
 PLANNED_GPUS = (0, 1)
 
 

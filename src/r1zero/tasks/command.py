@@ -32,7 +32,8 @@ def dataset(
         split: read(verify_file(manifest["files"][split], source.parent))
         for split in ("train", "test")
     }
-    suites = {path.stem: read(path) for path in held_out or []}
+    # By path: two suites of the same file name in two folders are two suites.
+    suites = {str(path): read(path) for path in held_out or []}
     test = distinct(rows["test"])
     keys = {row.key for row in test}.union(*({row.key for row in s} for s in suites.values()))
     train = distinct(rows["train"], exclude=keys)

@@ -15,11 +15,13 @@ import polars as pl
 from datasets import Dataset
 from transformers import (
     AutoTokenizer,
+    PrinterCallback,
     TrainerCallback,
     TrainerControl,
     TrainerState,
     TrainingArguments,
 )
+from transformers.utils import logging
 from trl import GRPOConfig, ModelConfig, TrlParser
 from trl.scripts.grpo import GRPOScriptArguments
 
@@ -80,6 +82,7 @@ def main() -> None:
     parser.add_argument("--max-prompt-length", type=int, required=True)
     parser.add_argument("--resume", type=Path)
     options = parser.parse_args()
+    logging.disable_progress_bar()
 
     trl_parser = TrlParser((GRPOScriptArguments, GRPOConfig, ModelConfig))
     script, config, model = trl_parser.parse_args_and_config(
@@ -101,6 +104,7 @@ def main() -> None:
         rollout_func=None if config.use_vllm else rollout,
         callbacks=[Recorder(Path(config.output_dir), options.config_hash)],
     )
+    trainer.remove_callback(PrinterCallback)  # the recorder prints what people read
     trainer.train(resume_from_checkpoint=str(options.resume) if options.resume else None)
 
 

@@ -1,0 +1,102 @@
+# make install, then make train_countdown. `make help` lists the rest.
+
+# Python 3.11 or later that makes the environment.
+PYTHON ?= python3
+# More arguments for snakemake or pytest.
+ARGS ?=
+
+# Which torch: cpu, cuda, or auto (cuda if nvidia-smi finds a GPU).
+TORCH ?= auto
+# Index with CPU builds for Linux, or a mirror of it. PyPI has CUDA builds alone.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+# A torch wheel on disk or its URL, taken instead of all the above.
+TORCH_WHEEL ?=
+
+VENV := .venv
+PIP := $(VENV)/bin/python -m pip --require-virtualenv --disable-pip-version-check --no-input
+PROGRAMS := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
+
+TORCH_VERSION := $(shell sed -n 's/^torch==\([^ ]*\).*/\1/p' requirements.lock)
+ifeq ($(TORCH),auto)
+ROUTE := $(shell nvidia-smi --list-gpus >/dev/null 2>&1 && echo cuda || echo cpu)
+else
+ROUTE := $(TORCH)
+endif
+# Another version or route of torch makes the environment anew.
+TORCH_STAMP := $(VENV)/torch-$(TORCH_VERSION)-$(ROUTE)
+STAMP := $(VENV)/installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install train_countdown test test-fast bench schema lock
+
+help: ## List the targets.
+	@awk -F ':.*## ' '/^[a-z_-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+install: $(STAMP) ## Make .venv with everything in it (TORCH=cpu or TORCH=cuda to choose).
+
+train_countdown: install ## Train, evaluate and report the selected Countdown recipes.
+	$(PROGRAMS) snakemake --cores all train_countdown $(ARGS)
+
+test: install ## Formatters, linters, types, then every test that needs no GPU.
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/snakefmt --check Snakefile rules
+	$(PROGRAMS) snakemake --lint
+	$(VENV)/bin/mypy
+	$(PROGRAMS) pytest -m "not gpu" $(ARGS)
+
+test-fast: install ## The tests that take seconds.
+	$(PROGRAMS) pytest -m "not slow and not cluster and not browser and not gpu" $(ARGS)
+
+bench: install ## Measure training and grading on this machine.
+	$(VENV)/bin/python scripts/bench_train.py
+	$(VENV)/bin/python scripts/bench_grader.py
+
+schema: install ## Write config/schema/ from the settings.
+	$(VENV)/bin/python -m r1zero schema --out config/schema
+
+$(STAMP): $(TORCH_STAMP) requirements.lock pyproject.toml
+	@rm -f $@
+	@echo "Installing the packages of requirements.lock"
+	@$(PIP) install --quiet --requirement requirements.lock
+	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# On Linux the CPU route never falls back to PyPI, whose build brings gigabytes of CUDA packages. A
+# wheel that pip's own configuration finds comes first: it costs no download.
+$(TORCH_STAMP):
+	@test -n "$(TORCH_VERSION)" || { echo "requirements.lock has no line torch==VERSION" >&2; exit 1; }
+	@case "$(ROUTE)" in cpu|cuda) ;; *) echo "TORCH=$(TORCH): auto, cpu or cuda" >&2; exit 1;; esac
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make install PYTHON=python3.11")'
+	@echo "Making $(VENV) with torch $(TORCH_VERSION) ($(ROUTE))"
+	@$(PYTHON) -m venv --clear $(VENV)
+ifneq ($(TORCH_WHEEL),)
+	@$(PIP) install --no-deps $(TORCH_WHEEL)
+else ifeq ($(ROUTE)-$(shell uname -s),cpu-Linux)
+	@$(PIP) install --quiet --no-deps --no-index torch==$(TORCH_VERSION)+cpu 2>/dev/null \
+	  || $(PIP) install --no-deps --index-url $(TORCH_INDEX) torch==$(TORCH_VERSION)+cpu \
+	  || { echo "No CPU build of torch $(TORCH_VERSION). Name a mirror of its index with TORCH_INDEX=URL, a wheel with TORCH_WHEEL=PATH, or take the CUDA build with TORCH=cuda." >&2; exit 1; }
+else
+	@$(PIP) install torch==$(TORCH_VERSION)
+	@$(VENV)/bin/python -c 'import importlib.metadata as m, sys; sys.exit("+cpu" in m.version("torch") and "pip is configured to find a CPU build of torch first: name a CUDA build with TORCH_WHEEL, or take TORCH=cpu")'
+endif
+	@touch $@
+
+# Made by the oldest supported Python, so that it holds for the later ones. torch's CUDA packages are
+# left out: torch brings them along where it is installed with them.
+lock: ## Remake requirements.lock (ARGS=--upgrade for the newest versions).
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "The lock is made on Python 3.11: make lock PYTHON=python3.11")'
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT \
+	  && $(PYTHON) -m venv "$$folder" \
+	  && "$$folder/bin/pip" install --quiet --disable-pip-version-check 'pip-tools>=7.6' \
+	  && cp requirements.lock "$$folder/lock" \
+	  && "$$folder/bin/pip-compile" --quiet --extra train --extra dev --strip-extras $(ARGS) \
+	    --unsafe-package pip --annotation-style line --no-header \
+	    --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+	    --output-file "$$folder/lock" pyproject.toml \
+	  && { printf '%s\n' \
+	      '# Every package of the environment, the same for CPU and GPU machines.' \
+	      '# Made from pyproject.toml by `make lock`; `make install` installs it after torch.' ''; \
+	    sed -E -e '/^(nvidia|cuda|triton)/d' -e '/^$$/,$$d' -e 's/^(torch==[^ +]*)\+[^ ]* */\1             /' "$$folder/lock"; \
+	  } > "$$folder/new" \
+	  && cp "$$folder/new" requirements.lock
