@@ -2,8 +2,10 @@
 
 # Python 3.11 or later that makes the environment.
 PYTHON ?= python3
-# More arguments for snakemake or pytest.
+# More arguments for snakemake, pytest or pip-compile.
 ARGS ?=
+# Trained run that `make bench` measures.
+RUN ?= results/mini/datawhale_r1/trl/seed0
 
 # Which torch: cpu, cuda, or auto (cuda if nvidia-smi finds a GPU).
 TORCH ?= auto
@@ -48,8 +50,9 @@ test: install ## Formatters, linters, types, then every test that needs no GPU.
 test-fast: install ## The tests that take seconds.
 	$(PROGRAMS) pytest -m "not slow and not cluster and not browser and not gpu" $(ARGS)
 
-bench: install ## Measure training and grading on this machine.
-	$(VENV)/bin/python scripts/bench_train.py
+bench: install ## Measure training and grading on this machine (RUN=FOLDER of a run).
+	@test -f $(RUN)/plan/plan.json || { echo "no run in $(RUN): make train_countdown first" >&2; exit 1; }
+	$(PROGRAMS) python scripts/bench_train.py --run $(RUN)
 	$(VENV)/bin/python scripts/bench_grader.py
 
 schema: install ## Write config/schema/ from the settings.
