@@ -103,6 +103,11 @@ def model_manifest(wildcards):
     return f"resources/{where}/{run.model}/manifest.json"
 
 
+def settings_of_base(wildcards):
+    """Settings of a mini base, as JSON."""
+    return checked(load_scale, wildcards.scale).bases[wildcards.base].model_dump_json()
+
+
 def task_of_base(wildcards):
     """Manifest of the problems whose prompt and held-out rows a mini base is made for."""
     for recipe in recipes:

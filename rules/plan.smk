@@ -1,6 +1,6 @@
 """Plan: what decides a run's weights, and how the run is laid out on the hardware.
 
-Needs: recipe and scale, the manifests of problems and model.
+Needs: the manifests of problems and model.
 Makes: results/<run>/run.json (recipe and scale merged, with hashes; knows no hardware), and
        results/<run>/plan/{plan.json,plan.md,trl.yaml,accelerate.yaml}.
 """
@@ -9,7 +9,6 @@ Makes: results/<run>/run.json (recipe and scale merged, with hashes; knows no ha
 rule resolve:
     """Recipe, scale and seed merged into one run: a change here trains anew."""
     input:
-        recipe="config/recipes/{recipe}.yaml",
         problems=task_manifest,
         model=model_manifest,
     output:
@@ -20,7 +19,7 @@ rule resolve:
     conda:
         "../envs/r1zero.yaml"
     params:
-        # Only what this run takes from its scale: another base or task there changes nothing here.
+        # Not the files of recipe and scale: what this run doesn't take from them changes nothing.
         settings=lambda wildcards: settings_of(wildcards).training_hash(),
         evaluation=lambda wildcards: settings_of(wildcards).evaluation.model_dump_json(),
     shell:

@@ -1,6 +1,6 @@
 """Pretrain: base models made on the spot, so that the mini scale needs no download.
 
-Needs: config/scales/<scale>.yaml and the problems of the task (for prompt and held-out rows).
+Needs: the problems of the task, for its prompt and its held-out rows.
 Makes: resources/bases/<scale>/<base>/manifest.json, with the model and its tokenizer beside it.
 """
 
@@ -8,7 +8,6 @@ Makes: resources/bases/<scale>/<base>/manifest.json, with the model and its toke
 rule base:
     """A small base model: it knows the format and the arithmetic, and searches badly."""
     input:
-        scale="config/scales/{scale}.yaml",
         problems=task_of_base,
     output:
         manifest="resources/bases/{scale}/{base}/manifest.json",
@@ -22,6 +21,9 @@ rule base:
     resources:
         mem_mb=4000,
         runtime="1h",
+    params:
+        # Not the scale's file: its other keys and its comments change nothing here.
+        settings=settings_of_base,
     shell:
         r"""
         python -m r1zero pretrain {wildcards.base} \
