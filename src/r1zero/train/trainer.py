@@ -41,8 +41,9 @@ class PiecewiseTrainer(GRPOTrainer):  # type: ignore[misc]
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """As in TRL: `[n, logits_to_keep]` log-probabilities and entropies; padding holds 0."""
         compute = super()._get_per_token_logps_and_entropies
-        # Several forward passes before one backward pass do not fit a distributed wrapper.
-        if self.accelerator.num_processes > 1:
+        # A GPU is fastest on large batches, and a distributed wrapper wants one forward pass for
+        # each backward pass.
+        if self.accelerator.device.type != "cpu" or self.accelerator.num_processes > 1:
             return compute(  # type: ignore[no-any-return]
                 model,
                 input_ids,

@@ -7,6 +7,7 @@ JSON lines with the time of rollouts and updates, and no hub.
 
 import argparse
 import importlib
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -127,4 +128,7 @@ def _check_lengths(prompts: list[str], tokenizer: Any, longest: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"error: {error}")
