@@ -3,6 +3,7 @@
 for _task in tasks:
 
     rule:
+        """Every selected recipe of the task, trained and evaluated; the report if it is all."""
         name:
             f"train_{_task}"
         input:
@@ -13,6 +14,7 @@ for _task in tasks:
 for _recipe in recipes:
 
     rule:
+        """One recipe, trained and evaluated; the report too if it is all that is selected."""
         name:
             f"train_{_recipe}"
         input:
@@ -20,6 +22,7 @@ for _recipe in recipes:
         localrule: True
 
     rule:
+        """One recipe's evaluations: the base model and every checkpoint on every suite."""
         name:
             f"evaluate_{_recipe}"
         input:
