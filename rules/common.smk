@@ -10,7 +10,14 @@ from snakemake.exceptions import WorkflowError
 from r1zero.errors import UserError
 from r1zero.plan.hardware import count_gpus, require_stack
 from r1zero.plan.layout import lay_out
-from r1zero.settings import load_config, load_recipe, load_scale, recipe_names, resolve_run
+from r1zero.settings import (
+    load_config,
+    load_recipe,
+    load_scale,
+    load_sources,
+    recipe_names,
+    resolve_run,
+)
 
 
 class Run(NamedTuple):
@@ -117,17 +124,27 @@ def task_of_base(wildcards):
     raise WorkflowError(f"bases: no recipe starts from {wildcards.base}")
 
 
-def own_entries(section, wildcard):
-    """The user's own entry for a dataset or model, as JSON: it goes before that of the table."""
+def source_of(section, wildcard):
+    """The entry of a dataset or model, the user's before that of the table, as JSON.
 
-    def entries(wildcards):
+    Rules take it as a parameter: they run again when their own entry changes, not the whole table.
+    """
+
+    def entry(wildcards):
         name = getattr(wildcards, wildcard)
-        own = getattr(settings, section)
-        return json.dumps(
-            {name: own[name].model_dump(mode="json", exclude_none=True)} if name in own else {}
-        )
+        known = getattr(checked(load_sources), section) | getattr(settings, section)
+        if name not in known:
+            sys.exit(f"error: {section}: unknown '{name}' (there are: {', '.join(known)})")
+        return json.dumps({name: known[name].model_dump(mode="json", exclude_none=True)})
 
-    return entries
+    return entry
+
+
+def files_of_dataset(wildcards):
+    """The user's files behind a local dataset."""
+    known = checked(load_sources).datasets | settings.datasets
+    source = known.get(wildcards.dataset)
+    return [source.train, source.test] if source and source.kind == "local" else []
 
 
 def suite_filter(wildcards):

@@ -1,6 +1,6 @@
 """Sources: the rows everything starts from.
 
-Needs: config/sources.yaml; nothing else for what is drawn here, the user's files, or a hub.
+Needs: an entry of config/sources.yaml; the user's files, a hub, or nothing at all.
 Makes: resources/datasets/<dataset>/manifest.json, with train.jsonl and test.jsonl beside it, and
        resources/models/<model>/manifest.json, with the model's files beside it.
 """
@@ -9,7 +9,7 @@ Makes: resources/datasets/<dataset>/manifest.json, with train.jsonl and test.jso
 rule dataset:
     """Rows of one dataset: drawn here, or copied from the user's files, with checksums."""
     input:
-        table="config/sources.yaml",
+        files=files_of_dataset,
     output:
         manifest="resources/datasets/{dataset}/manifest.json",
     log:
@@ -18,20 +18,19 @@ rule dataset:
     conda:
         "../envs/r1zero.yaml"
     params:
-        own=own_entries("datasets", "dataset"),
+        table="config/sources.yaml",
+        entry=source_of("datasets", "dataset"),
     shell:
         r"""
         python -m r1zero sources dataset {wildcards.dataset} \
-            --table {input.table:q} \
-            --own {params.own:q} \
+            --table {params.table:q} \
+            --own {params.entry:q} \
             --out "$(dirname {output.manifest:q})" 2>&1 | tee {log:q}
         """
 
 
 rule model:
     """A published model: downloaded, or linked to where the user has it."""
-    input:
-        table="config/sources.yaml",
     output:
         manifest="resources/models/{model}/manifest.json",
     log:
@@ -41,11 +40,12 @@ rule model:
     conda:
         "../envs/r1zero.yaml"
     params:
-        own=own_entries("models", "model"),
+        table="config/sources.yaml",
+        entry=source_of("models", "model"),
     shell:
         r"""
         python -m r1zero sources model {wildcards.model} \
-            --table {input.table:q} \
-            --own {params.own:q} \
+            --table {params.table:q} \
+            --own {params.entry:q} \
             --out "$(dirname {output.manifest:q})" 2>&1 | tee {log:q}
         """

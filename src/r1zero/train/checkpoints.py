@@ -5,6 +5,7 @@ looks after itself.
 """
 
 import fcntl
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -22,7 +23,10 @@ _OWNER = "run.json"
 
 @contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Keep other trainers off a folder for as long as the block runs."""
+    """Keep other trainers off a folder while the block runs, or a trainer it started still does.
+
+    A trainer inherits the lock: one that outlives a killed workflow keeps the next one off.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as stream:
         try:
@@ -31,6 +35,7 @@ def exclusive(folder: Path) -> Iterator[None]:
             raise UserError(
                 "another trainer is at work here", where=str(folder), hint="wait for it or stop it"
             ) from None
+        os.set_inheritable(stream.fileno(), True)
         yield
 
 

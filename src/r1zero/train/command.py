@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from r1zero.errors import UserError
-from r1zero.files import atomic_path, read_json, verify_file, write_json
+from r1zero.files import atomic_path, read_json, verify_file, weights_hash, write_json
 from r1zero.provenance import provenance
 from r1zero.train import checkpoints, metrics
 from r1zero.train.launch import launch
@@ -41,11 +41,26 @@ def train(
 
 
 def _verify_inputs(run: dict[str, Any]) -> Path:
-    """Check model and problems against their manifests; return the file of training problems."""
+    """Check model and problems against their manifests, and those against the run.
+
+    Returns the file of training problems.
+    """
     model, problems = Path(run["base_model"]["path"]), Path(run["problems"])
-    for entry in read_json(model / "manifest.json")["files"]:
+    files = read_json(model / "manifest.json")["files"]
+    train = read_json(problems)["files"]["train"]
+    for where, found, wanted in (
+        (model, weights_hash(files), run["base_model"]["sha256"]),
+        (problems, train["sha256"], run["data_hash"]),
+    ):
+        if found != wanted:
+            raise UserError(
+                f"has hash {found[:12]}, the run was resolved for {wanted[:12]}",
+                where=str(where),
+                hint="resolve the run again",
+            )
+    for entry in files:
         verify_file(entry, model)
-    return verify_file(read_json(problems)["files"]["train"], problems.parent)
+    return verify_file(train, problems.parent)
 
 
 def _train_to_the_end(

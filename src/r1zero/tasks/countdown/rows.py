@@ -38,8 +38,8 @@ def generate(
 ) -> list[Row]:
     """Draw distinct rows with the distribution of Countdown-Tasks-3to4.
 
-    Numbers are uniform in 1..99 and targets in 10..100, kept if a solution exists (see
-    `solver.solvable`); each entry of `numbers` is an equally likely count of numbers.
+    Targets are uniform in 10..100, numbers uniform in 1..99 among those that can reach the target
+    (see `solver.solvable`); each entry of `numbers` is an equally likely count of numbers.
 
     Args:
         count: Rows to draw.
@@ -61,11 +61,19 @@ def generate(
 
 
 def _stream(k: int, rng: np.random.Generator) -> Iterator[Row]:
+    """Rows of `k` numbers without end."""
+    waiting: dict[int, list[Row]] = {target: [] for target in range(TARGETS[0], TARGETS[1] + 1)}
     while True:
-        nums = rng.integers(1, LARGEST_NUMBER, size=(_BATCH, k), endpoint=True)
-        targets = rng.integers(*TARGETS, size=_BATCH, endpoint=True)
-        for index in np.flatnonzero(solvable(nums, targets)):
-            yield Row(tuple(map(int, nums[index])), int(targets[index]))
+        target = int(rng.integers(*TARGETS, endpoint=True))
+        # Some targets are reached more often than others; each is served from its own queue, so
+        # that they stay equally frequent.
+        while not waiting[target]:
+            nums = rng.integers(1, LARGEST_NUMBER, size=(_BATCH, k), endpoint=True)
+            targets = rng.integers(*TARGETS, size=_BATCH, endpoint=True)
+            for index in np.flatnonzero(solvable(nums, targets)):
+                row = Row(tuple(map(int, nums[index])), int(targets[index]))
+                waiting[row.target].append(row)
+        yield waiting[target].pop()
 
 
 def read(path: Path, numbers: Sequence[int] | None = None) -> list[Row]:
