@@ -1,7 +1,13 @@
 """A configuration so small that every stage runs in seconds, and a way to run stages in process."""
 
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import yaml
 from typer.testing import CliRunner
 
 from r1zero.cli import app
@@ -9,9 +15,114 @@ from r1zero.cli import app
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONFIG = REPOSITORY / "config"
 
+RECIPE, BASE, DATASET, PROMPT = (
+    "datawhale_r1",
+    "mini_countdown",
+    "countdown_3",
+    "countdown_datawhale",
+)
+
+
+# One thread: sums in another order round differently, and tests share the machine.
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+
 
 def stage(*arguments: object) -> str:
     """Run one stage as the command line does and return its output; errors are raised."""
     result = CliRunner().invoke(app, list(map(str, arguments)), catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.output
+
+
+def write_config(folder: Path) -> Path:
+    """Copy the shipped configuration, its mini scale and its datasets as small as they get."""
+    shutil.copytree(CONFIG, folder)
+    with edited(folder / "scales" / "mini.yaml") as scale:
+        for base in scale["bases"].values():
+            base |= {
+                "hidden_size": 16,
+                "num_hidden_layers": 1,
+                "num_attention_heads": 2,
+                "intermediate_size": 16,
+                "steps": 5,
+                "tokens_per_step": 1024,
+            }
+        for task in scale["tasks"].values():
+            task["sizes"] |= {
+                "max_steps": 4,
+                "save_steps": 2,
+                "prompts_per_step": 2,
+                "max_completion_length": 24,
+            }
+            task["evaluation"] |= {"max_problems": 8, "n_samples": 2}
+    with edited(folder / "sources.yaml") as sources:
+        for dataset in sources["datasets"].values():
+            dataset |= {"train": 64, "test": 12}
+    return folder
+
+
+@contextmanager
+def edited(path: Path) -> Iterator[dict[str, Any]]:
+    """Give the content of a YAML file for changes, which are written when the block ends."""
+    content = yaml.safe_load(path.read_text())
+    yield content
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+
+
+def make_task(folder: Path, config: Path) -> Path:
+    """Draw the rows of the mini scale, make its problems, and return their manifest."""
+    dataset, task = folder / "dataset", folder / "task"
+    stage("sources", "dataset", DATASET, "--table", config / "sources.yaml", "--out", dataset)
+    stage("tasks", "dataset", dataset / "manifest.json", "--prompt", PROMPT, "--out", task)
+    return task / "manifest.json"
+
+
+def make_base(out: Path, config: Path, task: Path) -> Path:
+    """Pre-train the base model of the mini scale and return its manifest."""
+    options = ("--scale", "mini", "--config", config, "--problems", task, "--out", out)
+    stage("pretrain", BASE, *options)
+    return out / "manifest.json"
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file of a folder, by its path in it."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+class Run(NamedTuple):
+    """Where the files of one run are."""
+
+    folder: Path
+
+    @property
+    def file(self) -> Path:
+        return self.folder / "run.json"
+
+    @property
+    def plan(self) -> Path:
+        return self.folder / "plan"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / "checkpoints"
+
+    @property
+    def model(self) -> Path:
+        return self.folder / "model.json"
+
+    @property
+    def options(self) -> list[object]:
+        """Arguments of `r1zero train`."""
+        places = ("--plan", self.plan, "--checkpoints", self.checkpoints, "--out", self.model)
+        return [self.file, *places, "--gpus", 0]
+
+
+def make_run(folder: Path, config: Path, task: Path, base: Path) -> Run:
+    """Resolve and lay out a run of the mini scale, ready to train."""
+    run = Run(folder)
+    inputs = ("--config", config, "--problems", task, "--model", base)
+    stage("resolve", RECIPE, *inputs, "--out", run.file)
+    places = ("--checkpoints", run.checkpoints, "--out", run.plan)
+    stage("render", run.file, "--gpus", 0, *places)
+    return run

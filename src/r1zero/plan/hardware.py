@@ -1,6 +1,7 @@
 """What this machine has. Needs no torch, since the workflow asks while it is being parsed."""
 
 import importlib.util
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -9,9 +10,12 @@ from r1zero.plan.layout import Layout
 
 
 def count_gpus(wanted: int | Literal["auto"], devices: Path = Path("/dev")) -> int:
-    """GPUs of a run: the number asked for, or those of this machine for `auto`."""
+    """GPUs of a run: the number asked for, or for `auto` those of this machine that we may see."""
     if wanted != "auto":
         return wanted
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([device for device in visible.split(",") if device.strip() not in ("", "-1")])
     return sum(path.name.removeprefix("nvidia").isdigit() for path in devices.glob("nvidia[0-9]*"))
 
 

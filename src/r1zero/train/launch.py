@@ -32,7 +32,7 @@ def launch(command: Sequence[str], *, gpus: int, log: Path) -> None:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            close_fds=False,  # the trainer inherits the lock on its folder, and so outlives us locked
+            close_fds=False,  # the trainer inherits, and so keeps, the lock on its folder
         )
         # A stopped workflow must stop its trainer, whatever processes that has started.
         previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

@@ -41,9 +41,14 @@ class PiecewiseTrainer(GRPOTrainer):  # type: ignore[misc]
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """As in TRL: `[n, logits_to_keep]` log-probabilities and entropies; padding holds 0."""
         compute = super()._get_per_token_logps_and_entropies
-        # A GPU is fastest on large batches, and a distributed wrapper wants one forward pass for
-        # each backward pass.
-        if self.accelerator.device.type != "cpu" or self.accelerator.num_processes > 1:
+        # A GPU is fastest on large batches, a distributed wrapper wants one forward pass for each
+        # backward pass, and images or a router's loss are not cut up here.
+        if (
+            self.accelerator.device.type != "cpu"
+            or self.accelerator.num_processes > 1
+            or kwargs.get("compute_aux_loss")
+            or kwargs.get("pixel_values") is not None
+        ):
             return compute(  # type: ignore[no-any-return]
                 model,
                 input_ids,

@@ -1,0 +1,176 @@
+"""The plans of the recipes as they are shipped, at their real sizes, and the command as a process.
+
+The arithmetic of any layout is in `test_layout.py`, the rendered files of one run in
+`test_render.py`.
+"""
+
+import dataclasses
+import importlib.util
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from trl import GRPOConfig, ModelConfig, TrlParser
+from trl.scripts.grpo import GRPOScriptArguments
+
+from r1zero.errors import UserError
+from r1zero.plan.hardware import count_gpus, require_stack
+from r1zero.plan.layout import PLANNED_GPUS, lay_out
+from r1zero.plan.render import trl_config
+from r1zero.settings import RunSettings, recipe_names, resolve_run
+from tiny import CONFIG, RECIPE, REPOSITORY
+
+READERS = (GRPOScriptArguments, GRPOConfig, ModelConfig)
+
+# What the GRPO papers name, and what TRL's releases gave different defaults.
+STATED = {
+    "beta",
+    "epsilon",
+    "epsilon_high",
+    "importance_sampling_level",
+    "loss_type",
+    "mask_truncated_completions",
+    "max_completion_length",
+    "num_generations",
+    "num_iterations",
+    "scale_rewards",
+    "steps_per_generation",
+    "sync_ref_model",
+    "temperature",
+    "top_k",
+    "top_p",
+    "use_vllm",
+}
+STATED_OF_VLLM = {
+    "vllm_gpu_memory_utilization",
+    "vllm_importance_sampling_clip_max",
+    "vllm_importance_sampling_correction",
+    "vllm_importance_sampling_mode",
+    "vllm_max_model_length",
+    "vllm_mode",
+}
+
+
+def resolved(recipe: str = RECIPE, scale: str = "mini") -> RunSettings:
+    return resolve_run(recipe, scale=scale, backend="trl", seed=3, folder=CONFIG)
+
+
+def plannable() -> list[Any]:
+    """Every shipped recipe at both scales, on all hardware that it can be planned for."""
+    return [
+        pytest.param(run, gpus, id=f"{run.recipe}-{run.scale}-{gpus}")
+        for recipe in recipe_names(CONFIG)
+        for run in (resolved(recipe, "mini"), resolved(recipe, "paper"))
+        for gpus in PLANNED_GPUS
+        if gpus or run.made_here
+    ]
+
+
+def rendered(run: RunSettings, gpus: int, folder: Path) -> dict[str, Any]:
+    return trl_config(
+        run, lay_out(run, gpus), model=folder / "m", problems=folder / "p", output=folder / "o"
+    )
+
+
+@pytest.mark.parametrize(("run", "gpus"), plannable())
+def test_every_key_is_one_that_trl_knows(run: RunSettings, gpus: int, tmp_path: Path) -> None:
+    fields = [field.name for reader in READERS for field in dataclasses.fields(reader)]
+    assert set(rendered(run, gpus, tmp_path)) <= set(fields)
+
+
+@pytest.mark.parametrize(("run", "gpus"), plannable())
+def test_no_default_that_drifts_is_inherited(run: RunSettings, gpus: int, tmp_path: Path) -> None:
+    assert rendered(run, gpus, tmp_path).keys() >= STATED | (STATED_OF_VLLM if gpus else set())
+
+
+@pytest.mark.parametrize(("run", "gpus"), plannable())
+def test_trl_understands_what_the_recipe_says(run: RunSettings, gpus: int, tmp_path: Path) -> None:
+    # bf16 aside: transformers admits it only where there is a GPU.
+    content = rendered(run, gpus, tmp_path) | {"bf16": False}
+    path = tmp_path / "trl.yaml"
+    path.write_text(yaml.safe_dump(content))
+    script, config, model = TrlParser(READERS).parse_args_and_config(
+        ["--config", str(path)], fail_with_unknown_args=True
+    )
+    # transformers turns "none" into no integrations.
+    for name, value in (content | {"report_to": []}).items():
+        reader = next(reader for reader in (config, script, model) if hasattr(reader, name))
+        assert getattr(reader, name) == value, name
+    assert config.generation_batch_size == run.completions_per_step
+    assert config.beta == run.algorithm.beta
+    assert config.learning_rate == run.sizes.learning_rate
+    assert config.warmup_steps == math.ceil(run.algorithm.warmup_ratio * run.sizes.max_steps)
+    # An optimizer step takes exactly one batch of rollouts, so that every step is on-policy.
+    assert config.steps_per_generation == config.gradient_accumulation_steps
+    assert config.seed == 3
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "r1zero", "plan", *arguments],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_the_command_prints_one_json_object() -> None:
+    result = command(RECIPE, "--gpus", "0", "--json")
+    assert (result.returncode, result.stderr) == (0, "")
+    shown = json.loads(result.stdout)
+    recipe = yaml.safe_load((CONFIG / "recipes" / f"{RECIPE}.yaml").read_text())
+    scale = yaml.safe_load((CONFIG / "scales" / "mini.yaml").read_text())
+    prompts = scale["tasks"][recipe["task"]]["sizes"]["prompts_per_step"]
+    assert shown["completions_per_step"] == prompts * recipe["algorithm"]["num_generations"]
+    assert (shown["gpus"], shown["num_processes"]) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--gpus", "2"), "hardware.gpus: no layout for 2 GPUs yet (0 or 1 can be planned)"),
+        (
+            ("--gpus", "0", "--scale", "paper"),
+            "hardware.gpus: qwen2.5-3b-instruct is too large to train on a CPU "
+            "(use a machine with a GPU, or scale: mini)",
+        ),
+    ],
+)
+def test_the_command_refuses_in_one_line(arguments: tuple[str, ...], message: str) -> None:
+    result = command(RECIPE, *arguments)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == f"error: {message}\n"
+
+
+def test_gpus_are_counted_by_their_devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert count_gpus("auto", tmp_path) == 0
+    for name in ("nvidia0", "nvidia3", "nvidia12", "nvidiactl", "nvidia-uvm", "nvidia0-x", "null"):
+        (tmp_path / name).touch()
+    assert count_gpus("auto", tmp_path) == 3
+    assert count_gpus(1, tmp_path) == 1
+    assert count_gpus(0, tmp_path) == 0
+
+
+@pytest.mark.parametrize(("visible", "count"), [("", 0), ("-1", 0), ("1", 1), ("0,2,3", 3)])
+def test_gpus_that_are_hidden_do_not_count(
+    monkeypatch: pytest.MonkeyPatch, visible: str, count: int
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert count_gpus("auto") == count
+
+
+def test_a_gpu_without_vllm_is_refused_before_anything_starts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    require_stack(lay_out(resolved(), 0))
+    with pytest.raises(UserError, match=r"^hardware\.gpus: generation on a GPU needs vLLM"):
+        require_stack(lay_out(resolved(), 1))

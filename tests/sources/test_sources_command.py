@@ -1,0 +1,178 @@
+"""`r1zero sources dataset`: rows on disk, with a manifest that vouches for them."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from r1zero.errors import UserError
+from r1zero.settings import load_sources
+from r1zero.settings.sources import Generated
+from r1zero.tasks.countdown.rows import Row, read
+from tiny import CONFIG, stage
+
+SMALL = {"kind": "generated", "generator": "countdown", "train": 300, "test": 60, "numbers": [3]}
+TABLE = CONFIG / "sources.yaml"
+
+
+def make(out: Path, source: dict[str, Any], name: str = "mine") -> dict[str, Any]:
+    own = json.dumps({name: source})
+    stage("sources", "dataset", name, "--table", TABLE, "--own", own, "--out", out)
+    manifest: dict[str, Any] = json.loads((out / "manifest.json").read_text())
+    return manifest
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def write_rows(path: Path, rows: Sequence[Any]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def local(folder: Path, train: Sequence[Any], test: Sequence[Any], **more: Any) -> dict[str, Any]:
+    """A source of one's own, its files written."""
+    folder.mkdir(exist_ok=True)
+    return {
+        "kind": "local",
+        "train": str(write_rows(folder / "my_train.jsonl", train)),
+        "test": str(write_rows(folder / "my_test.jsonl", test)),
+        **more,
+    }
+
+
+ROW = {"nums": [44, 19, 35], "target": 98}
+OTHER = {"nums": [1, 2, 3, 4], "target": 10}
+
+
+def test_generated_rows_are_as_many_as_asked_for_and_kept_apart(tmp_path: Path) -> None:
+    make(tmp_path / "out", {**SMALL, "numbers": [3, 4]})
+    train, test = (read(tmp_path / "out" / f"{split}.jsonl") for split in ("train", "test"))
+    assert (len(train), len(test)) == (300, 60)
+    assert {len(row.nums) for row in train} == {len(row.nums) for row in test} == {3, 4}
+    # Up to order: no row twice, none in both.
+    assert len({row.key for row in train + test}) == 360
+
+
+def test_test_rows_do_not_depend_on_how_many_training_rows_there_are(tmp_path: Path) -> None:
+    make(tmp_path / "few", {**SMALL, "train": 10})
+    make(tmp_path / "many", SMALL)
+    few, many = contents(tmp_path / "few"), contents(tmp_path / "many")
+    assert few["test.jsonl"] == many["test.jsonl"]
+    assert many["train.jsonl"].startswith(few["train.jsonl"])
+
+
+def test_two_runs_give_the_same_bytes_and_another_seed_gives_others(tmp_path: Path) -> None:
+    for name, seed in (("first", 0), ("second", 0), ("other", 7)):
+        make(tmp_path / name, {**SMALL, "seed": seed})
+    first, second, other = (contents(tmp_path / name) for name in ("first", "second", "other"))
+    assert first.keys() == {"manifest.json", "train.jsonl", "test.jsonl"}
+    assert first == second
+    assert all(first[name] != other[name] for name in first)
+
+
+def test_the_manifest_has_the_checksums(tmp_path: Path) -> None:
+    manifest = make(tmp_path / "out", SMALL)
+    assert manifest["kind"] == "dataset"
+    assert manifest["source"] == {**SMALL, "seed": 0}
+    for split, entry in manifest["files"].items():
+        content = (tmp_path / "out" / entry["path"]).read_bytes()
+        assert entry["path"] == f"{split}.jsonl"
+        assert entry["bytes"] == len(content)
+        assert entry["sha256"] == hashlib.sha256(content).hexdigest()
+
+
+def test_shipped_datasets_are_small_enough_to_draw_at_once() -> None:
+    for name, source in load_sources(CONFIG).datasets.items():
+        if isinstance(source, Generated):
+            assert source.train <= 50_000, name
+
+
+def test_own_entries_take_the_place_of_shipped_ones(tmp_path: Path) -> None:
+    manifest = make(tmp_path / "out", SMALL, name="countdown_3to4")
+    assert manifest["name"] == "countdown_3to4"
+    assert len(read(tmp_path / "out" / "train.jsonl")) == 300
+
+
+def test_an_unknown_dataset_lists_those_there_are(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as raised:
+        stage("sources", "dataset", "nope", "--table", TABLE, "--out", tmp_path / "out")
+    assert str(raised.value).startswith(f"{TABLE}: 'nope' is not in the table (there are: ")
+    assert "countdown_3to4" in raised.value.hint
+
+
+def test_a_bad_entry_of_ones_own_names_its_key(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"datasets\.mine\.generated\.train: Input should"):
+        make(tmp_path / "out", {**SMALL, "train": 0})
+
+
+def test_local_files_are_copied_to_the_byte(tmp_path: Path) -> None:
+    source = local(tmp_path / "own", [{**ROW, "solution": "44+19+35"}, OTHER], [OTHER])
+    make(tmp_path / "out", source)
+    for split in ("train", "test"):
+        copy = (tmp_path / "out" / f"{split}.jsonl").read_bytes()
+        assert copy == Path(source[split]).read_bytes()
+
+
+def test_local_rows_can_be_kept_by_their_count_of_numbers(tmp_path: Path) -> None:
+    source = local(tmp_path / "own", [ROW, OTHER, ROW], [ROW, OTHER], numbers=[3])
+    make(tmp_path / "out", source)
+    assert read(tmp_path / "out" / "train.jsonl") == [Row((44, 19, 35), 98)] * 2
+    assert read(tmp_path / "out" / "test.jsonl") == [Row((44, 19, 35), 98)]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("nonsense", "not a row: Expecting value"),
+        ("[1, 2]", "not a row: list indices must be integers"),
+        ("3", "not a row: 'int' object is not subscriptable"),
+        ('{"nums": [1, 2]}', "not a row: 'target'"),
+        ('{"nums": [], "target": 3}', "nums is not a list of positive integers"),
+        ('{"nums": "1 2", "target": 3}', "nums is not a list of positive integers"),
+        ('{"nums": [1, 2.0], "target": 3}', "nums is not a list of positive integers"),
+        ('{"nums": [1, 0], "target": 3}', "nums is not a list of positive integers"),
+        ('{"nums": [1, true], "target": 3}', "nums is not a list of positive integers"),
+        ('{"nums": [1, 2], "target": 3.5}', "target is not an integer"),
+        ('{"nums": [1, 2], "target": true}', "target is not an integer"),
+    ],
+)
+@pytest.mark.parametrize("numbers", [None, [3]])
+def test_a_bad_local_line_is_named_and_leaves_nothing(
+    tmp_path: Path, line: str, message: str, numbers: list[int] | None
+) -> None:
+    source = local(tmp_path / "own", [ROW, ROW], [ROW], numbers=numbers)
+    bad = Path(source["test"])
+    bad.write_text(f"{json.dumps(ROW)}\n\n{line}\n")
+    with pytest.raises(UserError) as raised:
+        make(tmp_path / "out", source)
+    assert raised.value.where == f"{bad}, line 3"
+    assert raised.value.message.startswith(message)
+    assert [path.name for path in tmp_path.iterdir()] == ["own"]
+
+
+def test_a_missing_local_file_is_named(tmp_path: Path) -> None:
+    source = local(tmp_path / "own", [ROW], [ROW])
+    Path(source["train"]).unlink()
+    with pytest.raises(UserError, match=r"my_train\.jsonl: no such file"):
+        make(tmp_path / "out", source)
+
+
+def test_a_local_file_without_a_wanted_row_is_named(tmp_path: Path) -> None:
+    source = local(tmp_path / "own", [ROW], [OTHER], numbers=[3])
+    with pytest.raises(UserError, match=r"my_test\.jsonl: no row with the wanted count"):
+        make(tmp_path / "out", source)
+
+
+def test_a_failure_leaves_the_dataset_as_it_was(tmp_path: Path) -> None:
+    source = local(tmp_path / "own", [ROW], [ROW])
+    make(tmp_path / "out", source)
+    before = contents(tmp_path / "out")
+    Path(source["test"]).write_text("broken\n")
+    with pytest.raises(UserError):
+        make(tmp_path / "out", source)
+    assert contents(tmp_path / "out") == before
