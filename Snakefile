@@ -46,7 +46,7 @@ include: "rules/report.smk"
 rule report:
     """The report on every selected run, and all it takes."""
     input:
-        f"{report_folder}/index.md",
+        finished(settings.recipes),
     localrule: True
 
 

@@ -10,6 +10,7 @@ from snakemake.exceptions import WorkflowError
 from r1zero.errors import UserError
 from r1zero.plan.hardware import count_gpus, require_stack
 from r1zero.plan.layout import lay_out
+from r1zero.plan.render import reward_functions
 from r1zero.settings import (
     load_config,
     load_recipe,
@@ -166,3 +167,4 @@ report_folder = f"results/{settings.scale}/report"
 # What can't be laid out, or lacks a package, is said now and not after hours of downloads.
 for run in runs:
     checked(require_stack, checked(lay_out, settings_of(run), gpus))
+    checked(reward_functions, settings_of(run))

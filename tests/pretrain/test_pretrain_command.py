@@ -121,11 +121,11 @@ def test_held_out_problems_that_were_changed_are_named(
     tiny_config: Path, tiny_task: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(tiny_task.parent, tmp_path / "task")
-    test = tmp_path / "task" / "problems" / "test.parquet"
-    test.write_bytes(test.read_bytes() + b"\0")
+    held_out = tmp_path / "task" / "held_out.jsonl"
+    held_out.write_bytes(held_out.read_bytes() + b"\n")
     with pytest.raises(UserError) as raised:
         make_base(tmp_path / "base", tiny_config, tmp_path / "task" / "manifest.json")
-    assert raised.value.where == str(test)
+    assert raised.value.where == str(held_out)
     assert not (tmp_path / "base").exists()
 
 

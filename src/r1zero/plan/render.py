@@ -5,10 +5,12 @@ same training by hand. It states every setting that matters: TRL's defaults chan
 (beta, loss type, temperature, completion length and placement all did).
 """
 
+import importlib
 import math
 from pathlib import Path
 from typing import Any
 
+from r1zero.errors import UserError
 from r1zero.plan.layout import Layout
 from r1zero.settings.run import RunSettings
 
@@ -48,6 +50,20 @@ def trl_config(
     }
 
 
+def reward_functions(run: RunSettings) -> list[str]:
+    """Dotted names of the run's reward terms; an unknown term is an error that names it."""
+    module = f"r1zero.rewards.{run.task}"
+    known = importlib.import_module(module).REWARDS
+    for reward in run.rewards:
+        if reward.name not in known:
+            raise UserError(
+                f"task {run.task} has no reward '{reward.name}'",
+                where=f"recipe {run.recipe}: rewards",
+                hint=f"there are: {', '.join(known)}",
+            )
+    return [f"{module}.{reward.name}" for reward in run.rewards]
+
+
 def _places(
     run: RunSettings, layout: Layout, model: Path, problems: Path, output: Path
 ) -> dict[str, Any]:
@@ -58,7 +74,7 @@ def _places(
         "attn_implementation": "sdpa" if layout.gpus else "eager",
         "dataset_name": str(problems),
         "dataset_train_split": "train",
-        "reward_funcs": [f"r1zero.rewards.{run.task}.{reward.name}" for reward in run.rewards],
+        "reward_funcs": reward_functions(run),
         "reward_weights": [reward.weight for reward in run.rewards],
         "output_dir": str(output),
     }

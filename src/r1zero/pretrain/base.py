@@ -14,8 +14,7 @@ from r1zero.pretrain.model import build_model, pretrain
 from r1zero.pretrain.tokenizer import build_tokenizer
 from r1zero.settings.scale import MiniBase
 from r1zero.tasks.countdown import traces
-from r1zero.tasks.countdown.rows import generate
-from r1zero.tasks.problems import read_problems
+from r1zero.tasks.countdown.rows import generate, read
 from r1zero.tasks.prompts import literals, load_prompt
 
 # Distinct problems behind the traces. Each comes back with other attempts.
@@ -42,10 +41,7 @@ def make_base(
     logging.disable_progress_bar()
     template = load_prompt(task["prompt"])
     tokenizer = build_tokenizer([*literals(template), ", ", *traces.literals()])
-    held_out = {
-        (tuple(sorted(problem["nums"])), problem["target"])
-        for problem in read_problems(verify_file(task["files"]["test"], task_folder))
-    }
+    held_out = {row.key for row in read(verify_file(task["files"]["held_out"], task_folder))}
     torch.manual_seed(settings.seed)
     rng = random.Random(settings.seed)
     model = build_model(settings, tokenizer)

@@ -101,3 +101,7 @@ def format(completions: Sequence[Completion], **kwargs: object) -> list[float]:
 
 def _text(completion: Completion) -> str:
     return completion if isinstance(completion, str) else completion[-1]["content"]
+
+
+# Terms that a recipe may name.
+REWARDS = ("correct", "format")

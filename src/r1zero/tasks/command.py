@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from r1zero.errors import UserError
-from r1zero.files import describe_file, read_json, verify_file, write_json
+from r1zero.files import describe_file, read_json, verify_file, write_json, write_json_lines
 from r1zero.tasks.countdown.rows import Row, distinct, read
 from r1zero.tasks.problems import write_problems
 from r1zero.tasks.prompts import load_prompt
@@ -40,6 +40,8 @@ def dataset(
     if not train:
         raise UserError("no training row is left: all are held out", where=str(source))
     kept = {"train": train, "test": test}
+    held = sorted(keys)
+    write_json_lines(out / "held_out.jsonl", (Row(nums, target)._asdict() for nums, target in held))
     for split, problems in kept.items():
         write_problems(out / "problems" / f"{split}.parquet", problems, template, split)
     write_json(out / "audit.json", _audit(rows, kept, suites))
@@ -53,7 +55,11 @@ def dataset(
             "numbers": sorted({len(row.nums) for row in train}),
             "rows": {split: len(problems) for split, problems in kept.items()},
             "files": {
-                split: describe_file(out / "problems" / f"{split}.parquet", out) for split in kept
+                **{
+                    split: describe_file(out / "problems" / f"{split}.parquet", out)
+                    for split in kept
+                },
+                "held_out": describe_file(out / "held_out.jsonl", out),
             },
         },
     )
