@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import NamedTuple
 
 from snakemake.exceptions import WorkflowError

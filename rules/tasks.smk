@@ -20,7 +20,7 @@ rule task:
     conda:
         "../envs/r1zero.yaml"
     params:
-        held_out=[f"--held-out {suite.path}" for suite in settings.suites.values()],
+        held_out=[f"--held-out {quote(str(suite.path))}" for suite in settings.suites.values()],
     shell:
         r"""
         python -m r1zero tasks dataset {input.dataset:q} \

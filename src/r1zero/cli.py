@@ -4,6 +4,7 @@ Stages import heavy packages (torch, transformers) inside the command that needs
 help and the light stages answer at once.
 """
 
+import os
 import sys
 
 import typer
@@ -41,6 +42,10 @@ app.command()(schema)
 
 def main() -> None:
     """Run the command line; a `UserError` becomes one line on standard error and status 2."""
+    # Idle OpenMP threads spin for milliseconds by default. Beside another busy process that slows
+    # training manyfold; a short spin costs little on a quiet machine. Read when torch is loaded.
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
         app()
     except UserError as error:

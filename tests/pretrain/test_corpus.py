@@ -51,7 +51,8 @@ def test_loss_falls_on_the_completion_and_its_end_alone() -> None:
 def test_padding_is_little() -> None:
     batch_list = some_batches(3000)
     filled = sum(int((ids != TOKENIZER.pad_token_id).sum()) for ids, _ in batch_list)
-    assert filled / sum(ids.numel() for ids, _ in batch_list) > 0.9
+    # Lengths are rounded up to a multiple of 8, of some 40 tokens here.
+    assert filled / sum(ids.numel() for ids, _ in batch_list) > 0.85
 
 
 def test_every_text_is_in_one_batch() -> None:

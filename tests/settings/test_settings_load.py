@@ -147,6 +147,28 @@ def test_a_scale_that_does_not_divide_is_named_with_its_recipe(tmp_path: Path) -
     )
 
 
+@pytest.mark.parametrize(
+    ("width", "heads", "message"),
+    [
+        (192, 5, "num_attention_heads 5 does not divide half of hidden_size 192; 4 does"),
+        (18, 2, "num_attention_heads 2 does not divide half of hidden_size 18; 1 does"),
+        (17, 1, "num_attention_heads 1 does not divide half of hidden_size 17"),
+    ],
+)
+def test_heads_that_do_not_fit_a_base_are_refused(
+    tmp_path: Path, width: int, heads: int, message: str
+) -> None:
+    values = read_yaml(CONFIG / "scales" / "mini.yaml")
+    for base in values["bases"].values():
+        base |= {"hidden_size": width, "num_attention_heads": heads}
+    path = tmp_path / "scales" / "odd.yaml"
+    path.parent.mkdir()
+    path.write_text(yaml.safe_dump(values))
+    with pytest.raises(UserError) as raised:
+        load_scale("odd", tmp_path)
+    assert str(raised.value).startswith(f"{path}: bases.mini_countdown: {message}")
+
+
 def test_a_scale_cannot_name_an_algorithm(tmp_path: Path) -> None:
     path = tmp_path / "scales" / "other.yaml"
     path.parent.mkdir()
@@ -174,6 +196,10 @@ def test_a_scale_cannot_name_an_algorithm(tmp_path: Path) -> None:
         (
             {"datasets": {"mine": {"kind": "local", "train": "a.jsonl"}}},
             "config: datasets.mine.local.test: Field required",
+        ),
+        (
+            {"suites": {"countdown_test": {"task": "countdown", "path": "a.jsonl"}}},
+            "suites: 'countdown_test' is the suite of the task's own test rows (take another name)",
         ),
         ({"suites": {"Mine": {}}}, "config: suites.Mine.[key]: String should match pattern"),
         (None, "config: (top level): Input should be a valid dictionary"),

@@ -110,6 +110,14 @@ def test_a_bad_entry_of_ones_own_names_its_key(tmp_path: Path) -> None:
         make(tmp_path / "out", {**SMALL, "train": 0})
 
 
+@pytest.mark.parametrize("numbers", [[], [0], [1], [3, 5]])
+def test_counts_of_numbers_that_cannot_be_drawn_are_refused(
+    tmp_path: Path, numbers: list[int]
+) -> None:
+    with pytest.raises(UserError, match=r"datasets\.mine\.generated\.numbers"):
+        make(tmp_path / "out", {**SMALL, "numbers": numbers})
+
+
 def test_local_files_are_copied_to_the_byte(tmp_path: Path) -> None:
     source = local(tmp_path / "own", [{**ROW, "solution": "44+19+35"}, OTHER], [OTHER])
     make(tmp_path / "out", source)

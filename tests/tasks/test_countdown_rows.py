@@ -9,6 +9,7 @@ import pytest
 from countdown_search import reachable
 from scipy.stats import chi2_contingency, chisquare
 
+from r1zero.errors import UserError
 from r1zero.rewards.countdown import grade
 from r1zero.tasks.countdown.rows import Row, distinct, generate, read
 from r1zero.tasks.countdown.solver import solvable
@@ -84,6 +85,15 @@ def test_excluded_rows_do_not_come_in_any_order() -> None:
     rows = generate(5_000, numbers=[3], seed=4, exclude=kept_out)
     assert not kept_out & {row.key for row in rows}
     assert len(rows) == 5_000
+
+
+def test_more_rows_than_there_are_is_an_error() -> None:
+    with pytest.raises(UserError) as raised:
+        generate(100_000, numbers=[2], seed=0)
+    assert raised.value.where == "datasets: numbers [2]"
+    found = int(raised.value.message.split()[-3])
+    # Nearly all of them: for each two numbers there are some four targets, most of them too large.
+    assert 5_000 < found < 4 * 99 * 100 / 2
 
 
 def test_distinct_keeps_the_first_of_rows_equal_up_to_order() -> None:

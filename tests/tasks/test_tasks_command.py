@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from r1zero.errors import UserError
+from r1zero.tasks.countdown.rows import read
 from r1zero.tasks.prompts import load_prompt
 from tiny import CONFIG, stage
 
@@ -73,6 +74,10 @@ def test_rows_of_suites_are_not_trained_on_and_are_counted(dataset: Path, tmp_pa
     assert problems(tmp_path / "task", "train")["problem_id"].to_list() == ["5-6-7=18"]
     assert audit["rows_out"] == {"train": 1, "test": 2}
     assert audit["removed_from_train"] == {"test": 1, str(first): 1, str(second): 1}
+    # For a base model that is made here: it should not meet them either.
+    held_out = {row.key for row in read(tmp_path / "task" / "held_out.jsonl")}
+    suites = {row.key for path in (first, second) for row in read(path)}
+    assert held_out == suites | {((1, 2, 3), 6), ((1, 8, 9), 18)}
 
 
 def test_a_problem_has_its_prompt_and_what_its_rewards_need(dataset: Path, tmp_path: Path) -> None:

@@ -48,18 +48,23 @@ def _length(pair: Pair) -> int:
     return len(pair[0]) + len(pair[1])
 
 
+def _padded(pair: Pair) -> int:
+    """Length with padding to a multiple of 8: a CPU compiles and keeps a kernel for each shape."""
+    return -(-_length(pair) // 8) * 8
+
+
 def _group(pairs: list[Pair], tokens: int) -> list[list[Pair]]:
     """Cut pairs, which are sorted by length, into groups whose padded size is at most `tokens`."""
     groups: list[list[Pair]] = [[]]
     for pair in pairs:
-        if groups[-1] and _length(pair) * (len(groups[-1]) + 1) > tokens:
+        if groups[-1] and _padded(pair) * (len(groups[-1]) + 1) > tokens:
             groups.append([])
         groups[-1].append(pair)
     return groups
 
 
 def _collate(pairs: list[Pair], pad: int) -> Batch:
-    length = max(map(_length, pairs))
+    length = max(map(_padded, pairs))
     input_ids = torch.full((len(pairs), length), pad)
     labels = torch.full((len(pairs), length), IGNORED)
     for i, (prompt, answer) in enumerate(pairs):

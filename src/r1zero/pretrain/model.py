@@ -87,12 +87,11 @@ def pretrain(
 
 
 def _loss(model: Qwen3ForCausalLM, batch: Batch) -> torch.Tensor:
-    """Mean next-token loss over the completions; logits are made for their positions alone."""
+    """Mean next-token loss over the completions."""
     with torch.autocast(model.device.type, torch.bfloat16):
-        hidden = model.model(input_ids=batch.input_ids).last_hidden_state[:, :-1]
-        wanted = batch.labels[:, 1:] != IGNORED
-        logits = model.lm_head(hidden[wanted])
-    return cross_entropy(logits.float(), batch.labels[:, 1:][wanted])
+        logits = model(input_ids=batch.input_ids).logits[:, :-1]
+    targets = batch.labels[:, 1:].flatten()
+    return cross_entropy(logits.float().flatten(0, 1), targets, ignore_index=IGNORED)
 
 
 def _optimizers(model: Qwen3ForCausalLM, settings: MiniBase) -> list[Optimizer]:

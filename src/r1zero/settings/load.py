@@ -51,10 +51,17 @@ def load_sources(folder: Path = CONFIG_FOLDER) -> Sources:
 def load_config(
     values: dict[str, Any], where: str = "config", folder: Path = CONFIG_FOLDER
 ) -> Config:
-    """Check the workflow's merged configuration, and that its recipes exist."""
+    """Check the workflow's merged configuration, and that its names mean something."""
     config = validate(values, Config, where)
     for name in config.recipes:
         load_recipe(name, folder)
+    for name, suite in config.suites.items():
+        if name == f"{suite.task}_test":
+            raise UserError(
+                f"'{name}' is the suite of the task's own test rows",
+                where="suites",
+                hint="take another name",
+            )
     return config
 
 

@@ -1,8 +1,8 @@
 """A scale: other sizes for the same recipes."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from r1zero.settings.base import Name, Section
 
@@ -15,7 +15,7 @@ class MiniBase(Section):
     num_hidden_layers: int = Field(ge=1)
     """Depth."""
     num_attention_heads: int = Field(ge=1)
-    """Attention heads; must divide the width."""
+    """Attention heads; must divide half the width, since a head's width is even."""
     intermediate_size: int = Field(ge=16)
     """Width of the feed-forward layers."""
     steps: int = Field(ge=1)
@@ -36,6 +36,17 @@ class MiniBase(Section):
     """Most attempts in one trace."""
     seed: int = 0
     """Seed of weights and traces."""
+
+    @model_validator(mode="after")
+    def _heads_fit_the_width(self) -> Self:
+        half = self.hidden_size / 2
+        if half % self.num_attention_heads:
+            fitting = [heads for heads in range(1, self.num_attention_heads) if half % heads == 0]
+            raise ValueError(
+                f"num_attention_heads {self.num_attention_heads} does not divide half of "
+                f"hidden_size {self.hidden_size}" + (f"; {fitting[-1]} does" if fitting else "")
+            )
+        return self
 
 
 class ScaledSizes(Section):

@@ -21,8 +21,8 @@ class Generated(Section):
     """Training rows."""
     test: int = Field(ge=1)
     """Held-out rows; none occurs in train, in any order of its numbers."""
-    numbers: list[int] = Field(min_length=1)
-    """How many numbers a row has; each count is equally likely."""
+    numbers: list[Annotated[int, Field(ge=2, le=4)]] = Field(min_length=1)
+    """How many numbers a row has, 2 to 4; each count is equally likely."""
     seed: int = 0
     """Seed of the rows."""
 

@@ -14,6 +14,8 @@ from r1zero.tasks.countdown.solver import solvable
 LARGEST_NUMBER = 99
 TARGETS = (10, 100)
 _BATCH = 1 << 14
+# Known rows one after another, besides excluded ones, after which hardly any new one is left.
+_REPEATS = 10_000
 
 
 class Row(NamedTuple):
@@ -47,14 +49,25 @@ def generate(
         seed: Seed of the rows.
         exclude: Keys (`Row.key`) that must not occur, such as those of held-out rows.
 
+    Raises:
+        UserError: There are fewer such rows.
+
     """
     rng = np.random.default_rng(seed)
     seen = set(exclude)
     rows: list[Row] = []
     pools = {k: _stream(k, np.random.default_rng([seed, k])) for k in set(numbers)}
+    repeats = 0
     while len(rows) < count:
         row = next(pools[int(rng.choice(numbers))])
-        if row.key not in seen:
+        repeats = repeats + 1 if row.key in seen else 0
+        if repeats > _REPEATS + len(exclude):
+            raise UserError(
+                f"{count} distinct rows were asked for, {len(rows)} were found",
+                where=f"datasets: numbers {list(numbers)}",
+                hint="ask for fewer rows or for more numbers",
+            )
+        if not repeats:
             seen.add(row.key)
             rows.append(row)
     return rows

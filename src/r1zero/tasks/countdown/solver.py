@@ -12,8 +12,8 @@ def solvable(numbers: Integers, targets: Integers, *, only_sums: bool = False) -
 
     Intermediate results are integers from 0: differences are taken the positive way round, and a
     division counts only if it leaves no remainder. That is how the rows of Countdown-Tasks-3to4
-    were chosen: every one of the 10,240 real rows we hold is solvable in this sense, and uniform
-    numbers and targets filtered by it have the published rows' distribution.
+    were chosen: every one of the 10,240 real rows we hold is solvable in this sense, and numbers
+    that are drawn for uniform targets until it holds have the published rows' distribution.
 
     Args:
         numbers: `[n_rows, k]`, positive.

@@ -1,0 +1,260 @@
+"""`r1zero train`: what it refuses before anything starts, and what it makes of a finished run."""
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from r1zero.errors import UserError
+from r1zero.train import checkpoints, command, trl
+from tiny import Run, edited, make_run, stage
+
+
+@pytest.fixture
+def run(tiny_config: Path, tiny_task: Path, tiny_base: Path, tmp_path: Path) -> Run:
+    """A run that is ready to train, with copies of its inputs."""
+    for name, manifest in (("task", tiny_task), ("base", tiny_base)):
+        shutil.copytree(manifest.parent, tmp_path / name)
+    inputs = (tmp_path / name / "manifest.json" for name in ("task", "base"))
+    return make_run(tmp_path / "run", tiny_config, *inputs)
+
+
+@pytest.fixture
+def launched(run: Run, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The commands that were launched; each trains all steps at once, by copying."""
+    commands: list[list[str]] = []
+    sizes = json.loads(run.file.read_text())["settings"]["sizes"]
+
+    def train(options: list[str], *, gpus: int, log: Path) -> None:
+        commands.append(options)
+        for step in range(1, sizes["max_steps"] + 1):
+            append_metrics(run, step)
+            if step % sizes["save_steps"] == 0:
+                save(run, step)
+
+    monkeypatch.setattr(command, "launch", train)
+    return commands
+
+
+def append_metrics(run: Run, step: int) -> None:
+    with (run.checkpoints / "metrics.jsonl").open("a") as stream:
+        row = {"step": step, "step_time": 0.5, "completions/mean_length": 10.0}
+        stream.write(json.dumps(row) + "\n")
+
+
+def save(run: Run, step: int) -> Path:
+    """A sealed checkpoint, its weights those of the base."""
+    path = run.checkpoints / f"checkpoint-{step}"
+    shutil.copytree(run.folder.parent / "base", path)
+    (path / "manifest.json").unlink()
+    checkpoints.seal(path, json.loads(run.file.read_text())["config_hash"])
+    return path
+
+
+def train(run: Run) -> str:
+    return stage("train", *run.options)
+
+
+def refusal(run: Run) -> UserError:
+    with pytest.raises(UserError) as raised:
+        train(run)
+    assert "\n" not in str(raised.value)
+    assert not run.model.exists()
+    return raised.value
+
+
+def test_a_finished_run_is_described(run: Run, launched: list[list[str]]) -> None:
+    train(run)
+    model, wanted = json.loads(run.model.read_text()), json.loads(run.file.read_text())
+    for key in ("run", "settings", "config_hash", "data_hash", "base_model"):
+        assert model[key] == wanted[key], key
+    sizes, group = wanted["settings"]["sizes"], wanted["settings"]["algorithm"]["num_generations"]
+    saved = range(sizes["save_steps"], sizes["max_steps"] + 1, sizes["save_steps"])
+    assert [checkpoint["step"] for checkpoint in model["checkpoints"]] == list(saved)
+    for checkpoint in model["checkpoints"]:
+        assert checkpoint["sha256"] == wanted["base_model"]["sha256"]  # a copy of its weights
+    assert model["train_seconds"] == 0.5 * sizes["max_steps"]
+    completions = sizes["max_steps"] * sizes["prompts_per_step"] * group
+    assert model["generated_tokens"] == 10 * completions
+    assert Path(model["metrics"]).read_text() == (run.checkpoints / "metrics.jsonl").read_text()
+    assert {"commit", "versions", "hardware"} == model["provenance"].keys()
+
+
+def test_the_trainer_gets_the_rendered_configs(run: Run, launched: list[list[str]]) -> None:
+    train(run)
+    options = dict(zip(launched[0], launched[0][1:], strict=False))
+    content = json.loads(run.file.read_text())
+    assert options["--config_file"] == str(run.plan / "accelerate.yaml")
+    assert options["--config"] == str(run.plan / "trl.yaml")
+    assert options["--config-hash"] == content["config_hash"]
+    longest = content["settings"]["sizes"]["max_prompt_length"]
+    assert options["--max-prompt-length"] == str(longest)
+    assert "--resume" not in options
+
+
+def test_a_finished_run_trains_nothing_again(run: Run, launched: list[list[str]]) -> None:
+    train(run)
+    first = json.loads(run.model.read_text())
+    run.model.unlink()
+    train(run)
+    assert len(launched) == 1
+    assert json.loads(run.model.read_text()) == first
+
+
+def test_other_evaluation_settings_train_nothing_again(run: Run, launched: list[list[str]]) -> None:
+    train(run)
+    change(run.file, lambda content: content["settings"]["evaluation"].update(n_samples=9))
+    train(run)
+    assert len(launched) == 1
+    assert json.loads(run.model.read_text())["settings"]["evaluation"]["n_samples"] == 9
+
+
+def change(path: Path, edit: Callable[[dict[str, Any]], object]) -> None:
+    content = json.loads(path.read_text())
+    edit(content)
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.usefixtures("launched")
+def test_a_plan_for_other_gpus_is_refused(run: Run) -> None:
+    change(run.plan / "plan.json", lambda plan: plan.update(gpus=1))
+    assert str(refusal(run)) == (
+        f"{run.plan / 'plan.json'}: the plan is for 1 GPUs, this job has 0 "
+        "(plan again with the GPUs there are)"
+    )
+
+
+@pytest.mark.usefixtures("launched")
+def test_checkpoints_of_another_configuration_are_refused(run: Run) -> None:
+    train(run)
+    run.model.unlink()
+    before = json.loads(run.file.read_text())["config_hash"]
+    change(run.file, lambda content: content.update(config_hash="0123456789abcdef"))
+    assert str(refusal(run)).startswith(
+        f"{run.checkpoints}: holds checkpoints of another run: their config_hash is {before[:12]}, "
+        "this run's is 0123456789ab (move the folder away to train anew, or undo"
+    )
+
+
+def test_a_trainer_at_work_keeps_others_out(run: Run, launched: list[list[str]]) -> None:
+    with checkpoints.exclusive(run.checkpoints):
+        assert refusal(run).message == "another trainer is at work here"
+    assert not launched
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
+def test_a_base_model_that_was_changed_is_named(
+    run: Run, launched: list[list[str]], name: str
+) -> None:
+    path = run.folder.parent / "base" / name
+    content = bytearray(path.read_bytes())
+    content[-2] ^= 1
+    path.write_bytes(content)
+    error = refusal(run)
+    assert error.where == str(path)
+    assert error.message.startswith("sha256 is ")
+    assert not launched
+
+
+@pytest.mark.parametrize("what", ["base", "task"])
+def test_inputs_that_were_made_again_are_not_those_of_the_run(
+    run: Run, launched: list[list[str]], what: str
+) -> None:
+    """Their manifests hold, but run.json names other hashes, which model.json would pass on."""
+    manifest = run.folder.parent / what / "manifest.json"
+    name = {"base": "model.safetensors", "task": "problems/train.parquet"}[what]
+    path = manifest.parent / name
+    path.write_bytes(path.read_bytes() + b"\0")
+    entry = checkpoints.describe_file(path, manifest.parent)
+
+    def replace(content: dict[str, Any]) -> None:
+        files = content["files"]
+        if isinstance(files, dict):
+            files["train"] = entry
+        else:
+            files[[file["path"] for file in files].index(name)] = entry
+
+    change(manifest, replace)
+    error = refusal(run)
+    assert error.where == str(manifest.parent if what == "base" else manifest)
+    assert "the run was resolved for" in error.message
+    assert not launched
+
+
+def test_problems_that_were_changed_are_named(run: Run, launched: list[list[str]]) -> None:
+    path = run.folder.parent / "task" / "problems" / "train.parquet"
+    path.write_bytes(path.read_bytes() + b"\0")
+    assert refusal(run).where == str(path)
+    assert not launched
+
+
+def test_a_cut_off_run_goes_on_from_its_last_complete_checkpoint(
+    run: Run, launched: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.checkpoints.mkdir()
+    checkpoints.claim(run.checkpoints, json.loads(run.file.read_text()))
+    for step in (1, 2, 3):
+        append_metrics(run, step)
+    last = save(run, 2)
+    (run.checkpoints / "checkpoint-4").mkdir()
+
+    def goes_on(options: list[str], *, gpus: int, log: Path) -> None:
+        launched.append(options)
+        for step in (3, 4):
+            append_metrics(run, step)
+        save(run, 4)
+
+    monkeypatch.setattr(command, "launch", goes_on)
+    output = train(run)
+    assert launched[0][-2:] == ["--resume", str(last)]
+    assert f"{last}: goes on from step 2" in output
+    assert f"{run.checkpoints / 'checkpoint-4'}: incomplete, deleted" in output
+    rows = (run.folder / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(row)["step"] for row in rows] == [1, 2, 3, 4]
+
+
+def test_a_damaged_checkpoint_is_not_gone_on_from(run: Run, launched: list[list[str]]) -> None:
+    run.checkpoints.mkdir()
+    checkpoints.claim(run.checkpoints, json.loads(run.file.read_text()))
+    path = save(run, 2) / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    assert refusal(run).where == str(path)
+    assert not launched
+
+
+def test_a_failed_trainer_leaves_no_model_json(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(options: list[str], *, gpus: int, log: Path) -> None:
+        raise UserError("the trainer failed with status 1", where=str(log))
+
+    monkeypatch.setattr(command, "launch", fails)
+    assert refusal(run).where == str(run.checkpoints / "console.log")
+
+
+def test_prompts_that_are_too_long_are_counted_with_what_works(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ["--config", run.plan / "trl.yaml", "--config-hash", "x", "--max-prompt-length", 14]
+    train_file = run.folder.parent / "task" / "problems" / "train.parquet"
+    monkeypatch.setattr(sys, "argv", list(map(str, ["trl", *options, "--train", train_file])))
+    with pytest.raises(UserError) as raised:
+        trl.main()
+    assert raised.value.where == "sizes.max_prompt_length"
+    assert raised.value.message.endswith("than max_prompt_length 14; the longest has 15 tokens")
+    assert raised.value.hint == "15 or more works"
+
+
+def test_an_unknown_setting_in_the_plan_stops_the_trainer(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with edited(run.plan / "trl.yaml") as config:
+        config["betta"] = 0.1
+    assert yaml.safe_load((run.plan / "trl.yaml").read_text())["betta"] == 0.1
+    options = ["--config", run.plan / "trl.yaml", "--config-hash", "x", "--max-prompt-length", 14]
+    monkeypatch.setattr(sys, "argv", list(map(str, ["trl", *options, "--train", "none"])))
+    with pytest.raises(ValueError, match=r"Unknown arguments from config file.*betta"):
+        trl.main()

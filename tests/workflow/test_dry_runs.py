@@ -1,0 +1,221 @@
+"""The workflow as Snakemake reads it: targets, jobs, and one line for what is wrong."""
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from workflow_copy import copy_workflow, jobs_of, snakemake
+
+from r1zero.settings import load_recipe, recipe_names, resolve_run
+from tiny import CONFIG, RECIPE
+
+RECIPES = recipe_names(CONFIG)
+TARGETS = {
+    "report",
+    "write_report",
+    "plan",
+    f"train_{load_recipe(RECIPE, CONFIG).task}",
+    *(f"train_{recipe}" for recipe in RECIPES),
+    *(f"evaluate_{recipe}" for recipe in RECIPES),
+}
+HEAVY = ("torch", "transformers", "trl", "accelerate", "datasets", "vllm")
+
+
+@pytest.fixture
+def workflow(tmp_path: Path) -> Path:
+    return copy_workflow(tmp_path / "workflow")
+
+
+def steps() -> list[int]:
+    """Evaluated steps of a run at the mini scale."""
+    run = resolve_run(RECIPE, scale="mini", backend="trl", seed=0, folder=CONFIG)
+    return run.evaluated_steps
+
+
+def test_the_menu_lists_every_target_with_what_it_makes(workflow: Path) -> None:
+    result = snakemake(workflow, "--list-target-rules")
+    assert result.returncode == 0, result.stdout
+    described = dict(line.split(" (", 1) for line in result.stdout.splitlines() if " (" in line)
+    assert described.keys() == TARGETS
+
+
+@pytest.mark.parametrize("target", sorted(TARGETS))
+def test_every_target_has_a_way_to_be_made(workflow: Path, target: str) -> None:
+    result = snakemake(workflow, target, "--dry-run", "--forceall", "--quiet", "rules")
+    assert result.returncode == 0, result.stdout
+    assert jobs_of(result.stdout)["train"] == (0 if target == "plan" else 1)
+
+
+def test_without_a_target_the_report_is_made(workflow: Path) -> None:
+    result = snakemake(workflow, "--dry-run", "--quiet", "rules")
+    assert jobs_of(result.stdout) == {
+        "report": 1,
+        "write_report": 1,
+        "evaluate": len(steps()),
+        "train": 1,
+        "layout": 1,
+        "resolve": 1,
+        "base": 1,
+        "task": 1,
+        "dataset": 1,
+    }
+
+
+def test_a_plan_trains_nothing(workflow: Path) -> None:
+    jobs = jobs_of(snakemake(workflow, "plan", "--dry-run", "--quiet", "rules").stdout)
+    assert jobs["layout"] == 1
+    assert not jobs.keys() & {"train", "evaluate", "write_report"}
+
+
+def test_each_seed_is_a_run_and_all_share_a_base(workflow: Path) -> None:
+    result = snakemake(workflow, "--dry-run", "--quiet", "rules", config={"seeds": [0, 1, 2]})
+    jobs = jobs_of(result.stdout)
+    assert (jobs["train"], jobs["evaluate"], jobs["base"]) == (3, 3 * len(steps()), 1)
+
+
+def test_a_suite_of_ones_own_is_measured_at_every_step(workflow: Path) -> None:
+    (workflow / "mine.jsonl").write_text('{"nums": [44, 19, 35], "target": 98}\n')
+    suites = {"mine": {"task": "countdown", "path": "mine.jsonl", "numbers": [3]}}
+    result = snakemake(workflow, "--dry-run", "--quiet", "rules", config={"suites": suites})
+    jobs = jobs_of(result.stdout)
+    assert (jobs["suite"], jobs["evaluate"]) == (1, 2 * len(steps()))
+
+
+def test_a_path_with_a_space_is_one_argument(workflow: Path) -> None:
+    (workflow / "my rows.jsonl").write_text('{"nums": [44, 19, 35], "target": 98}\n')
+    suites = {"mine": {"task": "countdown", "path": "my rows.jsonl"}}
+    shown = snakemake(workflow, "--dry-run", "--printshellcmds", config={"suites": suites}).stdout
+    assert "--held-out 'my rows.jsonl'" in shown
+    assert "tasks suite 'my rows.jsonl'" in shown
+
+
+def test_reading_the_workflow_imports_no_training_stack(workflow: Path, tmp_path: Path) -> None:
+    for name in HEAVY:
+        package = tmp_path / "stubs" / name
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text(f"raise SystemExit('{name} was imported')\n")
+    result = snakemake(workflow, "--dry-run", PYTHONPATH=str(tmp_path / "stubs"))
+    assert result.returncode == 0, result.stdout
+    assert jobs_of(result.stdout)["train"] == 1
+
+
+def test_at_paper_scale_the_model_comes_from_the_table(workflow: Path, tmp_path: Path) -> None:
+    # What is asked is whether vLLM is there; it is not imported.
+    (tmp_path / "stubs" / "vllm").mkdir(parents=True)
+    (tmp_path / "stubs" / "vllm" / "__init__.py").write_text("raise SystemExit\n")
+    config = {"scale": "paper", "hardware": {"gpus": 1}}
+    result = snakemake(workflow, "--dry-run", config=config, PYTHONPATH=str(tmp_path / "stubs"))
+    assert result.returncode == 0, result.stdout
+    jobs = jobs_of(result.stdout)
+    assert (jobs["model"], jobs["base"], jobs["train"]) == (1, 0, 1)
+    assert "gpu=1" in result.stdout
+
+
+def error_of(workflow: Path, config: dict[str, Any] | None = None) -> str:
+    """The one line that says why the workflow does not start."""
+    result = snakemake(workflow, "--dry-run", config=config)
+    assert result.returncode != 0
+    assert "Traceback" not in result.stdout
+    assert "common.smk" not in result.stdout
+    errors = [line for line in result.stdout.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, result.stdout
+    return errors[0].removeprefix("error: ")
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"recipe": ["x"]}, "config: unknown key 'recipe' (known: scale, recipes,"),
+        ({"hardware": {"gpu": 1}}, "config: unknown key 'hardware.gpu' (known: gpus)"),
+        ({"seeds": "many"}, "config: seeds: Input should be a valid list (got 'many')"),
+        ({"scale": "maxi"}, "config: scale: Input should be 'mini' or 'paper' (got 'maxi')"),
+        (
+            {"recipes": ["r2_zero"]},
+            f"recipes: unknown recipe 'r2_zero' (there are: {', '.join(RECIPES)})",
+        ),
+        (
+            {"scale": "paper", "hardware": {"gpus": 0}},
+            "hardware.gpus: qwen2.5-3b-instruct is too large to train on a CPU (",
+        ),
+        (
+            {"scale": "paper", "hardware": {"gpus": 2}},
+            "hardware.gpus: no layout for 2 GPUs yet (0 or 1 can be planned)",
+        ),
+    ],
+    ids=str,
+)
+def test_a_bad_config_is_one_line_that_names_the_key(
+    workflow: Path, config: dict[str, Any], message: str
+) -> None:
+    assert error_of(workflow, config).startswith(message)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="vLLM is installed")
+def test_a_missing_package_is_named_before_anything_starts(workflow: Path) -> None:
+    config = {"scale": "paper", "hardware": {"gpus": 1}}
+    assert error_of(workflow, config).startswith(
+        "hardware.gpus: generation on a GPU needs vLLM, which is not installed"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        (
+            f"recipes/{RECIPE}.yaml",
+            lambda values: values["algorithm"].update(betta=0.1),
+            "unknown key 'algorithm.betta' (known: loss_type,",
+        ),
+        (
+            f"recipes/{RECIPE}.yaml",
+            lambda values: values["sizes"].update(learning_rate=0),
+            "sizes.learning_rate: Input should be greater than 0 (got 0)",
+        ),
+        (
+            "scales/mini.yaml",
+            lambda values: values["tasks"]["countdown"]["sizes"].update(max_steps="few"),
+            "tasks.countdown.sizes.max_steps: Input should be a valid integer",
+        ),
+        (
+            "sources.yaml",
+            lambda values: values["datasets"]["countdown_3"].update(kind="csv"),
+            "datasets.countdown_3: Input tag 'csv' found using 'kind'",
+        ),
+    ],
+)
+def test_a_bad_file_is_one_line_that_names_file_and_key(
+    workflow: Path, name: str, change: Callable[[Any], object], message: str
+) -> None:
+    path = workflow / "config" / name
+    values = yaml.safe_load(path.read_text())
+    change(values)
+    path.write_text(yaml.safe_dump(values))
+    assert error_of(workflow).startswith(f"config/{name}: {message}")
+
+
+def test_a_reward_that_the_task_has_not_is_named(workflow: Path) -> None:
+    path = workflow / "config" / "recipes" / f"{RECIPE}.yaml"
+    path.write_text(path.read_text().replace("name: format", "name: length"))
+    assert error_of(workflow).startswith(
+        f"recipe {RECIPE}: rewards: task countdown has no reward 'length' (there are: "
+    )
+
+
+def test_a_scale_that_does_not_divide_is_named(workflow: Path) -> None:
+    path = workflow / "config" / "scales" / "mini.yaml"
+    values = yaml.safe_load(path.read_text())
+    values["tasks"]["countdown"]["sizes"] |= {"max_steps": 10, "save_steps": 3}
+    path.write_text(yaml.safe_dump(values))
+    assert error_of(workflow) == (
+        f"recipe {RECIPE} at scale mini: sizes: save_steps 3 does not divide max_steps 10, so the "
+        "last step would not be saved; 2 does"
+    )
+
+
+def test_a_dataset_that_nobody_describes_is_named(workflow: Path) -> None:
+    path = workflow / "config" / "sources.yaml"
+    path.write_text(path.read_text().replace("  countdown_3:", "  countdown_5:"))
+    assert error_of(workflow).startswith("datasets: unknown 'countdown_3' (there are: ")
