@@ -162,6 +162,21 @@ def test_batches_change_no_greedy_completion(
     assert completions(evaluate(run, suite, 2)).equals(whole)
 
 
+def test_completions_stand_beside_the_problem_they_answer(
+    run: Run, suite: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def echo(model: Any, prompts: list[list[int]], *, eos: list[int], **_: Any) -> list[list[int]]:
+        return [[*prompt, eos[0]] for prompt in prompts]
+
+    monkeypatch.setattr(generate_module, "sample", echo)
+    monkeypatch.setattr(generate_module, "_BATCH", {"cpu": 5, "cuda": 5})
+    prompts = dict(pl.read_parquet(suite).select("problem_id", "prompt").iter_rows())
+    for problem, completion in (
+        completions(evaluate(run, suite, 2)).select("problem_id", "completion").iter_rows()
+    ):
+        assert completion == prompts[problem]
+
+
 def refusal(run: Run, suite: Path, step: int) -> UserError:
     with pytest.raises(UserError) as raised:
         evaluate(run, suite, step)
