@@ -1,6 +1,7 @@
 """What the rules share: the checked configuration, and functions from it to files and runs."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from shlex import quote
@@ -9,6 +10,7 @@ from typing import NamedTuple
 from snakemake.exceptions import WorkflowError
 
 from r1zero.errors import UserError
+from r1zero.files import read_json
 from r1zero.plan.hardware import count_gpus, require_stack
 from r1zero.plan.layout import lay_out
 from r1zero.plan.render import reward_functions
@@ -19,7 +21,12 @@ from r1zero.settings import (
     load_sources,
     recipe_names,
     resolve_run,
+    table_of,
 )
+from r1zero.sources.command import LOCK
+from r1zero.sources.lock import Lock
+from r1zero.sources.verify import check_lock
+from r1zero.tasks.formats import FORMATS
 
 
 class Run(NamedTuple):
@@ -48,6 +55,14 @@ settings = checked(load_config, config)
 scale = checked(load_scale, settings.scale)
 # A scale for the CPU leaves the GPUs alone, whatever the machine has.
 gpus = 0 if scale.device == "cpu" else checked(count_gpus, settings.hardware.gpus)
+# Shipped entries, the user's, and the files of the user's suites.
+table = checked(table_of, settings)
+
+# Jobs inherit these. They are no params: from another mirror comes nothing new.
+endpoints = [each.model_dump(mode="json", exclude_none=True) for each in settings.endpoints]
+os.environ.update(
+    R1ZERO_ENDPOINTS=json.dumps(endpoints), R1ZERO_OFFLINE="1" if settings.offline else "0"
+)
 
 
 def settings_of(wildcards):
@@ -91,18 +106,27 @@ def evaluations_of(run):
     ]
 
 
+def dataset_of_suite(suite, run):
+    """The dataset whose test rows a suite is."""
+    if suite == f"{run.task}_test":
+        return run.dataset
+    return settings.suites[suite].dataset or suite
+
+
 def problems_of_suite(wildcards):
-    """The problems of a suite, rendered with the run's prompt."""
+    """Manifest of the problems of a suite, rendered with the run's prompt."""
     run = settings_of(wildcards)
-    if wildcards.suite == f"{run.task}_test":
-        return f"resources/tasks/{run.dataset}/{run.prompt}/problems/test.parquet"
-    return f"resources/suites/{wildcards.suite}/{run.prompt}.parquet"
+    return f"resources/tasks/{dataset_of_suite(wildcards.suite, run)}/{run.prompt}/manifest.json"
+
+
+def task_manifest_of(run):
+    """Manifest of the problems a run trains on."""
+    return f"resources/tasks/{run.dataset}/{run.prompt}/manifest.json"
 
 
 def task_manifest(wildcards):
-    """Manifest of the problems a run trains on."""
-    run = settings_of(wildcards)
-    return f"resources/tasks/{run.dataset}/{run.prompt}/manifest.json"
+    """The same, of wildcards."""
+    return task_manifest_of(settings_of(wildcards))
 
 
 def model_manifest(wildcards):
@@ -117,13 +141,27 @@ def settings_of_base(wildcards):
     return checked(load_scale, wildcards.scale).bases[wildcards.base].model_dump_json()
 
 
-def task_of_base(wildcards):
-    """Manifest of the problems whose prompt and held-out rows a mini base is made for."""
+def run_from(wildcards):
+    """A run that starts from a mini base: it has the prompt and the data the base is made for."""
     for recipe in recipes:
         run = settings_of(Run(wildcards.scale, recipe, settings.backends[0], 0))
         if run.model == wildcards.base:
-            return f"resources/tasks/{run.dataset}/{run.prompt}/manifest.json"
+            return run
     raise WorkflowError(f"bases: no recipe starts from {wildcards.base}")
+
+
+def held_out_of(wildcards):
+    """Manifests of the datasets whose test rows must not be trained on, by suite."""
+    source = table.datasets[wildcards.dataset]
+    if "train" not in source.split_names:
+        return {}
+    others = {name: suite.dataset or name for name, suite in settings.suites.items()}
+    return {
+        name: f"resources/datasets/{dataset}/manifest.json"
+        for name, dataset in others.items()
+        if dataset != wildcards.dataset
+        and FORMATS[table.datasets[dataset].format].fields == FORMATS[source.format].fields
+    }
 
 
 def source_of(section, wildcard):
@@ -134,7 +172,7 @@ def source_of(section, wildcard):
 
     def entry(wildcards):
         name = getattr(wildcards, wildcard)
-        known = getattr(checked(load_sources), section) | getattr(settings, section)
+        known = getattr(table, section)
         if name not in known:
             sys.exit(f"error: {section}: unknown '{name}' (there are: {', '.join(known)})")
         return json.dumps({name: known[name].model_dump(mode="json", exclude_none=True)})
@@ -144,14 +182,22 @@ def source_of(section, wildcard):
 
 def files_of_dataset(wildcards):
     """The user's files behind a local dataset."""
-    known = checked(load_sources).datasets | settings.datasets
-    source = known.get(wildcards.dataset)
-    return [source.train, source.test] if source and source.kind == "local" else []
+    source = table.datasets.get(wildcards.dataset)
+    if source is None or source.kind != "local":
+        return []
+    return [path for path in (source.train, source.test) if path]
 
 
-def suite_filter(wildcards):
-    """Options that keep the wanted rows of a user's suite."""
-    return [f"--numbers {n}" for n in settings.suites[wildcards.suite].numbers or []]
+def sources_of(names):
+    """Manifests of every dataset and model that recipes need."""
+    wanted = [settings_of(run) for name in names for run in runs_of(name)]
+    suites = {dataset_of_suite(suite, run) for run in wanted for suite in suites_of(run.task)}
+    datasets = sorted(suites | {run.dataset for run in wanted})
+    models = sorted({run.model for run in wanted if not run.made_here})
+    return [
+        *(f"resources/datasets/{name}/manifest.json" for name in datasets),
+        *(f"resources/models/{name}/manifest.json" for name in models),
+    ]
 
 
 def finished(names):
@@ -169,3 +215,8 @@ report_folder = f"results/{settings.scale}/report"
 for run in runs:
     checked(require_stack, checked(lay_out, settings_of(run), gpus))
     checked(reward_functions, settings_of(run))
+
+# Files that are not what the lock says are not trained on, however they came here.
+for path in map(Path, sources_of(settings.recipes)):
+    if path.is_file():
+        checked(check_lock, Lock(LOCK), path.parts[1], path, read_json(path))

@@ -1,6 +1,6 @@
 """Pretrain: base models made on the spot, so that the mini scale needs no download.
 
-Needs: the problems of the task, for its prompt and its held-out rows.
+Needs: the problems and rows of the task, for its prompt and what it holds out.
 Makes: resources/bases/<scale>/<base>/manifest.json, with the model and its tokenizer beside it.
 """
 
@@ -8,7 +8,8 @@ Makes: resources/bases/<scale>/<base>/manifest.json, with the model and its toke
 rule base:
     """A small base model: it knows the format and the arithmetic, and searches badly."""
     input:
-        problems=task_of_base,
+        problems=lambda wildcards: task_manifest_of(run_from(wildcards)),
+        rows=lambda wildcards: f"resources/rows/{run_from(wildcards).dataset}/manifest.json",
     output:
         manifest="resources/bases/{scale}/{base}/manifest.json",
     log:
@@ -29,5 +30,6 @@ rule base:
         python -m r1zero pretrain {wildcards.base} \
             --scale {wildcards.scale} \
             --problems {input.problems:q} \
+            --rows {input.rows:q} \
             --out "$(dirname {output.manifest:q})" 2>&1 | tee {log:q}
         """

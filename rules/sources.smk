@@ -1,13 +1,14 @@
-"""Sources: the rows everything starts from.
+"""Sources: the rows and models everything starts from.
 
-Needs: an entry of config/sources.yaml; the user's files, a hub, or nothing at all.
-Makes: resources/datasets/<dataset>/manifest.json, with train.jsonl and test.jsonl beside it, and
-       resources/models/<model>/manifest.json, with the model's files beside it.
+Needs: an entry of config/sources.yaml; the user's files, the endpoints of the configuration, or
+       nothing at all.
+Makes: resources/datasets/<dataset>/manifest.json and resources/models/<model>/manifest.json, with
+       the files beside them, and config/sources.lock.yaml, which is no output: it outlives them.
 """
 
 
 rule dataset:
-    """Rows of one dataset: drawn here, or copied from the user's files, with checksums."""
+    """Rows of one dataset: fetched, drawn here, or copied from the user's files."""
     input:
         files=files_of_dataset,
     output:
@@ -30,12 +31,11 @@ rule dataset:
 
 
 rule model:
-    """A published model: downloaded, or linked to where the user has it."""
+    """A published model: fetched, or linked to where the user has it."""
     output:
         manifest="resources/models/{model}/manifest.json",
     log:
         "logs/sources/{model}.log",
-    retries: 3
     localrule: True
     conda:
         "../envs/r1zero.yaml"
@@ -49,3 +49,21 @@ rule model:
             --own {params.entry:q} \
             --out "$(dirname {output.manifest:q})" 2>&1 | tee {log:q}
         """
+
+
+rule download:
+    """Everything that the selected recipes need from a network: for login nodes."""
+    input:
+        lambda wildcards: sources_of(settings.recipes),
+    localrule: True
+
+
+rule verify_sources:
+    """Every dataset and model on disk, hashed again and held against the lock."""
+    log:
+        "logs/sources/verify.log",
+    localrule: True
+    conda:
+        "../envs/r1zero.yaml"
+    shell:
+        "python -m r1zero sources verify 2>&1 | tee {log:q}"

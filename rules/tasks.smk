@@ -1,52 +1,51 @@
 """Tasks: problems with rendered prompts, held-out ones kept apart.
 
-Needs: resources/datasets/<dataset>/manifest.json, and the user's suites.
-Makes: resources/tasks/<dataset>/<prompt>/manifest.json, with problems/{train,test}.parquet and an
-       audit of what was left out; resources/suites/<suite>/<prompt>.parquet.
+Needs: resources/datasets/<dataset>/manifest.json of the dataset and of every suite.
+Makes: resources/rows/<dataset>/manifest.json, with rows in one schema and an audit of what was left
+       out; resources/tasks/<dataset>/<prompt>/manifest.json, with problems/{train,test}.parquet.
 """
 
 
-rule task:
-    """Train and test problems. What any suite holds out is removed from train, and counted."""
+rule rows:
+    """Rows in one schema, each problem once. What any suite holds out is removed from train."""
     input:
-        dataset="resources/datasets/{dataset}/manifest.json",
-        held_out=[suite.path for suite in settings.suites.values()],
+        unpack(held_out_of),
+        dataset_manifest="resources/datasets/{dataset}/manifest.json",
     output:
-        manifest="resources/tasks/{dataset}/{prompt}/manifest.json",
-        test="resources/tasks/{dataset}/{prompt}/problems/test.parquet",
+        manifest="resources/rows/{dataset}/manifest.json",
+        audit="resources/rows/{dataset}/audit.json",
     log:
-        "logs/tasks/{dataset}.{prompt}.log",
+        "logs/tasks/{dataset}.rows.log",
     localrule: True
     conda:
         "../envs/r1zero.yaml"
     params:
-        held_out=[f"--held-out {quote(str(suite.path))}" for suite in settings.suites.values()],
+        held_out=lambda wildcards: [
+            f"--held-out {quote(f'{name}={path}')}"
+            for name, path in held_out_of(wildcards).items()
+        ],
     shell:
         r"""
-        python -m r1zero tasks dataset {input.dataset:q} \
-            --prompt {wildcards.prompt} \
+        python -m r1zero tasks rows {input.dataset_manifest:q} \
             {params.held_out} \
             --out "$(dirname {output.manifest:q})" 2>&1 | tee {log:q}
         """
 
 
-rule suite:
-    """Problems of one more held-out suite, from rows of the user's."""
+rule problems:
+    """Problems: rows with the prompt that a model reads."""
     input:
-        rows=lambda wildcards: settings.suites[wildcards.suite].path,
+        rows="resources/rows/{dataset}/manifest.json",
     output:
-        "resources/suites/{suite}/{prompt}.parquet",
+        manifest="resources/tasks/{dataset}/{prompt}/manifest.json",
     log:
-        "logs/tasks/suite.{suite}.{prompt}.log",
+        "logs/tasks/{dataset}.{prompt}.log",
     localrule: True
     conda:
         "../envs/r1zero.yaml"
-    params:
-        keep=suite_filter,
     shell:
         r"""
-        python -m r1zero tasks suite {input.rows:q} \
+        python -m r1zero tasks problems {input.rows:q} \
             --prompt {wildcards.prompt} \
-            {params.keep} \
-            --out {output:q} 2>&1 | tee {log:q}
+            --out "$(dirname {output.manifest:q})" 2>&1 | tee {log:q}
         """

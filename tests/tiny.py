@@ -1,8 +1,9 @@
 """A configuration so small that every stage runs in seconds, and a way to run stages in process."""
 
+import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ import yaml
 from typer.testing import CliRunner
 
 from r1zero.cli import app
+from r1zero.files import describe_file, write_json
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONFIG = REPOSITORY / "config"
@@ -57,7 +59,8 @@ def write_config(folder: Path) -> Path:
             task["evaluation"] |= {"max_problems": 8, "n_samples": 2}
     with edited(folder / "sources.yaml") as sources:
         for dataset in sources["datasets"].values():
-            dataset |= {"train": 64, "test": 12}
+            if dataset["kind"] == "generated":
+                dataset |= {"train": 64, "test": 12}
     return folder
 
 
@@ -69,18 +72,68 @@ def edited(path: Path) -> Iterator[dict[str, Any]]:
     path.write_text(yaml.safe_dump(content, sort_keys=False))
 
 
+def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
+    """Write rows as JSON lines."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def write_dataset(
+    folder: Path,
+    format_name: str,
+    splits: Mapping[str, Sequence[Path]],
+    *,
+    ranges: Mapping[str, tuple[int, int]] | None = None,
+    numbers: Sequence[int] | None = None,
+) -> Path:
+    """Copy files under the manifest of a dataset, as the sources stage writes it, and return it."""
+    entries: dict[str, Any] = {}
+    listed = []
+    for split, paths in splits.items():
+        (folder / split).mkdir(parents=True)
+        copies = [Path(shutil.copy(path, folder / split)) for path in paths]
+        listed += [describe_file(copy, folder) for copy in copies]
+        entries[split] = {
+            "files": [copy.relative_to(folder).as_posix() for copy in copies],
+            "rows": (ranges or {}).get(split),
+        }
+    manifest = {
+        "kind": "dataset",
+        "name": folder.name,
+        "format": format_name,
+        "numbers": numbers,
+        "splits": entries,
+        "files": listed,
+    }
+    write_json(folder / "manifest.json", manifest)
+    return folder / "manifest.json"
+
+
 def make_task(folder: Path, config: Path) -> Path:
     """Draw the rows of the mini scale, make its problems, and return their manifest."""
-    dataset, task = folder / "dataset", folder / "task"
+    dataset = folder / "dataset"
     stage("sources", "dataset", DATASET, "--table", config / "sources.yaml", "--out", dataset)
-    stage("tasks", "dataset", dataset / "manifest.json", "--prompt", PROMPT, "--out", task)
-    return task / "manifest.json"
+    return make_problems(dataset / "manifest.json", folder)
+
+
+def make_problems(dataset: Path, folder: Path) -> Path:
+    """Make rows and problems of a dataset in two folders, and return the problems' manifest."""
+    task = folder / "task" / "manifest.json"
+    stage("tasks", "rows", dataset, "--out", rows_of(task).parent)
+    stage("tasks", "problems", rows_of(task), "--prompt", PROMPT, "--out", task.parent)
+    return task
+
+
+def rows_of(task: Path) -> Path:
+    """Manifest of the rows behind some problems."""
+    return task.parent.parent / "rows" / "manifest.json"
 
 
 def make_base(out: Path, config: Path, task: Path) -> Path:
     """Pre-train the base model of the mini scale and return its manifest."""
-    options = ("--scale", "mini", "--config", config, "--problems", task, "--out", out)
-    stage("pretrain", BASE, *options)
+    inputs = ("--scale", "mini", "--config", config, "--problems", task, "--rows", rows_of(task))
+    stage("pretrain", BASE, *inputs, "--out", out)
     return out / "manifest.json"
 
 

@@ -54,7 +54,8 @@ def suite(tiny_task: Path) -> Path:
 
 def evaluate(run: Run, suite: Path, step: int, name: str = "scores") -> dict[str, Any]:
     out = run.folder / f"{name}.json"
-    options = ("--step", step, "--suite", "countdown_test", "--problems", suite, "--out", out)
+    manifest = suite.parents[1] / "manifest.json"
+    options = ("--step", step, "--suite", "countdown_test", "--problems", manifest, "--out", out)
     stage("evaluate", run.model, *options)
     scores: dict[str, Any] = json.loads(out.read_text())
     return scores

@@ -14,8 +14,18 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from r1zero.errors import UserError
 from r1zero.pretrain import base as base_module
 from r1zero.settings import load_scale
-from r1zero.tasks.countdown.rows import Row, generate
-from tiny import BASE, CONFIG, PROMPT, contents, edited, make_base, stage
+from r1zero.sources.countdown import Row, generate
+from tiny import (
+    BASE,
+    contents,
+    edited,
+    make_base,
+    make_problems,
+    rows_of,
+    stage,
+    write_dataset,
+    write_rows,
+)
 
 
 def test_the_manifest_vouches_for_a_model_and_its_tokenizer(
@@ -78,18 +88,12 @@ def test_a_base_does_not_meet_held_out_problems(
 
 
 def make_task_of(folder: Path, test: list[Row]) -> Path:
-    """Manifest of a task with these held-out rows."""
-    train = [Row((1, 2, 3), 6)]
-    source = {"kind": "local"}
-    for split, rows in (("train", train), ("test", test)):
-        path = folder / f"{split}.jsonl"
-        path.write_text("".join(json.dumps(row._asdict()) + "\n" for row in rows))
-        source[split] = str(path)
-    options = ("--table", CONFIG / "sources.yaml", "--own", json.dumps({"mine": source}))
-    stage("sources", "dataset", "mine", *options, "--out", folder / "dataset")
-    manifest = folder / "dataset" / "manifest.json"
-    stage("tasks", "dataset", manifest, "--prompt", PROMPT, "--out", folder / "task")
-    return folder / "task" / "manifest.json"
+    """Manifest of problems with these held out."""
+    splits = {
+        split: [write_rows(folder / f"{split}.jsonl", (row._asdict() for row in rows))]
+        for split, rows in (("train", [Row((1, 2, 3), 6)]), ("test", test))
+    }
+    return make_problems(write_dataset(folder / "dataset", "countdown", splits), folder)
 
 
 def problem_of(prompt: str) -> Row:
@@ -120,8 +124,9 @@ def test_a_failure_leaves_the_base_that_was_there(
 def test_held_out_problems_that_were_changed_are_named(
     tiny_config: Path, tiny_task: Path, tmp_path: Path
 ) -> None:
-    shutil.copytree(tiny_task.parent, tmp_path / "task")
-    held_out = tmp_path / "task" / "held_out.jsonl"
+    for path in (tiny_task.parent, rows_of(tiny_task).parent):
+        shutil.copytree(path, tmp_path / path.name)
+    held_out = tmp_path / "rows" / "held_out.parquet"
     held_out.write_bytes(held_out.read_bytes() + b"\n")
     with pytest.raises(UserError) as raised:
         make_base(tmp_path / "base", tiny_config, tmp_path / "task" / "manifest.json")
@@ -129,8 +134,23 @@ def test_held_out_problems_that_were_changed_are_named(
     assert not (tmp_path / "base").exists()
 
 
+def test_rows_that_no_base_can_be_made_for_are_named(
+    tiny_config: Path, tiny_task: Path, tmp_path: Path
+) -> None:
+    row = {"question": "How many?", "answer": "#### 3"}
+    files = {"train": [write_rows(tmp_path / "rows.jsonl", [row])]}
+    dataset = write_dataset(tmp_path / "dataset", "gsm8k", files)
+    stage("tasks", "rows", dataset, "--out", tmp_path / "rows")
+    inputs = ("--problems", tiny_task, "--rows", tmp_path / "rows" / "manifest.json")
+    options = ("--scale", "mini", "--config", tiny_config, "--out", tmp_path / "base")
+    with pytest.raises(UserError, match=r"rows/manifest\.json: has no Countdown rows to train on"):
+        stage("pretrain", BASE, *inputs, *options)
+    assert not (tmp_path / "base").exists()
+
+
 def test_an_unknown_base_lists_those_there_are(tiny_config: Path, tmp_path: Path) -> None:
-    options = ("--config", tiny_config, "--problems", "task.json", "--out", tmp_path / "base")
+    inputs = ("--config", tiny_config, "--problems", "task.json", "--rows", "rows.json")
+    options = (*inputs, "--out", tmp_path / "base")
     with pytest.raises(UserError, match=rf"bases: unknown base 'nope' \(there are: {BASE}"):
         stage("pretrain", "nope", "--scale", "mini", *options)
     with pytest.raises(UserError, match=r"unknown base 'nope' \(there are: none\)"):

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen3Config
 
+from r1zero.pretrain import traces
 from r1zero.pretrain.tokenizer import END, PAD, build_tokenizer
-from r1zero.tasks.countdown import traces
 from r1zero.tasks.prompts import literals, load_prompt
 from tiny import PROMPT
 

@@ -194,8 +194,20 @@ def test_a_scale_cannot_name_an_algorithm(tmp_path: Path) -> None:
         ),
         ({"datasets": {"mine": {"kind": "csv"}}}, "config: datasets.mine: Input tag 'csv' found"),
         (
-            {"datasets": {"mine": {"kind": "local", "train": "a.jsonl"}}},
-            "config: datasets.mine.local.test: Field required",
+            {"datasets": {"mine": {"kind": "local"}}},
+            "config: datasets.mine.local: names neither `train` nor `test`",
+        ),
+        (
+            {"datasets": {"mine": {"kind": "hub", "format": "math", "licence": "MIT"}}},
+            "config: datasets.mine.hub.gigabytes: Field required (and 1 more)",
+        ),
+        (
+            {"endpoints": [{"local": "/data", "timeout": 3}]},
+            "config: unknown key 'endpoints.0.local.timeout'",
+        ),
+        (
+            {"endpoints": [{"huggingface": "https://me:secret1234@hub.example"}]},
+            "config: endpoints.0.huggingface.huggingface: holds credentials",
         ),
         (
             {"suites": {"countdown_test": {"task": "countdown", "path": "a.jsonl"}}},

@@ -10,8 +10,8 @@ import pytest
 
 from r1zero.errors import UserError
 from r1zero.settings import load_sources
-from r1zero.settings.sources import Generated
-from r1zero.tasks.countdown.rows import Row, read
+from r1zero.settings.sources import Generated, HubDataset
+from r1zero.sources.countdown import Row
 from tiny import CONFIG, stage
 
 SMALL = {"kind": "generated", "generator": "countdown", "train": 300, "test": 60, "numbers": [3]}
@@ -27,6 +27,12 @@ def make(out: Path, source: dict[str, Any], name: str = "mine") -> dict[str, Any
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def read(path: Path) -> list[Row]:
+    """Rows of a JSON-lines file."""
+    values = map(json.loads, path.read_text().splitlines())
+    return [Row(tuple(value["nums"]), value["target"]) for value in values]
 
 
 def write_rows(path: Path, rows: Sequence[Any]) -> Path:
@@ -75,13 +81,15 @@ def test_two_runs_give_the_same_bytes_and_another_seed_gives_others(tmp_path: Pa
     assert all(first[name] != other[name] for name in first)
 
 
-def test_the_manifest_has_the_checksums(tmp_path: Path) -> None:
+def test_the_manifest_has_the_checksums_and_the_splits(tmp_path: Path) -> None:
     manifest = make(tmp_path / "out", SMALL)
-    assert manifest["kind"] == "dataset"
+    assert (manifest["kind"], manifest["format"]) == ("dataset", "countdown")
     assert manifest["source"] == {**SMALL, "seed": 0}
-    for split, entry in manifest["files"].items():
+    assert manifest["splits"] == {
+        split: {"files": [f"{split}.jsonl"], "rows": None} for split in ("train", "test")
+    }
+    for entry in manifest["files"]:
         content = (tmp_path / "out" / entry["path"]).read_bytes()
-        assert entry["path"] == f"{split}.jsonl"
         assert entry["bytes"] == len(content)
         assert entry["sha256"] == hashlib.sha256(content).hexdigest()
 
@@ -90,6 +98,13 @@ def test_shipped_datasets_are_small_enough_to_draw_at_once() -> None:
     for name, source in load_sources(CONFIG).datasets.items():
         if isinstance(source, Generated):
             assert source.train <= 50_000, name
+
+
+def test_shipped_hub_datasets_name_both_hubs() -> None:
+    for name, source in load_sources(CONFIG).datasets.items():
+        if isinstance(source, HubDataset):
+            assert source.huggingface, name
+            assert source.modelscope, name
 
 
 def test_own_entries_take_the_place_of_shipped_ones(tmp_path: Path) -> None:
@@ -126,41 +141,17 @@ def test_local_files_are_copied_to_the_byte(tmp_path: Path) -> None:
         assert copy == Path(source[split]).read_bytes()
 
 
-def test_local_rows_can_be_kept_by_their_count_of_numbers(tmp_path: Path) -> None:
-    source = local(tmp_path / "own", [ROW, OTHER, ROW], [ROW, OTHER], numbers=[3])
-    make(tmp_path / "out", source)
-    assert read(tmp_path / "out" / "train.jsonl") == [Row((44, 19, 35), 98)] * 2
-    assert read(tmp_path / "out" / "test.jsonl") == [Row((44, 19, 35), 98)]
+def test_local_files_of_any_kind_keep_their_suffix(tmp_path: Path) -> None:
+    tmp_path.joinpath("mine.csv.gz").write_bytes(b"rows")
+    source = {"kind": "local", "format": "math", "test": str(tmp_path / "mine.csv.gz")}
+    manifest = make(tmp_path / "out", source)
+    assert manifest["splits"] == {"test": {"files": ["test.csv.gz"], "rows": None}}
+    assert (tmp_path / "out" / "test.csv.gz").read_bytes() == b"rows"
 
 
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("nonsense", "not a row: Expecting value"),
-        ("[1, 2]", "not a row: list indices must be integers"),
-        ("3", "not a row: 'int' object is not subscriptable"),
-        ('{"nums": [1, 2]}', "not a row: 'target'"),
-        ('{"nums": [], "target": 3}', "nums is not a list of positive integers"),
-        ('{"nums": "1 2", "target": 3}', "nums is not a list of positive integers"),
-        ('{"nums": [1, 2.0], "target": 3}', "nums is not a list of positive integers"),
-        ('{"nums": [1, 0], "target": 3}', "nums is not a list of positive integers"),
-        ('{"nums": [1, true], "target": 3}', "nums is not a list of positive integers"),
-        ('{"nums": [1, 2], "target": 3.5}', "target is not an integer"),
-        ('{"nums": [1, 2], "target": true}', "target is not an integer"),
-    ],
-)
-@pytest.mark.parametrize("numbers", [None, [3]])
-def test_a_bad_local_line_is_named_and_leaves_nothing(
-    tmp_path: Path, line: str, message: str, numbers: list[int] | None
-) -> None:
-    source = local(tmp_path / "own", [ROW, ROW], [ROW], numbers=numbers)
-    bad = Path(source["test"])
-    bad.write_text(f"{json.dumps(ROW)}\n\n{line}\n")
-    with pytest.raises(UserError) as raised:
-        make(tmp_path / "out", source)
-    assert raised.value.where == f"{bad}, line 3"
-    assert raised.value.message.startswith(message)
-    assert [path.name for path in tmp_path.iterdir()] == ["own"]
+def test_a_local_dataset_has_rows(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="names neither `train` nor `test`"):
+        make(tmp_path / "out", {"kind": "local"})
 
 
 def test_a_missing_local_file_is_named(tmp_path: Path) -> None:
@@ -168,19 +159,3 @@ def test_a_missing_local_file_is_named(tmp_path: Path) -> None:
     Path(source["train"]).unlink()
     with pytest.raises(UserError, match=r"my_train\.jsonl: no such file"):
         make(tmp_path / "out", source)
-
-
-def test_a_local_file_without_a_wanted_row_is_named(tmp_path: Path) -> None:
-    source = local(tmp_path / "own", [ROW], [OTHER], numbers=[3])
-    with pytest.raises(UserError, match=r"my_test\.jsonl: no row with the wanted count"):
-        make(tmp_path / "out", source)
-
-
-def test_a_failure_leaves_the_dataset_as_it_was(tmp_path: Path) -> None:
-    source = local(tmp_path / "own", [ROW], [ROW])
-    make(tmp_path / "out", source)
-    before = contents(tmp_path / "out")
-    Path(source["test"]).write_text("broken\n")
-    with pytest.raises(UserError):
-        make(tmp_path / "out", source)
-    assert contents(tmp_path / "out") == before

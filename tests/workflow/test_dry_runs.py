@@ -17,6 +17,8 @@ TARGETS = {
     "report",
     "write_report",
     "plan",
+    "download",
+    "verify_sources",
     f"train_{load_recipe(RECIPE, CONFIG).task}",
     *(f"train_{recipe}" for recipe in RECIPES),
     *(f"evaluate_{recipe}" for recipe in RECIPES),
@@ -46,7 +48,8 @@ def test_the_menu_lists_every_target_with_what_it_makes(workflow: Path) -> None:
 def test_every_target_has_a_way_to_be_made(workflow: Path, target: str) -> None:
     result = snakemake(workflow, target, "--dry-run", "--forceall", "--quiet", "rules")
     assert result.returncode == 0, result.stdout
-    assert jobs_of(result.stdout)["train"] == (0 if target == "plan" else 1)
+    trains = target not in ("plan", "download", "verify_sources")
+    assert jobs_of(result.stdout)["train"] == int(trains)
 
 
 def test_without_a_target_the_report_is_made(workflow: Path) -> None:
@@ -59,7 +62,8 @@ def test_without_a_target_the_report_is_made(workflow: Path) -> None:
         "layout": 1,
         "resolve": 1,
         "base": 1,
-        "task": 1,
+        "problems": 1,
+        "rows": 1,
         "dataset": 1,
     }
 
@@ -81,15 +85,67 @@ def test_a_suite_of_ones_own_is_measured_at_every_step(workflow: Path) -> None:
     suites = {"mine": {"task": "countdown", "path": "mine.jsonl", "numbers": [3]}}
     result = snakemake(workflow, "--dry-run", "--quiet", "rules", config={"suites": suites})
     jobs = jobs_of(result.stdout)
-    assert (jobs["suite"], jobs["evaluate"]) == (1, 2 * len(steps()))
+    assert (jobs["dataset"], jobs["problems"]) == (2, 2)
+    assert jobs["evaluate"] == 2 * len(steps())
+
+
+def test_a_dataset_of_the_table_can_be_a_suite(workflow: Path) -> None:
+    suites = {"published": {"task": "countdown", "dataset": "countdown_3to4"}}
+    shown = snakemake(workflow, "--dry-run", "--printshellcmds", config={"suites": suites}).stdout
+    assert jobs_of(shown)["evaluate"] == 2 * len(steps())
+    assert "--held-out published=resources/datasets/countdown_3to4/manifest.json" in shown
+
+
+@pytest.mark.parametrize(
+    ("suite", "message"),
+    [
+        ({"task": "countdown"}, "config: suites.mine: wants either a `path` or a `dataset`"),
+        (
+            {"task": "countdown", "dataset": "nope"},
+            "suites.mine: no dataset 'nope' with test rows (there are: countdown_3to4, ",
+        ),
+    ],
+)
+def test_a_suite_that_is_nowhere_is_named(
+    workflow: Path, suite: dict[str, str], message: str
+) -> None:
+    assert error_of(workflow, {"suites": {"mine": suite}}).startswith(message)
+
+
+def test_a_suite_is_no_dataset_of_the_same_name(workflow: Path) -> None:
+    suites = {"gsm8k": {"task": "gsm8k", "path": "mine.jsonl"}}
+    assert error_of(workflow, {"suites": suites}).startswith(
+        "suites.gsm8k: is the name of a dataset"
+    )
 
 
 def test_a_path_with_a_space_is_one_argument(workflow: Path) -> None:
     (workflow / "my rows.jsonl").write_text('{"nums": [44, 19, 35], "target": 98}\n')
     suites = {"mine": {"task": "countdown", "path": "my rows.jsonl"}}
     shown = snakemake(workflow, "--dry-run", "--printshellcmds", config={"suites": suites}).stdout
-    assert "--held-out 'my rows.jsonl'" in shown
-    assert "tasks suite 'my rows.jsonl'" in shown
+    assert """--own '{"mine": {""" in shown
+    assert '"test": "my rows.jsonl"' in shown
+
+
+def test_download_fetches_all_that_the_runs_need_and_no_more(workflow: Path) -> None:
+    paper = {"scale": "paper", "hardware": {"gpus": 1}}
+    suites = {"suites": {"published": {"task": "countdown", "dataset": "countdown_3to4"}}}
+    for config, wanted in (
+        ({}, {"dataset": 1, "download": 1}),
+        (suites, {"dataset": 2, "download": 1}),
+        (paper, {"dataset": 1, "model": 1, "download": 1}),
+    ):
+        dry_run = ("download", "--dry-run", "--quiet", "rules")
+        result = snakemake(workflow, *dry_run, config=config, PYTHONPATH=str(stub_vllm(workflow)))
+        assert jobs_of(result.stdout) == wanted, result.stdout
+
+
+def stub_vllm(folder: Path) -> Path:
+    """What is asked is whether vLLM is there; it is not imported."""
+    package = folder / "stubs" / "vllm"
+    package.mkdir(parents=True, exist_ok=True)
+    (package / "__init__.py").write_text("raise SystemExit\n")
+    return package.parent
 
 
 def test_reading_the_workflow_imports_no_training_stack(workflow: Path, tmp_path: Path) -> None:
@@ -102,12 +158,9 @@ def test_reading_the_workflow_imports_no_training_stack(workflow: Path, tmp_path
     assert jobs_of(result.stdout)["train"] == 1
 
 
-def test_at_paper_scale_the_model_comes_from_the_table(workflow: Path, tmp_path: Path) -> None:
-    # What is asked is whether vLLM is there; it is not imported.
-    (tmp_path / "stubs" / "vllm").mkdir(parents=True)
-    (tmp_path / "stubs" / "vllm" / "__init__.py").write_text("raise SystemExit\n")
+def test_at_paper_scale_the_model_comes_from_the_table(workflow: Path) -> None:
     config = {"scale": "paper", "hardware": {"gpus": 1}}
-    result = snakemake(workflow, "--dry-run", config=config, PYTHONPATH=str(tmp_path / "stubs"))
+    result = snakemake(workflow, "--dry-run", config=config, PYTHONPATH=str(stub_vllm(workflow)))
     assert result.returncode == 0, result.stdout
     jobs = jobs_of(result.stdout)
     assert (jobs["model"], jobs["base"], jobs["train"]) == (1, 0, 1)

@@ -58,8 +58,9 @@ def times_of_weights(workflow: Path) -> dict[Path, int]:
 def test_everything_is_made(finished: Path) -> None:
     expected = [
         f"resources/datasets/{DATASET}/manifest.json",
+        f"resources/rows/{DATASET}/manifest.json",
+        f"resources/rows/{DATASET}/audit.json",
         f"resources/tasks/{DATASET}/{PROMPT}/manifest.json",
-        f"resources/tasks/{DATASET}/{PROMPT}/audit.json",
         f"resources/bases/mini/{BASE}/manifest.json",
         f"results/{RUN}/run.json",
         *(f"results/{RUN}/plan/{name}" for name in ("plan.json", "plan.md", "trl.yaml")),
@@ -136,7 +137,7 @@ def test_another_evaluation_measures_anew_and_trains_nothing(workflow: Path) -> 
     assert result.returncode == 0, result.stdout
     jobs = jobs_of(result.stdout)
     assert jobs["evaluate"] == len(STEPS)
-    assert not jobs.keys() & {"dataset", "task", "base"}
+    assert not jobs.keys() & {"dataset", "rows", "problems", "base"}
     assert times_of_weights(workflow) == weights
     assert "step=1/" not in result.stdout
     scores = workflow / "results" / RUN / "evaluations" / "countdown_test" / "step4.json"

@@ -12,7 +12,7 @@ from r1zero.files import (
     atomic_path,
     describe_file,
     read_json,
-    sha256_file,
+    verify_file,
     weights_hash,
     write_json,
 )
@@ -26,7 +26,7 @@ def evaluate(
     model: Annotated[Path, typer.Argument(help="The run's model.json.")],
     step: Annotated[int, typer.Option(help="Checkpoint's step; 0 is the base model.")],
     suite: Annotated[str, typer.Option(help="Name of the suite.")],
-    problems: Annotated[Path, typer.Option(help="The suite's problems (Parquet).")],
+    problems: Annotated[Path, typer.Option(help="Manifest of the suite's problems.")],
     out: Annotated[
         Path, typer.Option(help="JSON to write; the completions go beside it as Parquet.")
     ],
@@ -36,7 +36,8 @@ def evaluate(
     folder, identity = _weights(run, step, model)
     settings = run["settings"]
     decoding = Evaluation.model_validate(settings["evaluation"])
-    rows = read_problems(problems, decoding.max_problems)
+    test = read_json(problems)["files"]["test"]
+    rows = read_problems(verify_file(test, problems.parent), decoding.max_problems)
     from r1zero.evaluate.generate import generate  # imports torch
 
     started = time.monotonic()
@@ -77,7 +78,7 @@ def evaluate(
             "step": step,
             "config_hash": run["config_hash"],
             "model_sha256": identity,
-            "suite_sha256": sha256_file(problems),
+            "suite_sha256": test["sha256"],
             "decoding": {
                 **decoding.model_dump(mode="json"),
                 "max_new_tokens": settings["sizes"]["max_completion_length"],

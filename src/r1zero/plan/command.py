@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
+import polars as pl
 import typer
 import yaml
 
@@ -12,6 +13,7 @@ from r1zero.plan.page import render_page
 from r1zero.plan.render import accelerate_config, trl_config
 from r1zero.settings import RunSettings, resolve_run
 from r1zero.settings.load import CONFIG_FOLDER, validate
+from r1zero.tasks.lengths import fitting
 
 Recipe = Annotated[str, typer.Argument(help="Recipe.")]
 Scale = Annotated[str, typer.Option(help="Scale.")]
@@ -48,13 +50,19 @@ def resolve(
 ) -> None:
     """Merge recipe, scale, data and model into one run: all that decides its weights."""
     run = resolve_run(recipe, scale=scale, backend=backend, seed=seed, folder=config)
+    train = read_json(problems)["files"]["train"]
+    every = pl.read_parquet(verify_file(train, problems.parent), columns=["prompt"])
+    longest = run.sizes.max_prompt_length
+    kept = len(fitting(every, model.parent, longest))
+    typer.echo(f"{kept} problems; {len(every) - kept} more have over {longest} prompt tokens")
     write_json(
         out,
         {
             "run": run.identity(),
             "settings": run.model_dump(mode="json"),
             "config_hash": run.training_hash(),
-            "data_hash": read_json(problems)["files"]["train"]["sha256"],
+            "data_hash": train["sha256"],
+            "train_problems": {"kept": kept, "too_long": len(every) - kept},
             "base_model": {
                 "name": run.model,
                 "path": str(model.parent),

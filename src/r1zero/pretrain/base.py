@@ -1,20 +1,21 @@
-"""From settings and a task to a base model's folder."""
+"""From settings, a prompt and rows to a base model's folder."""
 
 import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import torch
 from transformers.utils import logging
 
 from r1zero.files import verify_file
+from r1zero.pretrain import traces
 from r1zero.pretrain.corpus import batches
 from r1zero.pretrain.model import build_model, pretrain
 from r1zero.pretrain.tokenizer import build_tokenizer
 from r1zero.settings.scale import MiniBase
-from r1zero.tasks.countdown import traces
-from r1zero.tasks.countdown.rows import generate, read
+from r1zero.sources.countdown import Row, generate
 from r1zero.tasks.prompts import literals, load_prompt
 
 # Distinct problems behind the traces. Each comes back with other attempts.
@@ -22,16 +23,17 @@ _PROBLEMS = 20_000
 
 
 def make_base(
-    settings: MiniBase, task: dict[str, Any], task_folder: Path, out: Path
+    settings: MiniBase, prompt: str, rows: dict[str, Any], rows_folder: Path, out: Path
 ) -> dict[str, Any]:
-    """Pre-train a base model for the task and save it, with its tokenizer, in folder `out`.
+    """Pre-train a base model for a prompt and save it, with its tokenizer, in folder `out`.
 
-    Traces are written for problems drawn here; none is a held-out problem of the task.
+    Traces are written for problems drawn here; none is among the rows that are held out.
 
     Args:
         settings: Size of the model and of the training.
-        task: The task's manifest.
-        task_folder: Folder of the manifest.
+        prompt: Name of the prompt.
+        rows: Manifest of the rows that are trained on later.
+        rows_folder: Folder of the manifest.
         out: An existing folder.
 
     Returns:
@@ -39,13 +41,13 @@ def make_base(
 
     """
     logging.disable_progress_bar()
-    template = load_prompt(task["prompt"])
+    template = load_prompt(prompt)
     tokenizer = build_tokenizer([*literals(template), ", ", *traces.literals()])
-    held_out = {row.key for row in read(verify_file(task["files"]["held_out"], task_folder))}
+    held_out = _held_out(verify_file(rows["files"]["held_out"], rows_folder))
     torch.manual_seed(settings.seed)
     rng = random.Random(settings.seed)
     model = build_model(settings, tokenizer)
-    texts = _texts(template, task["numbers"], held_out, settings, rng)
+    texts = _texts(template, rows["numbers"], held_out, settings, rng)
     stream = batches(texts, tokenizer, tokens=settings.tokens_per_step, rng=rng)
     progress: dict[str, float] = {}
 
@@ -61,6 +63,12 @@ def make_base(
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
     return {"parameters": model.num_parameters(), "loss": round(progress["loss"], 4)}
+
+
+def _held_out(path: Path) -> set[Any]:
+    """Keys (`Row.key`) of held-out rows."""
+    table = pl.read_parquet(path, columns=["nums", "target"])
+    return {Row(tuple(nums), target).key for nums, target in table.iter_rows()}
 
 
 def _texts(

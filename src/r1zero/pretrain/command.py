@@ -6,15 +6,17 @@ from typing import Annotated
 import typer
 
 from r1zero.errors import UserError
-from r1zero.files import atomic_directory, describe_file, read_json, write_json
+from r1zero.files import atomic_directory, describe_file, write_json
 from r1zero.settings import load_scale
 from r1zero.settings.load import CONFIG_FOLDER
+from r1zero.tasks.files import read_manifest
 
 
 def pretrain(
     base: Annotated[str, typer.Argument(help="Name of the base model, under `bases`.")],
     scale: Annotated[str, typer.Option(help="Scale that describes it.")],
-    problems: Annotated[Path, typer.Option(help="Manifest of the task it is for.")],
+    problems: Annotated[Path, typer.Option(help="Manifest of the problems, for their prompt.")],
+    rows: Annotated[Path, typer.Option(help="Manifest of their rows, for what is held out.")],
     out: Annotated[Path, typer.Option(help="Folder to write; its manifest.json is the output.")],
     config: Annotated[Path, typer.Option(help="Folder of the configuration.")] = CONFIG_FOLDER,
 ) -> None:
@@ -24,11 +26,17 @@ def pretrain(
         raise UserError(
             f"unknown base '{base}'", where="bases", hint=f"there are: {', '.join(bases) or 'none'}"
         )
+    prompt, kept = read_manifest(problems, "problems")["prompt"], read_manifest(rows, "rows")
+    if "numbers" not in kept:
+        raise UserError(
+            "has no Countdown rows to train on; mini bases are made for these alone",
+            where=str(rows),
+        )
     # Everything above answers at once; this import takes seconds.
     from r1zero.pretrain.base import make_base
 
     with atomic_directory(out) as folder:
-        summary = make_base(bases[base], read_json(problems), problems.parent, folder)
+        summary = make_base(bases[base], prompt, kept, rows.parent, folder)
         files = [describe_file(path, folder) for path in sorted(folder.iterdir())]
         write_json(
             folder / "manifest.json",

@@ -7,6 +7,7 @@ from r1zero.settings.load import (
     load_sources,
     recipe_names,
     resolve_run,
+    table_of,
 )
 from r1zero.settings.recipe import Evaluation, Recipe, Reward
 from r1zero.settings.run import RunSettings
@@ -31,4 +32,5 @@ __all__ = [
     "load_sources",
     "recipe_names",
     "resolve_run",
+    "table_of",
 ]

@@ -6,11 +6,11 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from r1zero.errors import UserError
+from r1zero.errors import UserError, redact
 from r1zero.settings.recipe import Recipe
 from r1zero.settings.run import RunSettings
 from r1zero.settings.scale import Scale
-from r1zero.settings.sources import Sources
+from r1zero.settings.sources import Local, Sources
 from r1zero.settings.workflow import Config
 
 Settings = TypeVar("Settings", bound=BaseModel)
@@ -46,6 +46,30 @@ def load_sources(folder: Path = CONFIG_FOLDER) -> Sources:
     """Read `sources.yaml`."""
     path = folder / "sources.yaml"
     return validate(read_yaml(path), Sources, str(path))
+
+
+def table_of(config: Config, folder: Path = CONFIG_FOLDER) -> Sources:
+    """The shipped sources with those of the configuration, and its suites' files as datasets."""
+    shipped = load_sources(folder)
+    datasets = shipped.datasets | config.datasets
+    for name, suite in config.suites.items():
+        where = f"suites.{name}"
+        if suite.path:
+            if name in datasets:
+                raise UserError("is the name of a dataset", where=where, hint="take another name")
+            datasets[name] = Local(
+                kind="local", format=suite.task, test=suite.path, numbers=suite.numbers
+            )
+            continue
+        source = datasets.get(suite.dataset or "")
+        if source is None or "test" not in source.split_names:
+            having = [known for known, entry in datasets.items() if "test" in entry.split_names]
+            raise UserError(
+                f"no dataset '{suite.dataset}' with test rows",
+                where=where,
+                hint=f"there are: {', '.join(having)}",
+            )
+    return Sources(datasets=datasets, models=shipped.models | config.models)
 
 
 def load_config(
@@ -116,7 +140,7 @@ def _as_user_error(error: ValidationError, model: type[BaseModel], where: str) -
         hint = _known_keys(model, first["loc"][:-1])
     else:
         message = f"{key}: {first['msg'].removeprefix('Value error, ')}"
-        shown = repr(first["input"])
+        shown = redact(repr(first["input"]))
         hint = f"got {shown}" if len(shown) < 80 and first["type"] != "missing" else ""
     if len(problems) > 1:
         hint += f"{'; ' if hint else ''}and {len(problems) - 1} more"

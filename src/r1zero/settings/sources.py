@@ -1,13 +1,16 @@
 """The table of datasets and models: where each comes from."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from r1zero.settings.base import Name, Section
 
 ModelName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.-]*$")]
+Format = Literal["countdown", "gsm8k", "math", "tldr"]
+SplitName = Literal["train", "test"]
+Repository = Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
 
 
 class Generated(Section):
@@ -26,32 +29,114 @@ class Generated(Section):
     seed: int = 0
     """Seed of the rows."""
 
+    @property
+    def format(self) -> Format:
+        """How the rows are read."""
+        return self.generator
+
+    @property
+    def split_names(self) -> list[SplitName]:
+        """Its splits."""
+        return ["train", "test"]
+
 
 class Local(Section):
-    """Rows in JSON-lines files of yours."""
+    """Rows in files of yours: `.jsonl`, `.json`, `.csv` or `.parquet`."""
 
     kind: Literal["local"]
     """Read from this machine's disk."""
-    train: Path
-    """Training rows: one JSON object a line."""
-    test: Path
+    format: Format = "countdown"
+    """How the rows are read."""
+    train: Path | None = None
+    """Training rows."""
+    test: Path | None = None
     """Held-out rows."""
     numbers: list[int] | None = None
     """Countdown only: keep the rows with this many numbers."""
 
+    @model_validator(mode="after")
+    def _has_rows(self) -> Self:
+        if not self.split_names:
+            raise ValueError("names neither `train` nor `test`")
+        return self
 
-DatasetSource = Annotated[Generated | Local, Field(discriminator="kind")]
+    @property
+    def split_names(self) -> list[SplitName]:
+        """Its splits."""
+        files: dict[SplitName, Path | None] = {"train": self.train, "test": self.test}
+        return [name for name, path in files.items() if path]
 
 
-class HubModel(Section):
-    """A model on the Hugging Face hub, or on the mirror that HF_ENDPOINT names."""
+class Place(Section):
+    """A repository on a hub."""
+
+    repo: Repository
+    """Owner and name."""
+    revision: str | None = None
+    """Commit, tag or branch; the hub's main branch if left out. What is fetched first is locked,
+    so a branch that moves on changes nothing."""
+    checked: bool = True
+    """Whether the name was seen in use for these files; false for a guess. The lock protects either
+    way: another file is refused."""
+
+
+class _Hosted(Section):
+    """What is fetched from hubs."""
 
     kind: Literal["hub"]
-    """Downloaded, safetensors only."""
-    repo: str
-    """Owner and name."""
-    revision: str = "main"
-    """Commit, tag or branch."""
+    """Fetched from the endpoints of the configuration, in their order."""
+    huggingface: Place | None = None
+    """The repository on the Hugging Face hub and its mirrors."""
+    modelscope: Place | None = None
+    """The repository on ModelScope."""
+    licence: str
+    """Licence, as an SPDX identifier where there is one, or `unknown`."""
+    gigabytes: float = Field(gt=0)
+    """Approximate size of the files needed, in units of 10^9 bytes."""
+
+    @model_validator(mode="after")
+    def _is_somewhere(self) -> Self:
+        if not (self.huggingface or self.modelscope):
+            raise ValueError("names neither a `huggingface` nor a `modelscope` repository")
+        return self
+
+
+class Split(Section):
+    """The files of one split."""
+
+    files: list[str] = Field(min_length=1)
+    """Paths in the repository; `*` stands for any text within a folder's name or a file's."""
+    rows: tuple[int, int] | None = None
+    """First row and the row after the last one, over all files in order; all rows if left out."""
+
+
+class HubDataset(_Hosted):
+    """A published dataset."""
+
+    format: Format
+    """How the rows are read."""
+    splits: dict[SplitName, Split] = Field(min_length=1)
+    """Files of `train` and `test`."""
+    numbers: list[int] | None = None
+    """Countdown only: keep the rows with this many numbers."""
+
+    @property
+    def split_names(self) -> list[SplitName]:
+        """Its splits."""
+        return list(self.splits)
+
+
+DatasetSource = Annotated[Generated | Local | HubDataset, Field(discriminator="kind")]
+
+
+class HubModel(_Hosted):
+    """A published model."""
+
+    files: list[str] = Field(default=["*.safetensors", "*.json", "*.txt", "*.jinja"], min_length=1)
+    """Files needed; `*` stands for any text within a name."""
+    allow: list[str] = Field(default=[])
+    """Files that can run code, pickled weights or Python, to fetch all the same, each by its
+    name."""
 
 
 class LocalModel(Section):

@@ -1,12 +1,13 @@
 """`config/config.yaml`: which runs, on what."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from r1zero.settings.base import Name, Section
-from r1zero.settings.sources import DatasetSource, ModelName, ModelSource
+from r1zero.settings.endpoints import DEFAULT_ENDPOINTS, Endpoint
+from r1zero.settings.sources import DatasetSource, Format, ModelName, ModelSource
 
 
 class Hardware(Section):
@@ -17,14 +18,24 @@ class Hardware(Section):
 
 
 class Suite(Section):
-    """Held-out problems of yours, beside the test rows of the dataset."""
+    """More held-out problems, beside the test rows of a run's dataset."""
 
-    task: Name
+    task: Format
     """Task whose recipes are measured on it."""
-    path: Path
-    """JSON-lines file with rows of the task."""
+    path: Path | None = None
+    """File of yours with rows of the task."""
+    dataset: Name | None = None
+    """Dataset whose test rows it is, instead of a file."""
     numbers: list[int] | None = None
-    """Countdown only: keep the rows with this many numbers."""
+    """Countdown only: keep the rows of `path` with this many numbers."""
+
+    @model_validator(mode="after")
+    def _has_one_origin(self) -> Self:
+        if (self.path is None) == (self.dataset is None):
+            raise ValueError("wants either a `path` or a `dataset`")
+        if self.dataset and self.numbers:
+            raise ValueError("`numbers` goes with `path`; a dataset has its own")
+        return self
 
 
 class Config(Section):
@@ -40,6 +51,10 @@ class Config(Section):
     """Each recipe runs once per seed."""
     hardware: Hardware = Hardware()
     """The machine that trains."""
+    endpoints: list[Endpoint] = Field(default=DEFAULT_ENDPOINTS, min_length=1)
+    """Where models and datasets are fetched from, tried in this order for each file."""
+    offline: bool = False
+    """Fetch nothing over a network: what is not on disk is an error."""
     datasets: dict[Name, DatasetSource] = Field(default={})
     """Datasets of yours, added to `config/sources.yaml` or in place of an entry there."""
     models: dict[ModelName, ModelSource] = Field(default={})

@@ -1,4 +1,4 @@
-"""`python -m r1zero sources`: put one dataset or model of the table on disk."""
+"""`python -m r1zero sources`: put one dataset or model of the table on disk, or check all."""
 
 import json
 import shutil
@@ -9,67 +9,125 @@ from typing import Annotated, TypeVar
 import typer
 
 from r1zero.errors import UserError
-from r1zero.files import atomic_directory, describe_file, write_json, write_json_lines
+from r1zero.files import describe_file, write_json, write_json_lines
+from r1zero.settings.endpoints import DEFAULT_ENDPOINTS, Endpoint
 from r1zero.settings.load import read_yaml, validate
-from r1zero.settings.sources import Generated, Local, Sources
-from r1zero.sources.models import fetch_model, model_files
-from r1zero.tasks.countdown.rows import generate, read
+from r1zero.settings.sources import (
+    Generated,
+    HubDataset,
+    HubModel,
+    Local,
+    LocalModel,
+    Sources,
+    Split,
+)
+from r1zero.settings.workflow import Config
+from r1zero.sources.countdown import generate
+from r1zero.sources.download import Fetched, fetch
+from r1zero.sources.lock import Lock
+from r1zero.sources.models import check_no_remote_code, link_model
+from r1zero.sources.progress import size
+from r1zero.sources.selection import matches
+from r1zero.sources.verify import verify as verify_all
 
 app = typer.Typer(help="Datasets and models, with checksums.", no_args_is_help=True)
 
 Table = Annotated[Path, typer.Option(help="YAML table of datasets and models.")]
 Out = Annotated[Path, typer.Option(help="Folder to write; its manifest.json is the output.")]
 Own = Annotated[str, typer.Option(help="Entries that replace or join the table's, as JSON.")]
+LockFile = Annotated[Path, typer.Option(help="What each source has to be.")]
+# In the environment rather than among the arguments of a rule: another mirror fetches nothing anew.
+Endpoints = Annotated[
+    str, typer.Option(envvar="R1ZERO_ENDPOINTS", help="Endpoints in order, as JSON.")
+]
+Offline = Annotated[bool, typer.Option(envvar="R1ZERO_OFFLINE", help="Use no network.")]
+
+TABLE = Path("config/sources.yaml")
+LOCK = Path("config/sources.lock.yaml")
 
 
 @app.command()
 def dataset(
     name: Annotated[str, typer.Argument(help="Name of the dataset.")],
-    table: Table,
     out: Out,
+    table: Table = TABLE,
     own: Own = "{}",
+    lock: LockFile = LOCK,
+    endpoints: Endpoints = "",
+    offline: Offline = False,
 ) -> None:
-    """Draw or copy the rows of one dataset."""
+    """Fetch, draw or copy the rows of one dataset."""
     source = _find(name, _sources(table, "datasets", own).datasets, table)
-    with atomic_directory(out) as folder:
-        if isinstance(source, Generated):
-            _generate(source, folder)
-        else:
-            _copy(source, folder)
-        write_json(
-            folder / "manifest.json",
-            {
-                "kind": "dataset",
-                "name": name,
-                "source": source.model_dump(mode="json", exclude_none=True),
-                "files": {
-                    split: describe_file(folder / f"{split}.jsonl", folder)
-                    for split in ("train", "test")
-                },
-            },
-        )
+    revision = None
+    if isinstance(source, HubDataset):
+        fetched = _fetch("datasets", name, source, endpoints, offline, lock, out)
+        splits, revision = _splits(source, fetched), fetched.revision
+    else:
+        splits = _draw(source, out) if isinstance(source, Generated) else _copy(source, out)
+    paths = sorted({path for split in splits.values() for path in split.files})
+    write_json(
+        out / "manifest.json",
+        {
+            "kind": "dataset",
+            "name": name,
+            "format": source.format,
+            "numbers": None if isinstance(source, Generated) else source.numbers,
+            "splits": {split: value.model_dump(mode="json") for split, value in splits.items()},
+            "source": source.model_dump(mode="json", exclude_none=True),
+            "revision": revision,
+            "files": [describe_file(out / path, out) for path in paths],
+        },
+    )
 
 
 @app.command()
 def model(
     name: Annotated[str, typer.Argument(help="Name of the model.")],
-    table: Table,
     out: Out,
+    table: Table = TABLE,
     own: Own = "{}",
+    lock: LockFile = LOCK,
+    endpoints: Endpoints = "",
+    offline: Offline = False,
 ) -> None:
-    """Download one model, or link to a local one; only safetensors, never pickled weights."""
+    """Fetch one model, or link to a local one; only safetensors, never pickled weights."""
     source = _find(name, _sources(table, "models", own).models, table)
-    revision = fetch_model(source, out)
+    revision = None
+    if isinstance(source, LocalModel):
+        paths = link_model(source.path, out)
+    else:
+        fetched = _fetch("models", name, source, endpoints, offline, lock, out)
+        paths, revision = [out / path for path in sorted(fetched.files)], fetched.revision
+    check_no_remote_code(out, source.allow if isinstance(source, HubModel) else [])
     write_json(
         out / "manifest.json",
         {
             "kind": "model",
             "name": name,
-            "source": source.model_dump(mode="json"),
+            "source": source.model_dump(mode="json", exclude_none=True),
             "revision": revision,
-            "files": [describe_file(path, out) for path in model_files(out)],
+            "files": [describe_file(path, out) for path in paths],
         },
     )
+
+
+@app.command()
+def verify(
+    root: Annotated[Path, typer.Option(help="Folder of the sources.")] = Path("resources"),
+    lock: LockFile = LOCK,
+) -> None:
+    """Hash every file on disk again, against its manifest and the lock."""
+    errors = []
+    for found in verify_all(root, Lock(lock)):
+        state = "WRONG" if found.error else "locked" if found.locked else "not from a hub"
+        typer.echo(
+            f"{state:15} {found.section}.{found.name}: {found.files} files, {size(found.bytes)}"
+        )
+        if found.error:
+            typer.echo(f"{'':15} {found.error}")
+            errors.append(f"{found.section}.{found.name}")
+    if errors:
+        raise UserError(f"not what they should be: {', '.join(errors)}", where=str(root))
 
 
 def _sources(table: Path, section: str, own: str) -> Sources:
@@ -90,7 +148,39 @@ def _find(name: str, known: Mapping[str, Source], table: Path) -> Source:
     return known[name]
 
 
-def _generate(source: Generated, folder: Path) -> None:
+def _fetch(
+    section: str,
+    name: str,
+    source: HubDataset | HubModel,
+    endpoints: str,
+    offline: bool,
+    lock: Path,
+    out: Path,
+) -> Fetched:
+    chain: list[Endpoint] = DEFAULT_ENDPOINTS
+    if endpoints:
+        chain = validate({"endpoints": json.loads(endpoints)}, Config, "endpoints").endpoints
+    return fetch(section, name, source, endpoints=chain, offline=offline, lock=Lock(lock), out=out)
+
+
+def _splits(source: HubDataset, fetched: Fetched) -> dict[str, Split]:
+    """The splits with the files that their patterns stand for, in order."""
+
+    def expand(split: Split) -> list[str]:
+        return [
+            path
+            for pattern in split.files
+            for path in sorted(fetched.files)
+            if matches(path, pattern)
+        ]
+
+    return {
+        name: split.model_copy(update={"files": expand(split)})
+        for name, split in source.splits.items()
+    }
+
+
+def _draw(source: Generated, out: Path) -> dict[str, Split]:
     test = generate(source.test, numbers=source.numbers, seed=source.seed)
     train = generate(
         source.train,
@@ -99,14 +189,20 @@ def _generate(source: Generated, folder: Path) -> None:
         exclude={row.key for row in test},
     )
     for split, rows in (("train", train), ("test", test)):
-        write_json_lines(folder / f"{split}.jsonl", (row._asdict() for row in rows))
+        write_json_lines(out / f"{split}.jsonl", (row._asdict() for row in rows))
+    return {split: Split(files=[f"{split}.jsonl"]) for split in ("train", "test")}
 
 
-def _copy(source: Local, folder: Path) -> None:
+def _copy(source: Local, out: Path) -> dict[str, Split]:
     """Copy a local dataset, so that what trained is on record whatever becomes of the original."""
+    out.mkdir(parents=True, exist_ok=True)
+    splits: dict[str, Split] = {}
     for split, path in (("train", source.train), ("test", source.test)):
-        rows = read(path, source.numbers)  # also checks every line
-        if source.numbers is None:
-            shutil.copyfile(path, folder / f"{split}.jsonl")
-        else:
-            write_json_lines(folder / f"{split}.jsonl", (row._asdict() for row in rows))
+        if path is None:
+            continue
+        if not path.is_file():
+            raise UserError("no such file", where=str(path))
+        name = split + "".join(path.suffixes[-2:] if path.suffix == ".gz" else [path.suffix])
+        shutil.copyfile(path, out / name)
+        splits[split] = Split(files=[name])
+    return splits

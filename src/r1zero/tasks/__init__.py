@@ -1,1 +1,1 @@
-"""Tasks: data with its prompt. Rows in, problems with rendered prompts out."""
+"""Tasks: datasets in, audited rows and problems with rendered prompts out."""

@@ -1,95 +1,144 @@
-"""`python -m r1zero tasks`: problems with prompts from a dataset's rows, and an audit of them."""
+"""`python -m r1zero tasks`: from a dataset to audited rows, and from rows to problems."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
+import polars as pl
 import typer
 
 from r1zero.errors import UserError
-from r1zero.files import describe_file, read_json, verify_file, write_json, write_json_lines
-from r1zero.tasks.countdown.rows import Row, distinct, read
-from r1zero.tasks.problems import write_problems
+from r1zero.files import describe_file, verify_file, write_json
+from r1zero.tasks.audit import audit, describe, distinct, reasons
+from r1zero.tasks.files import read_manifest, write_table
+from r1zero.tasks.formats import FORMATS
+from r1zero.tasks.problems import check_fields, render
 from r1zero.tasks.prompts import load_prompt
+from r1zero.tasks.rows import read_split
 
-app = typer.Typer(help="Problems with prompts, from rows.", no_args_is_help=True)
+app = typer.Typer(help="Audited rows, and problems with prompts.", no_args_is_help=True)
 
-Prompt = Annotated[str, typer.Option(help="Prompt template.")]
+SPLITS = ("train", "test")
+Out = Annotated[Path, typer.Option(help="Folder to write; its manifest.json is the output.")]
 
 
 @app.command()
-def dataset(
+def rows(
     source: Annotated[Path, typer.Argument(help="Manifest of the dataset.")],
-    prompt: Prompt,
-    out: Annotated[Path, typer.Option(help="Folder to write; its manifest.json is the output.")],
+    out: Out,
     held_out: Annotated[
-        list[Path] | None, typer.Option(help="Rows kept out of training, besides the test rows.")
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=DATASET",
+            help="Manifest of a dataset whose test problems are kept out of training, besides this "
+            "one's; repeatable.",
+        ),
     ] = None,
 ) -> None:
-    """Make train and test problems; nothing held out, in any order of its numbers, is in train."""
-    manifest = read_json(source)
-    template = load_prompt(prompt)
-    rows = {
-        split: read(verify_file(manifest["files"][split], source.parent))
-        for split in ("train", "test")
-    }
-    # By path: two suites of the same file name in two folders are two suites.
-    suites = {str(path): read(path) for path in held_out or []}
-    test = distinct(rows["test"])
-    keys = {row.key for row in test}.union(*({row.key for row in s} for s in suites.values()))
-    train = distinct(rows["train"], exclude=keys)
-    if not train:
-        raise UserError("no training row is left: all are held out", where=str(source))
-    kept = {"train": train, "test": test}
-    held = sorted(keys)
-    write_json_lines(out / "held_out.jsonl", (Row(nums, target)._asdict() for nums, target in held))
-    for split, problems in kept.items():
-        write_problems(out / "problems" / f"{split}.parquet", problems, template, split)
-    write_json(out / "audit.json", _audit(rows, kept, suites))
+    """Normalise rows, keep one of each problem, and nothing that is held out in train."""
+    dataset = read_manifest(source, "dataset")
+    fields = list(FORMATS[dataset["format"]].fields.values())
+    raw = {s: read_split(dataset, s, source) for s in SPLITS if s in dataset["splits"]}
+    # Rows without a training split are held out themselves: nothing is to be taken from them.
+    suites = _suites(held_out or [], fields) if "train" in raw else {}
+    kept, counts = audit(raw, fields, suites, dataset["numbers"])
+    for split, frame in kept.items():
+        if frame.is_empty():
+            raise UserError(_nothing_left(split, counts["left_out"][split]), where=str(source))
+    found = {"dataset": dataset["name"], "format": dataset["format"], **counts}
+    tables = dict(kept)
+    if "train" in kept:
+        tables["held_out"] = _together(kept, suites)
+    for name, table in tables.items():
+        write_table(out / f"{name}.parquet", table)
+    write_json(out / "audit.json", found)
+    paths = {**{name: out / f"{name}.parquet" for name in tables}, "audit": out / "audit.json"}
     write_json(
         out / "manifest.json",
         {
-            "kind": "task",
-            "task": "countdown",
-            "dataset": manifest["name"],
+            "kind": "rows",
+            "dataset": dataset["name"],
+            "format": dataset["format"],
+            **_numbers(kept),
+            "rows": found["rows_out"],
+            "files": {name: describe_file(path, out) for name, path in paths.items()},
+        },
+    )
+    typer.echo(describe(found))
+
+
+@app.command()
+def problems(
+    source: Annotated[Path, typer.Argument(help="Manifest of the rows.")],
+    prompt: Annotated[str, typer.Option(help="Prompt template.")],
+    out: Out,
+) -> None:
+    """Render the prompt of every row."""
+    manifest = read_manifest(source, "rows")
+    fields = FORMATS[manifest["format"]].fields
+    template = load_prompt(prompt)
+    check_fields(prompt, template, fields)
+    tables = {
+        split: pl.read_parquet(verify_file(manifest["files"][split], source.parent))
+        for split in manifest["rows"]
+    }
+    paths = {split: out / "problems" / f"{split}.parquet" for split in tables}
+    for split, table in tables.items():
+        write_table(paths[split], render(table, template, fields))
+    write_json(
+        out / "manifest.json",
+        {
+            "kind": "problems",
+            "task": manifest["format"],
+            "dataset": manifest["dataset"],
             "prompt": prompt,
-            "numbers": sorted({len(row.nums) for row in train}),
-            "rows": {split: len(problems) for split, problems in kept.items()},
-            "files": {
-                **{
-                    split: describe_file(out / "problems" / f"{split}.parquet", out)
-                    for split in kept
-                },
-                "held_out": describe_file(out / "held_out.jsonl", out),
-            },
+            "rows": manifest["rows"],
+            "files": {split: describe_file(path, out) for split, path in paths.items()},
         },
     )
 
 
-@app.command()
-def suite(
-    rows: Annotated[Path, typer.Argument(help="JSON-lines file of rows.")],
-    prompt: Prompt,
-    out: Annotated[Path, typer.Option(help="Parquet file to write.")],
-    numbers: Annotated[
-        list[int] | None, typer.Option(help="Keep the rows with this many numbers; repeatable.")
-    ] = None,
-) -> None:
-    """Make the problems of one more held-out suite."""
-    write_problems(out, distinct(read(rows, numbers)), load_prompt(prompt), "test")
+def _suites(options: list[str], fields: list[str]) -> dict[str, pl.DataFrame]:
+    """Test problems by the name of each `--held-out NAME=DATASET`.
+
+    Of datasets rather than of their rows: two that hold each other out would wait for each other.
+    """
+    suites: dict[str, pl.DataFrame] = {}
+    for option in options:
+        name, _, path = option.partition("=")
+        if not (name and path):
+            raise UserError(f"'{option}' is not NAME=DATASET", where="--held-out")
+        if name == "test" or name in suites:
+            raise UserError(f"the name '{name}' is taken", where="--held-out")
+        dataset = read_manifest(Path(path), "dataset")
+        if list(FORMATS[dataset["format"]].fields.values()) != fields:
+            raise UserError(
+                f"rows of {dataset['format']} have no {', '.join(fields)} to be known by",
+                where=f"--held-out {name}",
+            )
+        if "test" not in dataset["splits"]:
+            raise UserError("has no test rows to hold out", where=path)
+        test = read_split(dataset, "test", Path(path))
+        suites[name], _ = distinct(test, fields, dataset["numbers"])
+    return suites
 
 
-def _audit(
-    rows: dict[str, list[Row]], kept: dict[str, list[Row]], suites: dict[str, list[Row]]
-) -> dict[str, Any]:
-    """Count what came in, what stayed, and why the rest did not."""
-    keys = {split: {row.key for row in found} for split, found in rows.items()}
-    suite_keys = {name: {row.key for row in found} for name, found in suites.items()}
-    return {
-        "rows_in": {split: len(found) for split, found in rows.items()},
-        "rows_out": {split: len(found) for split, found in kept.items()},
-        "duplicates": {split: len(found) - len(keys[split]) for split, found in rows.items()},
-        "removed_from_train": {
-            "test": len(keys["train"] & keys["test"]),
-            **{name: len(keys["train"] & found) for name, found in suite_keys.items()},
-        },
-    }
+def _together(kept: dict[str, pl.DataFrame], suites: dict[str, pl.DataFrame]) -> pl.DataFrame:
+    """Every held-out problem once, with the columns of the training rows."""
+    train = kept["train"]
+    # Suites may be of another format with the same prompt fields; what they lack is null.
+    frames = [train.clear(), *(kept[s] for s in kept if s == "test"), *suites.values()]
+    held_out = pl.concat(frames, how="diagonal").select(train.columns)
+    return held_out.unique("problem_id", keep="first", maintain_order=True)
+
+
+def _numbers(kept: dict[str, pl.DataFrame]) -> dict[str, list[int]]:
+    """Counts of numbers that training problems have, where problems have numbers."""
+    if "train" not in kept or "nums" not in kept["train"]:
+        return {}
+    return {"numbers": kept["train"]["nums"].list.len().unique().sort().to_list()}
+
+
+def _nothing_left(split: str, left_out: dict[str, int]) -> str:
+    if left_out.get("held_out"):
+        return "no training row is left: all are held out"
+    return f"no {split} row is left: {reasons(left_out) or 'none came in'}"

@@ -1,38 +1,40 @@
 """The table of problems every later stage reads: one row a problem, its prompt rendered."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from string import Formatter
 from typing import Any
 
 import polars as pl
 
-from r1zero.files import atomic_path
-from r1zero.tasks.countdown.rows import Row
-
-# Parquet without statistics or clocks in it: equal rows give equal bytes.
-_WRITE: dict[str, Any] = {"compression": "zstd", "statistics": False}
+from r1zero.errors import UserError
 
 
-def write_problems(path: Path, rows: Sequence[Row], template: str, split: str) -> None:
-    """Write Countdown rows as problems: `problem_id, prompt, nums, target, split`."""
-    table = pl.DataFrame(
-        {
-            "problem_id": [row.problem_id for row in rows],
-            "prompt": [template.format(numbers=list(row.nums), target=row.target) for row in rows],
-            "nums": [list(row.nums) for row in rows],
-            "target": [row.target for row in rows],
-            "split": [split] * len(rows),
-        },
-        schema={
-            "problem_id": pl.String,
-            "prompt": pl.String,
-            "nums": pl.List(pl.Int64),
-            "target": pl.Int64,
-            "split": pl.String,
-        },
-    )
-    with atomic_path(path) as temporary:
-        table.write_parquet(temporary, **_WRITE)
+def render(rows: pl.DataFrame, template: str, fields: Mapping[str, str]) -> pl.DataFrame:
+    """Rows with their prompts: `problem_id, prompt`, then the other columns.
+
+    Args:
+        rows: Rows with `problem_id` and the columns of the fields.
+        template: Prompt with fields in braces.
+        fields: Fields that it may have, each with its column.
+
+    """
+    values = rows.select(pl.col(column).alias(field) for field, column in fields.items())
+    prompts = [template.format(**row) for row in values.iter_rows(named=True)]
+    prompt = pl.Series("prompt", prompts, dtype=pl.String)
+    return rows.select("problem_id", prompt, pl.exclude("problem_id"))
+
+
+def check_fields(name: str, template: str, fields: Mapping[str, str]) -> None:
+    """Refuse a template with fields that rows do not have."""
+    for _, field, *_ in Formatter().parse(template):
+        if field is not None and field not in fields:
+            raise UserError(
+                f"the rows have no field {{{field}}}",
+                where=f"prompt {name}",
+                hint=f"there are: {', '.join(f'{{{known}}}' for known in fields)}; "
+                "a brace that is meant is written twice",
+            )
 
 
 def read_problems(path: Path, limit: int | None = None) -> list[dict[str, Any]]:

@@ -27,6 +27,7 @@ from trl import GRPOConfig, ModelConfig, TrlParser
 from trl.scripts.grpo import GRPOScriptArguments
 
 from r1zero.errors import UserError
+from r1zero.tasks.lengths import fitting
 from r1zero.train import checkpoints, metrics
 from r1zero.train.trainer import PiecewiseTrainer, rollout
 
@@ -94,8 +95,8 @@ def main() -> None:
         "attn_implementation": model.attn_implementation,
     }
     tokenizer = AutoTokenizer.from_pretrained(model.model_name_or_path, padding_side="left")
-    problems = pl.read_parquet(options.train)
-    _check_lengths(problems["prompt"].to_list(), tokenizer, options.max_prompt_length)
+    model_folder = Path(model.model_name_or_path)
+    problems = fitting(pl.read_parquet(options.train), model_folder, options.max_prompt_length)
     trainer = PiecewiseTrainer(
         model=model.model_name_or_path,
         processing_class=tokenizer,
@@ -113,18 +114,6 @@ def _load(name: str) -> Callable[..., list[float]]:
     module, _, function = name.rpartition(".")
     reward: Callable[..., list[float]] = getattr(importlib.import_module(module), function)
     return reward
-
-
-def _check_lengths(prompts: list[str], tokenizer: Any, longest: int) -> None:
-    """TRL cuts no prompt since 0.28: one that is too long would overrun the context unseen."""
-    lengths = [len(ids) for ids in tokenizer(prompts)["input_ids"]]
-    if max(lengths) > longest:
-        raise UserError(
-            f"{sum(n > longest for n in lengths)} of {len(prompts)} prompts are longer than "
-            f"max_prompt_length {longest}; the longest has {max(lengths)} tokens",
-            where="sizes.max_prompt_length",
-            hint=f"{max(lengths)} or more works",
-        )
 
 
 if __name__ == "__main__":

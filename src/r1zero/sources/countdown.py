@@ -1,14 +1,12 @@
-"""Countdown rows `{nums, target}`: drawn here, or read from files, checked and kept apart."""
+"""Countdown rows `{nums, target}`, drawn with the distribution of the published ones."""
 
-import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from r1zero.errors import UserError
-from r1zero.tasks.countdown.solver import solvable
+from r1zero.sources.countdown_solver import solvable
 
 # The ranges of Jiayi-Pan/Countdown-Tasks-3to4.
 LARGEST_NUMBER = 99
@@ -29,11 +27,6 @@ class Row(NamedTuple):
         """Identity up to the order of the numbers."""
         return tuple(sorted(self.nums)), self.target
 
-    @property
-    def problem_id(self) -> str:
-        """The same identity as text, e.g. `19-35-44=98`."""
-        return "-".join(map(str, sorted(self.nums))) + f"={self.target}"
-
 
 def generate(
     count: int, *, numbers: Sequence[int], seed: int, exclude: Collection[object] = ()
@@ -41,7 +34,8 @@ def generate(
     """Draw distinct rows with the distribution of Countdown-Tasks-3to4.
 
     Targets are uniform in 10..100, numbers uniform in 1..99 among those that can reach the target
-    (see `solver.solvable`); each entry of `numbers` is an equally likely count of numbers.
+    (see `countdown_solver.solvable`); each entry of `numbers` is an equally likely count of
+    numbers.
 
     Args:
         count: Rows to draw.
@@ -87,51 +81,3 @@ def _stream(k: int, rng: np.random.Generator) -> Iterator[Row]:
                 row = Row(tuple(map(int, nums[index])), int(targets[index]))
                 waiting[row.target].append(row)
         yield waiting[target].pop()
-
-
-def read(path: Path, numbers: Sequence[int] | None = None) -> list[Row]:
-    """Read rows from a JSON-lines file with `nums` and `target`; other keys are left alone.
-
-    Args:
-        path: The file.
-        numbers: Keep the rows with one of these counts of numbers; all if None.
-
-    Raises:
-        UserError: The file, the line and the key that is wrong.
-
-    """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise UserError("no such file", where=str(path)) from None
-    rows = [_parse(line, f"{path}, line {i}") for i, line in enumerate(lines, 1) if line.strip()]
-    kept = [row for row in rows if numbers is None or len(row.nums) in numbers]
-    if not kept:
-        raise UserError("no row with the wanted count of numbers", where=str(path))
-    return kept
-
-
-def _parse(line: str, where: str) -> Row:
-    try:
-        value = json.loads(line)
-        nums, target = value["nums"], value["target"]
-    except (ValueError, TypeError, KeyError) as error:
-        raise UserError(
-            f"not a row: {error}", where=where, hint='wanted: {"nums": [44, 19, 35], "target": 98}'
-        ) from None
-    if not isinstance(nums, list) or not nums or not all(type(n) is int and n > 0 for n in nums):
-        raise UserError("nums is not a list of positive integers", where=where)
-    if type(target) is not int:
-        raise UserError("target is not an integer", where=where)
-    return Row(tuple(nums), target)
-
-
-def distinct(rows: Iterable[Row], exclude: Collection[object] = ()) -> list[Row]:
-    """Keep the first of rows that are equal up to order, and none whose key is excluded."""
-    seen = set(exclude)
-    kept = []
-    for row in rows:
-        if row.key not in seen:
-            seen.add(row.key)
-            kept.append(row)
-    return kept

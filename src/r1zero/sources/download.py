@@ -1,0 +1,226 @@
+"""A hosted source on disk: locked, complete, and nothing in its folder that is not part of it."""
+
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from filelock import FileLock, Timeout
+
+from r1zero.errors import UserError
+from r1zero.settings.endpoints import Endpoint
+from r1zero.sources.chain import Chain, FetchedFile, checksum, nothing_left, pause
+from r1zero.sources.hubs import Failure, Hub, Listing, RemoteFile, connect
+from r1zero.sources.lock import Lock, LockedFile, LockedPlace, LockedSource
+from r1zero.sources.progress import duration, size
+from r1zero.sources.selection import Source, check_paths, select
+
+_SPARE_BYTES = 64 << 20
+_ON_DISK = "already here"
+
+
+class Fetched(NamedTuple):
+    """What a download left behind."""
+
+    files: dict[str, FetchedFile]
+    """Files by their paths in the folder."""
+    revision: str | None
+    """Commit on the Hugging Face hub, where it is known."""
+
+
+def fetch(
+    section: str,
+    name: str,
+    source: Source,
+    *,
+    endpoints: Sequence[Endpoint],
+    offline: bool,
+    lock: Lock,
+    out: Path,
+) -> Fetched:
+    """Bring a source's files into folder `out`, and its entry into the lock.
+
+    Args:
+        section: `models` or `datasets`.
+        name: Name in the table.
+        source: Its entry there.
+        endpoints: Endpoints in the order to try them.
+        offline: Use no network.
+        lock: The lock.
+        out: Folder for the files. Models from a local endpoint are linked to, datasets copied.
+
+    Raises:
+        UserError: No endpoint gave the right bytes, or there is no room for them. What was in the
+            folder before is still there.
+
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    where = f"{section}.{name}"
+    started = time.monotonic()
+    with _alone(out, where):
+        entry = lock.find(section, name)
+        hubs = connect(endpoints, source, locked=entry.revisions if entry else {}, offline=offline)
+        if entry:
+            lock.check_origin(section, name, source)
+            check_paths(entry.files, source, f"{lock.path}: {where}")
+            wanted = {p: RemoteFile(f.bytes, f.sha256) for p, f in entry.files.items()}
+            select(wanted, source, f"{lock.path}: {where}")
+            revision = entry.revisions.get("huggingface")
+        else:
+            hub, listing = _first_listing(hubs, where, offline=offline)
+            wanted = select(listing.files, source, f"{where}: {hub.place}")
+            revision = listing.revision
+        fetched = _fetch_missing(wanted, hubs, out, where, section == "models", offline)
+        if not entry:
+            _trust(lock, section, name, source, hub, revision, wanted, fetched)
+    print(_summary(where, fetched, wanted, time.monotonic() - started), flush=True)
+    return Fetched(fetched, revision)
+
+
+@contextmanager
+def _alone(out: Path, where: str) -> Iterator[None]:
+    """Have a folder to oneself among processes; say so where that takes a wait."""
+    guard = FileLock(out / ".lock")
+    try:
+        guard.acquire(timeout=0.1)
+    except Timeout:
+        print(f"{where}: waits for another process that fetches it", flush=True)
+        guard.acquire()
+    try:
+        yield
+    finally:
+        guard.release()
+
+
+def _first_listing(hubs: Sequence[Hub], where: str, *, offline: bool) -> tuple[Hub, Listing]:
+    """List the source at the first endpoint that answers."""
+    if offline and not hubs:
+        raise _offline(where)
+    failures = []
+    for hub in hubs:
+        for attempt in range(hub.retries + 1):
+            try:
+                return hub, hub.listing()
+            except Failure as failure:
+                reason = failure
+                if not failure.again:
+                    break
+                if attempt < hub.retries:
+                    time.sleep(pause(attempt, failure))
+        failures.append(f"{hub.label}: {reason}")
+        print(f"{where}: {failures[-1]}", flush=True)
+    raise nothing_left(failures, where)
+
+
+def _offline(where: str) -> UserError:
+    return UserError(
+        "is not on disk, and `offline: true` forbids a download",
+        where=where,
+        hint="run `snakemake download` where there is a network, or add a `local:` endpoint",
+    )
+
+
+def _fetch_missing(
+    wanted: Mapping[str, RemoteFile],
+    hubs: Sequence[Hub],
+    out: Path,
+    where: str,
+    link: bool,
+    offline: bool,
+) -> dict[str, FetchedFile]:
+    """Fetch what is not there yet, and remove what is no part of the source."""
+    done = {}
+    for path, file in wanted.items():
+        known = file.sha256 or file.git_sha1  # a size alone proves nothing
+        sha256 = checksum(out / path, file) if known and (out / path).is_file() else None
+        if sha256:
+            done[path] = FetchedFile(sha256, _ON_DISK)
+    missing = {path: file for path, file in wanted.items() if path not in done}
+    if missing:
+        if offline and not hubs:
+            raise _offline(where)
+        chain = Chain(hubs, out, where, link=link)
+        _check_room(chain.missing_bytes(missing), out, where)
+        done |= chain.fetch(missing)
+    _remove_others(out, wanted)
+    return {path: done[path] for path in wanted}
+
+
+def _check_room(wanted: int, out: Path, where: str) -> None:
+    free = shutil.disk_usage(out).free
+    if wanted + _SPARE_BYTES > free:
+        raise UserError(
+            f"{size(wanted)} are to come and {size(_SPARE_BYTES)} to stay free, but the disk of "
+            f"{out} has {size(free)}",
+            where=where,
+        )
+
+
+def _remove_others(out: Path, wanted: Mapping[str, RemoteFile]) -> None:
+    """Remove partial files and what another version of the source left."""
+    shutil.rmtree(out / ".partial", ignore_errors=True)
+    kept = {*wanted, "manifest.json", ".lock"}
+    for path in sorted(out.rglob("*"), reverse=True):
+        if path.is_dir() and not path.is_symlink():
+            if not any(path.iterdir()):
+                path.rmdir()
+        elif path.relative_to(out).as_posix() not in kept:
+            path.unlink()
+
+
+def _trust(
+    lock: Lock,
+    section: str,
+    name: str,
+    source: Source,
+    hub: Hub,
+    revision: str | None,
+    wanted: Mapping[str, RemoteFile],
+    fetched: Mapping[str, FetchedFile],
+) -> None:
+    """Lock what was seen for the first time, and say so."""
+
+    def place(kind: str) -> LockedPlace | None:
+        named = getattr(source, kind)
+        seen = revision if hub.kind == kind else None
+        return LockedPlace(repo=named.repo, revision=seen) if named else None
+
+    lock.add(
+        section,
+        name,
+        LockedSource(
+            first_seen=hub.label,
+            huggingface=place("huggingface"),
+            modelscope=place("modelscope"),
+            files={
+                path: LockedFile(bytes=file.bytes, sha256=fetched[path].sha256)
+                for path, file in sorted(wanted.items())
+            },
+        ),
+    )
+    at = f" at {revision}" if revision else ""
+    print(
+        f"TRUSTED ON FIRST USE: {section}.{name} is what {hub.label} has as {hub.place}{at}. From "
+        f"now on {lock.path} says what it has to be: keep that file under version control.",
+        flush=True,
+    )
+
+
+def _summary(
+    where: str,
+    fetched: Mapping[str, FetchedFile],
+    wanted: Mapping[str, RemoteFile],
+    seconds: float,
+) -> str:
+    """One line: how much came from which endpoint."""
+    shares: dict[str, int] = {}
+    for file in fetched.values():
+        shares[file.origin] = shares.get(file.origin, 0) + 1
+    total = size(sum(file.bytes for file in wanted.values()))
+    parts = [
+        f"{count} {origin}" if origin == _ON_DISK else f"{count} from {origin}"
+        for origin, count in shares.items()
+    ]
+    return f"{where}: {len(fetched)} files, {total}, {duration(seconds)}: {', '.join(parts)}"

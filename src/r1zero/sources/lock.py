@@ -1,0 +1,127 @@
+"""The lock: what each source was when it was first fetched, and so what it has to be ever after."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from filelock import FileLock
+from pydantic import Field
+
+from r1zero.errors import UserError
+from r1zero.files import write_text
+from r1zero.settings.base import Section
+from r1zero.settings.load import read_yaml, validate
+from r1zero.settings.sources import HubDataset, HubModel
+
+_HEADER = """\
+# What every fetched model and dataset has to be: commit, and size and sha256 of each file. Written
+# by the first download (trust on first use); keep it under version control. To trust a source anew,
+# delete its entry.
+"""
+
+
+class LockedFile(Section):
+    """One file."""
+
+    bytes: int = Field(ge=0)
+    """Size."""
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    """Checksum."""
+
+
+class LockedPlace(Section):
+    """A repository as it was then."""
+
+    repo: str
+    """Owner and name."""
+    revision: str | None = None
+    """Commit, where the hub told one."""
+
+
+class LockedSource(Section):
+    """One model or dataset."""
+
+    first_seen: str
+    """Endpoint that was trusted."""
+    huggingface: LockedPlace | None = None
+    """The repository on the Hugging Face hub."""
+    modelscope: LockedPlace | None = None
+    """The repository on ModelScope."""
+    files: dict[str, LockedFile] = Field(min_length=1)
+    """Its files, by their paths in the repository."""
+
+    @property
+    def revisions(self) -> dict[str, str]:
+        """Commits by kind of hub."""
+        places = {"huggingface": self.huggingface, "modelscope": self.modelscope}
+        return {kind: p.revision for kind, p in places.items() if p and p.revision}
+
+
+class _Content(Section):
+    datasets: dict[str, LockedSource] = Field(default={})
+    models: dict[str, LockedSource] = Field(default={})
+
+
+class Lock:
+    """The lock file, which need not be there yet."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def find(self, section: str, name: str) -> LockedSource | None:
+        """Entry of a model or dataset."""
+        return self._of(self._read(), section).get(name)
+
+    def check_origin(self, section: str, name: str, source: HubDataset | HubModel) -> None:
+        """Raise `UserError` if the entry is of other repositories than the table now names."""
+        entry = self.find(section, name)
+        for kind in ("huggingface", "modelscope"):
+            then, now = getattr(entry, kind, None), getattr(source, kind)
+            if not then or not now:
+                continue
+            pinned = _is_commit(now.revision) and then.revision and now.revision != then.revision
+            if then.repo != now.repo or pinned:
+                raise UserError(
+                    f"is locked as {_named(then)}, the table says {_named(now)}",
+                    where=f"{self.path}: {section}.{name}",
+                    hint="delete the entry there to trust it anew",
+                )
+
+    def add(self, section: str, name: str, entry: LockedSource) -> None:
+        """Write an entry; if another process was faster, it has to have seen the same files."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.path.with_name(f".{self.path.name}.guard")):
+            content = self._read()
+            known = self._of(content, section).get(name)
+            if known:
+                if known.files != entry.files:
+                    raise UserError(
+                        f"{entry.first_seen} gave other files than {known.first_seen}",
+                        where=f"{self.path}: {section}.{name}",
+                        hint="delete the entry there to trust it anew",
+                    )
+                return
+            values = content.model_dump(mode="json", exclude_none=True)
+            values[section][name] = entry.model_dump(mode="json", exclude_none=True)
+            ordered = {part: dict(sorted(values[part].items())) for part in ("datasets", "models")}
+            body = yaml.safe_dump(ordered, sort_keys=False, allow_unicode=True, width=100)
+            write_text(self.path, _HEADER + body)
+
+    def _read(self) -> _Content:
+        if not self.path.exists():
+            return _Content()
+        return validate(read_yaml(self.path) or {}, _Content, str(self.path))
+
+    @staticmethod
+    def _of(content: _Content, section: str) -> Mapping[str, LockedSource]:
+        return content.models if section == "models" else content.datasets
+
+
+def _is_commit(revision: str | None) -> bool:
+    return bool(revision) and len(str(revision)) == 40
+
+
+def _named(place: object) -> str:
+    repo, revision = getattr(place, "repo", ""), getattr(place, "revision", None)
+    return f"{repo} at {revision}" if revision else str(repo)

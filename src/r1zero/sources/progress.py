@@ -1,0 +1,112 @@
+"""How a download is going: a bar on a terminal, plain lines anywhere else."""
+
+import sys
+import threading
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.progress import Progress as Bar
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+class Progress:
+    """Counts bytes from any thread, and shows them with rate and time left."""
+
+    def __init__(self, title: str, total: int) -> None:
+        self._title, self._total = title, total
+        self._done = self._received = 0
+        self._started = self._shown = time.monotonic()
+        self._guard = threading.Lock()
+        self._bar = _bar() if sys.stdout.isatty() else None
+        self._task = self._bar.add_task(title, total=total) if self._bar else None
+
+    def __enter__(self) -> Self:
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    @property
+    def seconds(self) -> float:
+        """Time since it began."""
+        return time.monotonic() - self._started
+
+    def found(self, count: int) -> None:
+        """Count bytes that an earlier download left; negative when they are thrown away."""
+        with self._guard:
+            self._done += count
+            self._show()
+
+    def received(self, count: int) -> None:
+        """Count bytes that have just come."""
+        with self._guard:
+            self._done += count
+            self._received += count
+            self._show()
+
+    def note(self, text: str) -> None:
+        """Print a line."""
+        if self._bar:
+            self._bar.console.print(text, markup=False, highlight=False)
+        else:
+            print(text, flush=True)
+
+    def _show(self) -> None:
+        if self._bar and self._task is not None:
+            self._bar.update(self._task, completed=self._done)
+        elif time.monotonic() - self._shown > _SECONDS_BETWEEN_LINES:
+            self._shown = time.monotonic()
+            rate = self._received / self.seconds
+            left = (self._total - self._done) / rate if rate else None
+            print(
+                f"{self._title}: {size(self._done)} of {size(self._total)}, {size(rate)}/s, "
+                f"{'no end in sight' if left is None else f'{duration(left)} left'}",
+                flush=True,
+            )
+
+
+def _bar() -> Bar:
+    return Bar(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=Console(),
+    )
+
+
+def size(count: float) -> str:
+    """Bytes for people, in units of powers of 1000: `1.2 GB`."""
+    for unit in ("B", "kB", "MB"):
+        if count < 999.5:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:,.2f} GB"
+
+
+def duration(seconds: float) -> str:
+    """Time for people: `2h05m`, `3m07s`, `12s`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}h{minutes:02d}m"
+    return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"

@@ -1,1 +1,0 @@
-"""Countdown: make an expression of the given numbers, each exactly once, that equals the target."""
