@@ -152,8 +152,8 @@ def run_from(wildcards):
 
 def held_out_of(wildcards):
     """Manifests of the datasets whose test rows must not be trained on, by suite."""
-    source = table.datasets[wildcards.dataset]
-    if "train" not in source.split_names:
+    source = table.datasets.get(wildcards.dataset)
+    if source is None or "train" not in source.split_names:
         return {}
     others = {name: suite.dataset or name for name, suite in settings.suites.items()}
     return {
