@@ -10,9 +10,8 @@ from typing import NamedTuple
 from snakemake.exceptions import WorkflowError
 
 from r1zero.errors import UserError
-from r1zero.files import read_json
-from r1zero.plan.hardware import count_gpus, require_stack
-from r1zero.plan.layout import lay_out
+from r1zero.plan.command import architecture_of, demand
+from r1zero.plan.machine import find_machine, require_stack
 from r1zero.plan.render import reward_functions
 from r1zero.settings import (
     load_config,
@@ -23,10 +22,10 @@ from r1zero.settings import (
     resolve_run,
     table_of,
 )
+from r1zero.settings.sources import are_alike
 from r1zero.sources.command import LOCK
 from r1zero.sources.lock import Lock
 from r1zero.sources.verify import check_lock
-from r1zero.tasks.formats import FORMATS
 
 
 class Run(NamedTuple):
@@ -54,7 +53,11 @@ def checked(load, *args, **kwargs):
 settings = checked(load_config, config)
 scale = checked(load_scale, settings.scale)
 # A scale for the CPU leaves the GPUs alone, whatever the machine has.
-gpus = 0 if scale.device == "cpu" else checked(count_gpus, settings.hardware.gpus)
+hardware = settings.hardware
+if scale.device == "cpu":
+    hardware = hardware.model_copy(update={"gpus": 0})
+machine = checked(find_machine, hardware)
+gpus = machine.gpus_per_node
 # Shipped entries, the user's, and the files of the user's suites.
 table = checked(table_of, settings)
 
@@ -150,18 +153,22 @@ def run_from(wildcards):
     raise WorkflowError(f"bases: no recipe starts from {wildcards.base}")
 
 
-def held_out_of(wildcards):
-    """Manifests of the datasets whose test rows must not be trained on, by suite."""
-    source = table.datasets.get(wildcards.dataset)
+def held_out_from(dataset):
+    """Manifests of the datasets whose test rows must not be in a dataset's train, by suite."""
+    source = table.datasets.get(dataset)
     if source is None or "train" not in source.split_names:
         return {}
     others = {name: suite.dataset or name for name, suite in settings.suites.items()}
     return {
-        name: f"resources/datasets/{dataset}/manifest.json"
-        for name, dataset in others.items()
-        if dataset != wildcards.dataset
-        and FORMATS[table.datasets[dataset].format].fields == FORMATS[source.format].fields
+        name: f"resources/datasets/{other}/manifest.json"
+        for name, other in others.items()
+        if other != dataset and are_alike(table.datasets[other].format, source.format)
     }
+
+
+def held_out_of(wildcards):
+    """The same, of wildcards."""
+    return held_out_from(wildcards.dataset)
 
 
 def source_of(section, wildcard):
@@ -192,10 +199,12 @@ def sources_of(names):
     """Manifests of every dataset and model that recipes need."""
     wanted = [settings_of(run) for name in names for run in runs_of(name)]
     suites = {dataset_of_suite(suite, run) for run in wanted for suite in suites_of(run.task)}
-    datasets = sorted(suites | {run.dataset for run in wanted})
+    datasets = suites | {run.dataset for run in wanted}
+    # What their rows are held against counts too: a suite of another task may hold out problems.
+    held_out = {path for name in datasets for path in held_out_from(name).values()}
     models = sorted({run.model for run in wanted if not run.made_here})
     return [
-        *(f"resources/datasets/{name}/manifest.json" for name in datasets),
+        *sorted({f"resources/datasets/{name}/manifest.json" for name in datasets} | held_out),
         *(f"resources/models/{name}/manifest.json" for name in models),
     ]
 
@@ -213,10 +222,13 @@ report_folder = f"results/{settings.scale}/report"
 
 # What can't be laid out, or lacks a package, is said now and not after hours of downloads.
 for run in runs:
-    checked(require_stack, checked(lay_out, settings_of(run), gpus))
+    resolved = settings_of(run)
+    architecture = checked(architecture_of, table.models.get(resolved.model), resolved.model)
+    layout = checked(demand, resolved, machine, architecture, hardware)
+    checked(require_stack, layout.placement, layout.zero_stage)
     checked(reward_functions, settings_of(run))
 
 # Files that are not what the lock says are not trained on, however they came here.
 for path in map(Path, sources_of(settings.recipes)):
     if path.is_file():
-        checked(check_lock, Lock(LOCK), path.parts[1], path, read_json(path))
+        checked(check_lock, Lock(LOCK), path.parts[1], path)

@@ -49,12 +49,12 @@ rule layout:
     conda:
         "../envs/r1zero.yaml"
     params:
-        gpus=gpus,
+        hardware=hardware.model_dump_json(exclude_none=True),
         checkpoints="checkpoints/{scale}/{recipe}/{backend}/seed{seed}",
     shell:
         r"""
         python -m r1zero render {input.run:q} \
-            --gpus {params.gpus} \
+            --hardware {params.hardware:q} \
             --checkpoints {params.checkpoints:q} \
             --out "$(dirname {output.plan:q})" 2>&1 | tee {log:q}
         """

@@ -177,5 +177,5 @@ def make_run(folder: Path, config: Path, task: Path, base: Path) -> Run:
     inputs = ("--config", config, "--problems", task, "--model", base)
     stage("resolve", RECIPE, *inputs, "--out", run.file)
     places = ("--checkpoints", run.checkpoints, "--out", run.plan)
-    stage("render", run.file, "--gpus", 0, *places)
+    stage("render", run.file, "--hardware", '{"gpus": 0}', *places)
     return run

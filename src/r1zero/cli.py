@@ -9,8 +9,9 @@ import sys
 
 import typer
 
-from r1zero.errors import UserError
+from r1zero.errors import UserError, redact
 from r1zero.evaluate.command import evaluate
+from r1zero.imports.command import import_recipe
 from r1zero.plan.command import plan, render, resolve
 from r1zero.pretrain.command import pretrain
 from r1zero.report.command import report
@@ -30,6 +31,7 @@ app = typer.Typer(
 app.add_typer(sources, name="sources")
 app.add_typer(tasks, name="tasks")
 app.command()(pretrain)
+app.command(name="import")(import_recipe)
 app.command()(plan)
 app.command()(resolve)
 app.command()(render)
@@ -41,7 +43,7 @@ app.command()(schema)
 
 
 def main() -> None:
-    """Run the command line; a `UserError` becomes one line on standard error and status 2."""
+    """Run the command line; what a user can mend becomes one line on standard error, status 2."""
     # Idle OpenMP threads spin for milliseconds by default. Beside another busy process that slows
     # training manyfold; a short spin costs little on a quiet machine. Read when torch is loaded.
     if "OMP_WAIT_POLICY" not in os.environ:
@@ -50,4 +52,8 @@ def main() -> None:
         app()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:  # a disk that is full, a file that may not be read
+        where = f"{error.filename}: " if error.filename is not None else ""
+        print(f"error: {where}{error.strerror or redact(str(error))}", file=sys.stderr)
         sys.exit(2)

@@ -3,11 +3,13 @@
 import os
 import re
 
-_CREDENTIALS = re.compile(r"(?<=://)[^\s/@'\"]+@")
+# Up to the last @ before the path: a password may hold one itself.
+_CREDENTIALS = re.compile(r"(?<=://)[^\s/'\"]*@")
 # Addresses of a content network carry their signature in the query.
 _QUERY = re.compile(r"(https?://[^\s?'\"<>]+)\?[^\s'\"<>]*")
 _TOKEN = re.compile(r"TOKEN|SECRET|PASSWORD|API_KEY")
 _LONGEST = 300
+_secrets: dict[str, str] = {}
 
 
 class UserError(Exception):
@@ -26,15 +28,32 @@ class UserError(Exception):
         return f"{line} ({self.hint})" if self.hint else line
 
 
+def read_secret(variable: str) -> str | None:
+    """Value of an environment variable that holds a token; no message will show it.
+
+    Raises:
+        UserError: It holds something that no token is made of.
+
+    """
+    value = os.environ.get(variable, "").strip()
+    if not value:
+        return None
+    _secrets[variable] = value
+    if not (value.isascii() and value.isprintable()) or " " in value:
+        raise UserError("holds what no token is made of", where=f"environment: {variable}")
+    return value
+
+
 def redact(text: str) -> str:
     """One short line of foreign text without credentials.
 
-    Taken out are the values of environment variables that hold tokens, names and passwords in
-    addresses, and the queries of addresses, which may be signatures.
+    Taken out are tokens of the environment, names and passwords in addresses, and the queries of
+    addresses, which may be signatures.
     """
     line = " ".join(text.split())
     line = _QUERY.sub(r"\1", _CREDENTIALS.sub("", line))
-    for name, value in os.environ.items():
-        if len(value) >= 8 and _TOKEN.search(name.upper()):
+    named = {k: v.strip() for k, v in os.environ.items() if _TOKEN.search(k.upper())} | _secrets
+    for name, value in named.items():
+        if len(value) >= 8:
             line = line.replace(value, f"${name}")
     return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"

@@ -1,102 +1,280 @@
-"""The layout changes with the GPUs, the batch behind an optimizer step does not."""
+"""The layout changes with the hardware, the batch behind an optimizer step does not."""
 
 import json
+import subprocess
+import sys
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
-from r1zero.errors import UserError
-from r1zero.plan.layout import _TOKENS_PER_PASS, PLANNED_GPUS, Layout, lay_out
-from r1zero.settings import RunSettings, recipe_names, resolve_run
-from tiny import CONFIG, RECIPE, stage
+from r1zero.cli import app
+from r1zero.plan.layout import Layout, Refusal, lay_out
+from r1zero.plan.machine import Machine, find_machine
+from r1zero.settings import RunSettings, load_sources, recipe_names, resolve_run
+from r1zero.settings.workflow import Hardware
+from tiny import CONFIG, ENVIRONMENT, RECIPE, REPOSITORY, stage
 
 MINI = resolve_run(RECIPE, scale="mini", backend="trl", seed=0, folder=CONFIG)
+PAPER = {
+    name: resolve_run(name, scale="paper", backend="trl", seed=0, folder=CONFIG)
+    for name in recipe_names(CONFIG)
+}
+MODELS = load_sources(CONFIG).models
+CARDS = (16.0, 24.0, 40.0, 80.0, 141.0)
 
 
 @st.composite
 def runs(draw: st.DrawFn) -> RunSettings:
-    """Runs of many sizes, none of which needs a published model."""
-    sizes = MINI.sizes.model_copy(
+    """Published recipes, and the same with other batches and lengths."""
+    run = PAPER[draw(st.sampled_from(sorted(PAPER)))]
+    if draw(st.booleans()):
+        return run
+    sizes = run.sizes.model_copy(
         update={
-            "prompts_per_step": draw(st.integers(1, 600)),
-            "max_prompt_length": draw(st.integers(1, 4096)),
-            "max_completion_length": draw(st.integers(1, 32768)),
+            "prompts_per_step": draw(st.integers(1, 300)),
+            "max_prompt_length": draw(st.integers(1, 2048)),
+            "max_completion_length": draw(st.integers(1, 8192)),
         }
     )
-    algorithm = MINI.algorithm.model_copy(update={"num_generations": draw(st.integers(2, 64))})
-    return MINI.model_copy(update={"sizes": sizes, "algorithm": algorithm})
-
-
-@settings(max_examples=300, deadline=None)
-@given(runs(), st.sampled_from(PLANNED_GPUS))
-def test_a_step_has_the_completions_of_the_recipe(run: RunSettings, gpus: int) -> None:
-    layout = lay_out(run, gpus)
-    wanted = run.sizes.prompts_per_step * run.algorithm.num_generations
-    per_pass = layout.per_device_train_batch_size * layout.num_processes
-    assert per_pass * layout.gradient_accumulation_steps == wanted == layout.completions_per_step
-    # One batch of rollouts feeds one step, and holds whole groups.
-    assert per_pass * layout.steps_per_generation == wanted
-    assert per_pass * layout.steps_per_generation % run.algorithm.num_generations == 0
-
-
-@settings(max_examples=300, deadline=None)
-@given(runs(), st.sampled_from(PLANNED_GPUS))
-def test_a_pass_is_as_large_as_memory_and_divisibility_allow(run: RunSettings, gpus: int) -> None:
-    layout = lay_out(run, gpus)
-    limit = _TOKENS_PER_PASS["gpu" if gpus else "cpu"]
-    tokens = run.sizes.max_prompt_length + run.sizes.max_completion_length
-    chosen, completions = layout.per_device_train_batch_size, layout.completions_per_step
-    assert chosen == 1 or chosen * tokens <= limit
-    larger = [n for n in range(chosen + 1, completions + 1) if completions % n == 0]
-    assert all(n * tokens > limit for n in larger)
-
-
-@pytest.mark.parametrize("recipe", recipe_names(CONFIG))
-@pytest.mark.parametrize("scale", ["mini", "paper"])
-def test_every_recipe_has_the_same_batch_on_any_hardware(recipe: str, scale: str) -> None:
-    run = resolve_run(recipe, scale=scale, backend="trl", seed=0, folder=CONFIG)
-    for gpus in PLANNED_GPUS:
-        if gpus or run.made_here:
-            assert lay_out(run, gpus).completions_per_step == run.completions_per_step
-
-
-def test_types_follow_the_hardware() -> None:
-    cpu, gpu = lay_out(MINI, 0), lay_out(MINI, 1)
-    assert (cpu.placement, cpu.dtype) == ("transformers", "float32")
-    assert (gpu.placement, gpu.dtype) == ("colocate", "bfloat16")
-    full = MINI.model_copy(update={"dtype": "float32"})
-    assert lay_out(full, 1).dtype == "float32"
-
-
-@pytest.mark.parametrize("gpus", [2, 8, -1])
-def test_what_cannot_be_planned_is_refused_with_what_can(gpus: int) -> None:
-    with pytest.raises(UserError) as raised:
-        lay_out(MINI, gpus)
-    assert str(raised.value) == (
-        f"hardware.gpus: no layout for {gpus} GPUs yet (0 or 1 can be planned)"
+    algorithm = run.algorithm.model_copy(update={"num_generations": draw(st.integers(2, 32))})
+    models = [name for name, model in MODELS.items() if architecture(name)]
+    return run.model_copy(
+        update={
+            "sizes": sizes,
+            "algorithm": algorithm,
+            "model": draw(st.sampled_from(models)),
+            "placement": draw(st.sampled_from(["server", "colocate"])),
+        }
     )
 
 
-def test_a_published_model_is_not_planned_on_a_cpu() -> None:
-    paper = resolve_run(RECIPE, scale="paper", backend="trl", seed=0, folder=CONFIG)
-    with pytest.raises(UserError, match=r"^hardware\.gpus: qwen2\.5-3b-instruct is too large"):
-        lay_out(paper, 0)
+@st.composite
+def wishes(draw: st.DrawFn) -> Hardware:
+    """Hardware of 0 to 64 GPUs."""
+    nodes = draw(st.sampled_from([1, 1, 1, 2, 4, 8]))
+    return Hardware(
+        gpus=draw(st.integers(0, 8)),
+        nodes=nodes,
+        gpu_memory_gb=draw(st.sampled_from(CARDS)),
+        placement=draw(st.sampled_from(["auto", "auto", "server", "colocate"])),
+        vllm_gpus=draw(st.sampled_from([None, None, 1, 2, 3])),
+        accept=draw(st.sampled_from([[], [], ["idle_gpus"], ["other_batch"]])),
+    )
 
 
-def test_plan_command_shows_the_layout_as_json() -> None:
-    shown = stage("plan", RECIPE, "--gpus", 0, "--json", "--config", CONFIG)
-    assert Layout.model_validate(json.loads(shown)) == lay_out(MINI, 0)
+def architecture(model: str) -> Any:
+    return getattr(MODELS.get(model), "architecture", None)
 
 
-def test_plan_command_shows_the_arithmetic_to_people() -> None:
-    shown = stage("plan", RECIPE, "--gpus", 0, "--config", CONFIG)
-    prompts, group = MINI.sizes.prompts_per_step, MINI.algorithm.num_generations
-    assert f"# Plan: {RECIPE} on trl, seed 0, scale mini" in shown
-    assert f"{prompts} problems x {group} completions = {prompts * group} completions" in shown
-    assert "trains on | the CPU, 1 process, float32" in shown
+def planned(run: RunSettings, hardware: Hardware) -> Layout | Refusal:
+    return lay_out(run, find_machine(hardware), architecture(run.model), hardware)
 
 
-def test_plan_command_refuses_two_gpus() -> None:
-    with pytest.raises(UserError, match="no layout for 2 GPUs yet"):
-        stage("plan", RECIPE, "--gpus", 2, "--config", CONFIG)
+def check(run: RunSettings, hardware: Hardware, layout: Layout) -> None:
+    """Everything that has to hold of a layout."""
+    machine = find_machine(hardware)
+    per_step = (
+        layout.per_device_train_batch_size
+        * layout.num_processes
+        * layout.gradient_accumulation_steps
+    )
+    # TRL: one batch of rollouts feeds one optimizer step, and holds whole groups.
+    assert per_step == layout.completions_per_step
+    assert layout.steps_per_generation == layout.gradient_accumulation_steps
+    assert per_step % run.algorithm.num_generations == 0
+    assert layout.num_generations == run.algorithm.num_generations
+    assert layout.deviation == layout.completions_per_step - run.completions_per_step
+    assert layout.deviation == 0 or "other_batch" in hardware.accept
+    assert layout.idle_gpus == 0 or "idle_gpus" in hardware.accept
+    assert layout.training_gpus + layout.vllm_gpus + layout.idle_gpus == machine.gpus
+    if layout.gpus:
+        assert layout.num_processes == layout.training_gpus
+        assert sum(layout.memory.values()) < machine.gpu_memory_gb * 2**30
+        assert 0 < layout.vllm_gpu_memory_utilization < 1
+        sizes = architecture(run.model)
+        assert sizes.num_attention_heads % layout.vllm_tensor_parallel == 0
+        generating = layout.vllm_gpus or layout.training_gpus
+        assert generating % layout.vllm_tensor_parallel == 0
+    if hardware.placement != "auto" and layout.gpus:
+        assert layout.placement == hardware.placement
+    assert layout.reasons
+
+
+@settings(max_examples=400, deadline=None)
+@given(runs(), wishes())
+def test_a_plan_holds_or_is_refused_with_what_works(run: RunSettings, hardware: Hardware) -> None:
+    found = planned(run, hardware)
+    if isinstance(found, Layout):
+        check(run, hardware, found)
+        return
+    assert found.reasons
+    assert found.suggestions, found.reasons
+    for suggestion in found.suggestions:
+        followed = Hardware.model_validate(hardware.model_dump() | suggestion.hardware)
+        after = planned(run, followed)
+        assert isinstance(after, Layout), (suggestion, after.reasons)
+        check(run, followed, after)
+
+
+@settings(max_examples=200, deadline=None)
+@given(runs(), st.integers(1, 8))
+def test_more_memory_never_shards_more(run: RunSettings, gpus: int) -> None:
+    stages = []
+    for memory in CARDS:
+        found = planned(run, Hardware(gpus=gpus, gpu_memory_gb=memory, placement="colocate"))
+        if isinstance(found, Layout):
+            stages.append((found.offload_optimizer, found.zero_stage))
+        else:
+            assert not stages or "divisible" in " ".join(found.reasons)
+    assert stages == sorted(stages, reverse=True)
+
+
+def test_the_published_plan_of_datawhale_on_three_cards() -> None:
+    layout = planned(PAPER["datawhale_r1"], Hardware(gpus=3, gpu="a800-80g"))
+    assert isinstance(layout, Layout)
+    assert (layout.placement, layout.training_gpus, layout.vllm_gpus) == ("server", 2, 1)
+    # Per-device batch 1 and accumulation 8 on 2 GPUs counted prompts: 16 of them, 8 times each.
+    assert layout.completions_per_step == 16 * 8
+    assert layout.deviation == 0
+
+
+@pytest.mark.parametrize("processes", [1, 2, 4])
+def test_processes_on_a_cpu_share_the_batch(processes: int) -> None:
+    machine = Machine(gpus_per_node=0, cpu_processes=processes)
+    layout = lay_out(MINI, machine)
+    assert isinstance(layout, Layout)
+    assert layout.num_processes == processes
+    assert (layout.dtype, layout.placement) == ("float32", "transformers")
+    share = layout.per_device_train_batch_size * layout.gradient_accumulation_steps
+    assert share * processes == MINI.completions_per_step
+
+
+def test_an_odd_batch_stops_until_a_deviation_is_accepted() -> None:
+    run = PAPER["datawhale_r1"]
+    wish = Hardware(gpus=8, gpu_memory_gb=80, placement="server", vllm_gpus=1)
+    refused = planned(run, wish)
+    assert isinstance(refused, Refusal)
+    assert refused.reasons == ["server, 7 + 1: 128 completions per step are not divisible by 7"]
+    found = planned(run, wish.model_copy(update={"accept": ["other_batch"]}))
+    assert isinstance(found, Layout)
+    assert (found.completions_per_step, found.deviation) == (112, -16)
+    idle = planned(run, wish.model_copy(update={"accept": ["idle_gpus"]}))
+    assert isinstance(idle, Layout)
+    assert (idle.training_gpus, idle.vllm_gpus, idle.idle_gpus) == (4, 1, 3)
+
+
+def run_plan(*options: object) -> tuple[int, Any]:
+    arguments = ["plan", RECIPE, "--scale", "paper", "--config", CONFIG, "--json", *options]
+    result = CliRunner().invoke(app, list(map(str, arguments)))
+    return result.exit_code, json.loads(result.output)
+
+
+KEYS = {
+    "feasible",
+    "placement",
+    "training_gpus",
+    "vllm_gpus",
+    "num_processes",
+    "zero_stage",
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "steps_per_generation",
+    "num_generations",
+    "completions_per_step",
+    "deviation",
+    "suggestions",
+}
+
+
+def test_the_command_prints_one_object() -> None:
+    status, content = run_plan("--gpus", 3, "--gpu-memory-gb", 80)
+    assert status == 0
+    assert content.keys() >= KEYS
+    assert content["feasible"] is True
+    assert (content["placement"], content["training_gpus"]) == ("server", 2)
+
+
+def test_a_refusal_has_the_same_keys_and_status_3() -> None:
+    status, content = run_plan("--gpus", 7, "--gpu-memory-gb", 80)
+    assert status == 3
+    assert content.keys() >= KEYS
+    assert content["feasible"] is False
+    assert content["placement"] is None
+    assert content["suggestions"][0]["hardware"] == {"accept": ["idle_gpus"]}
+
+
+def test_the_page_says_who_is_where() -> None:
+    page = stage(
+        *("plan", RECIPE, "--scale", "paper", "--config", CONFIG),
+        *("--gpus", 3, "--gpu", "a800-80g"),
+    )
+    assert "| 0 | 0 | trainer 0 | cuda:0 |" in page
+    assert "| 0 | 2 | vLLM 0 | cuda:0 |" in page
+    assert "16 problems x 8 completions = 128 completions per step" in page
+    assert "As published: 20 hours on 3 x a800-80g" in page
+    assert "--tensor-parallel-size 1" in page
+
+
+def test_cards_that_are_named_are_those_that_work() -> None:
+    result = subprocess.run(
+        [
+            *(sys.executable, "-m", "r1zero", "plan", RECIPE, "--scale", "paper", "--json"),
+            *("--gpu", "a100-80g"),
+        ],
+        cwd=REPOSITORY,
+        env=ENVIRONMENT | {"CUDA_VISIBLE_DEVICES": "1,2,3"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    content = json.loads(result.stdout)
+    assert [(seat["card"], seat["role"], seat["seen_as"]) for seat in content["seats"]] == [
+        ("1", "trainer 0", "cuda:0"),
+        ("2", "trainer 1", "cuda:1"),
+        ("3", "vLLM 0", "cuda:0"),
+    ]
+    server, trainer = content["commands"]
+    assert server["environment"]["CUDA_VISIBLE_DEVICES"] == "3"
+    assert trainer["environment"]["CUDA_VISIBLE_DEVICES"] == "1,2"
+
+
+def test_save_steps_25_of_a_3b_run_pass_700_gb_and_a_budget_keeps_all_weights() -> None:
+    from r1zero.plan.cost import disk_of
+
+    run = PAPER["datawhale_r1"]
+    often = run.model_copy(update={"sizes": run.sizes.model_copy(update={"save_steps": 25})})
+    layout = planned(often, Hardware(gpus=3, gpu_memory_gb=80))
+    assert isinstance(layout, Layout)
+    disk = disk_of(often, layout, architecture(often.model))
+    assert disk.checkpoints == 18
+    assert 700e9 < disk.everything < 800e9
+    assert disk.kept_states(300e9) == 4
+    assert disk.kept_states(150e9) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--gpu", "z9"], "hardware.gpu: unknown kind of GPU 'z9' (known: 3090,"),
+        (["--gpus", "many"], "hardware: gpus"),
+        (["--gpus", "3", "--placement", "nowhere"], "hardware: placement: Input should be"),
+        (
+            ["--gpus", "3", "--gpu", "a800-80g", "--disk-gb", "60"],
+            "hardware.disk_gb: 9 checkpoints",
+        ),
+    ],
+)
+def test_wrong_options_are_named(options: list[str], message: str) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "r1zero", "plan", RECIPE, "--scale", "paper", *options],
+        cwd=REPOSITORY,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"error: {message}")

@@ -15,14 +15,17 @@ from typing import Any
 
 import pytest
 import yaml
+from accelerate.commands.config.config_args import ClusterConfig, load_config_from_file
+from transformers import TrainingArguments
 from trl import GRPOConfig, ModelConfig, TrlParser
 from trl.scripts.grpo import GRPOScriptArguments
 
 from r1zero.errors import UserError
-from r1zero.plan.hardware import count_gpus, require_stack
-from r1zero.plan.layout import PLANNED_GPUS, lay_out
-from r1zero.plan.render import trl_config
-from r1zero.settings import RunSettings, recipe_names, resolve_run
+from r1zero.plan.layout import Layout, lay_out
+from r1zero.plan.machine import count_gpus, find_machine, require_stack
+from r1zero.plan.render import accelerate_config, trl_config
+from r1zero.settings import RunSettings, load_sources, recipe_names, resolve_run
+from r1zero.settings.workflow import Hardware
 from tiny import CONFIG, RECIPE, REPOSITORY
 
 READERS = (GRPOScriptArguments, GRPOConfig, ModelConfig)
@@ -60,20 +63,31 @@ def resolved(recipe: str = RECIPE, scale: str = "mini") -> RunSettings:
     return resolve_run(recipe, scale=scale, backend="trl", seed=3, folder=CONFIG)
 
 
+GPUS = (0, 1, 2, 3, 4, 8, 16)
+
+
 def plannable() -> list[Any]:
     """Every shipped recipe at both scales, on all hardware that it can be planned for."""
     return [
         pytest.param(run, gpus, id=f"{run.recipe}-{run.scale}-{gpus}")
         for recipe in recipe_names(CONFIG)
         for run in (resolved(recipe, "mini"), resolved(recipe, "paper"))
-        for gpus in PLANNED_GPUS
-        if gpus or run.made_here
+        for gpus in GPUS
+        if isinstance(laid_out(run, gpus), Layout)
     ]
+
+
+def laid_out(run: RunSettings, gpus: int) -> Any:
+    """Its layout on cards of 80 GiB, eight to a node."""
+    hardware = Hardware(gpus=min(gpus, 8), nodes=max(1, gpus // 8), gpu_memory_gb=80)
+    model = load_sources(CONFIG).models.get(run.model)
+    sizes = getattr(model, "architecture", None)
+    return lay_out(run, find_machine(hardware), sizes, hardware)
 
 
 def rendered(run: RunSettings, gpus: int, folder: Path) -> dict[str, Any]:
     return trl_config(
-        run, lay_out(run, gpus), model=folder / "m", problems=folder / "p", output=folder / "o"
+        run, laid_out(run, gpus), model=folder / "m", problems=folder / "p", output=folder / "o"
     )
 
 
@@ -85,11 +99,21 @@ def test_every_key_is_one_that_trl_knows(run: RunSettings, gpus: int, tmp_path: 
 
 @pytest.mark.parametrize(("run", "gpus"), plannable())
 def test_no_default_that_drifts_is_inherited(run: RunSettings, gpus: int, tmp_path: Path) -> None:
-    assert rendered(run, gpus, tmp_path).keys() >= STATED | (STATED_OF_VLLM if gpus else set())
+    content = rendered(run, gpus, tmp_path)
+    of_vllm = STATED_OF_VLLM if gpus else set()
+    if content.get("vllm_mode") == "server":  # these two are the server's own
+        of_vllm = of_vllm - {"vllm_gpu_memory_utilization", "vllm_max_model_length"}
+    assert content.keys() >= STATED | of_vllm
 
 
 @pytest.mark.parametrize(("run", "gpus"), plannable())
-def test_trl_understands_what_the_recipe_says(run: RunSettings, gpus: int, tmp_path: Path) -> None:
+def test_trl_understands_what_the_recipe_says(
+    run: RunSettings, gpus: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = laid_out(run, gpus)
+    monkeypatch.setattr(
+        TrainingArguments, "world_size", property(lambda self: layout.num_processes)
+    )
     # bf16 aside: transformers admits it only where there is a GPU.
     content = rendered(run, gpus, tmp_path) | {"bf16": False}
     path = tmp_path / "trl.yaml"
@@ -132,21 +156,49 @@ def test_the_command_prints_one_json_object() -> None:
     assert (shown["gpus"], shown["num_processes"]) == (0, 1)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("--gpus", "2"), "hardware.gpus: no layout for 2 GPUs yet (0 or 1 can be planned)"),
-        (
-            ("--gpus", "0", "--scale", "paper"),
-            "hardware.gpus: qwen2.5-3b-instruct is too large to train on a CPU "
-            "(use a machine with a GPU, or scale: mini)",
-        ),
-    ],
-)
-def test_the_command_refuses_in_one_line(arguments: tuple[str, ...], message: str) -> None:
-    result = command(RECIPE, *arguments)
-    assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr == f"error: {message}\n"
+@pytest.mark.parametrize(("run", "gpus"), plannable())
+def test_accelerate_reads_its_config(run: RunSettings, gpus: int, tmp_path: Path) -> None:
+    layout = laid_out(run, gpus)
+    path = tmp_path / "accelerate.yaml"
+    path.write_text(yaml.safe_dump(accelerate_config(layout)))
+    config = load_config_from_file(str(path))
+    assert isinstance(config, ClusterConfig)
+    assert config.num_processes == layout.num_processes
+    assert config.use_cpu == (gpus == 0)
+    assert config.mixed_precision == layout.mixed_precision
+    wanted = "DEEPSPEED" if layout.zero_stage else "MULTI_GPU" if layout.training_gpus > 1 else "NO"
+    assert str(config.distributed_type.value) == wanted
+    if layout.zero_stage:
+        assert config.deepspeed_config["zero_stage"] == layout.zero_stage
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("deepspeed"), reason="DeepSpeed is not installed")
+@pytest.mark.parametrize(("run", "gpus"), plannable())
+def test_deepspeed_reads_its_config(run: RunSettings, gpus: int) -> None:
+    from accelerate.utils import DeepSpeedPlugin
+    from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
+
+    layout = laid_out(run, gpus)
+    if not layout.zero_stage:
+        pytest.skip("nothing is sharded")
+    keys = accelerate_config(layout)["deepspeed_config"]
+    plugin = DeepSpeedPlugin(
+        zero_stage=keys["zero_stage"],
+        offload_optimizer_device=keys["offload_optimizer_device"],
+        offload_param_device=keys["offload_param_device"],
+        gradient_accumulation_steps=keys["gradient_accumulation_steps"],
+        zero3_init_flag=keys["zero3_init_flag"],
+        zero3_save_16bit_model=keys["zero3_save_16bit_model"],
+    )
+    zero = DeepSpeedZeroConfig(**plugin.deepspeed_config["zero_optimization"])
+    assert zero.stage == layout.zero_stage
+
+
+def test_the_command_refuses_with_what_works() -> None:
+    result = command(RECIPE, "--gpus", "0", "--scale", "paper")
+    assert result.returncode == 3
+    assert "qwen2.5-3b-instruct is too large to train on a CPU" in result.stdout
+    assert "1 GPUs of 80 GiB: 1 cards train and generate" in result.stdout
 
 
 def test_gpus_are_counted_by_their_devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,6 +223,14 @@ def test_a_gpu_without_vllm_is_refused_before_anything_starts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    require_stack(lay_out(resolved(), 0))
+    require_stack("transformers", 0)
     with pytest.raises(UserError, match=r"^hardware\.gpus: generation on a GPU needs vLLM"):
-        require_stack(lay_out(resolved(), 1))
+        require_stack("colocate", 0)
+
+
+def test_sharding_without_deepspeed_is_refused_before_anything_starts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name == "vllm" or None)
+    with pytest.raises(UserError, match="ZeRO stage 2 needs DeepSpeed"):
+        require_stack("server", 2)

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from accelerate.commands.config.config_args import ClusterConfig, load_config_from_file
 from trl import GRPOConfig, ModelConfig, TrlParser
 from trl.scripts.grpo import GRPOScriptArguments
 
@@ -39,7 +38,9 @@ def run_file(
 
 
 def rendered(run_file: Path, gpus: int, out: Path) -> dict[str, Any]:
-    stage("render", run_file, "--gpus", gpus, "--checkpoints", out / "checkpoints", "--out", out)
+    hardware = json.dumps({"gpus": gpus, "gpu_memory_gb": 80})
+    places = ("--checkpoints", out / "checkpoints", "--out", out)
+    stage("render", run_file, "--hardware", hardware, *places)
     content: dict[str, Any] = yaml.safe_load((out / "trl.yaml").read_text())
     return content
 
@@ -92,7 +93,8 @@ def test_trl_reads_the_gpu_config(run_file: Path, tmp_path: Path) -> None:
     assert config.vllm_max_model_length == (
         run.sizes.max_prompt_length + run.sizes.max_completion_length
     )
-    assert (model.dtype, model.attn_implementation) == ("bfloat16", "sdpa")
+    # Float32 weights, bfloat16 arithmetic: bfloat16 weights would lose small updates.
+    assert (model.dtype, model.attn_implementation) == ("float32", "sdpa")
     assert config.generation_batch_size == run.completions_per_step
 
 
@@ -170,17 +172,6 @@ def test_the_hardware_changes_no_setting_of_the_algorithm(run_file: Path, tmp_pa
         "gradient_checkpointing",
     }
     assert cpu.keys() ^ gpu.keys() == {key for key in gpu if key.startswith("vllm_")}
-
-
-@pytest.mark.parametrize("gpus", [0, 1])
-def test_accelerate_reads_its_config(run_file: Path, tmp_path: Path, gpus: int) -> None:
-    rendered(run_file, gpus, tmp_path)
-    config = load_config_from_file(str(tmp_path / "accelerate.yaml"))
-    assert isinstance(config, ClusterConfig)
-    assert config.num_processes == 1
-    assert config.use_cpu == (gpus == 0)
-    assert config.mixed_precision == ("bf16" if gpus else "no")
-    assert str(config.distributed_type.value) == "NO"
 
 
 def test_rendering_again_gives_the_same_bytes(run_file: Path, tmp_path: Path) -> None:

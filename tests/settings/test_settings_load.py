@@ -1,6 +1,7 @@
 """From YAML to settings: what loads, and the one line that says why something does not."""
 
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,28 @@ from r1zero.settings import (
     load_sources,
     recipe_names,
     resolve_run,
+    table_of,
 )
+from r1zero.settings.endpoints import LocalEndpoint
 from r1zero.settings.load import read_yaml
+from r1zero.settings.sources import are_alike
+from r1zero.tasks.formats import FORMATS
 from tiny import CONFIG
 
 SCALES = [*(path.stem for path in sorted((CONFIG / "scales").glob("*.yaml"))), "paper"]
 RECIPE = "datawhale_r1"
 RECIPES = recipe_names(CONFIG)
 Values = dict[str, Any]
+LOCAL = {"kind": "local", "test": "a.jsonl"}
+FILES = {"files": ["a.jsonl"]}
+HOSTED = {
+    "kind": "hub",
+    "huggingface": {"repo": "owner/name"},
+    "format": "countdown",
+    "licence": "none",
+    "gigabytes": 1,
+    "splits": {"test": FILES},
+}
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -214,6 +229,36 @@ def test_a_scale_cannot_name_an_algorithm(tmp_path: Path) -> None:
             "suites: 'countdown_test' is the suite of the task's own test rows (take another name)",
         ),
         ({"suites": {"Mine": {}}}, "config: suites.Mine.[key]: String should match pattern"),
+        (
+            {"suites": {"mine": {"task": "math", "path": "a.jsonl", "numbers": [3]}}},
+            "config: suites.mine: `numbers` chooses rows of countdown, and these are of math",
+        ),
+        (
+            {"datasets": {"mine": {**LOCAL, "format": "math", "numbers": [3]}}},
+            "config: datasets.mine.local: `numbers` chooses rows of countdown",
+        ),
+        (
+            {"datasets": {"mine": {**HOSTED, "format": "tldr", "numbers": [3]}}},
+            "config: datasets.mine.hub: `numbers` chooses rows of countdown",
+        ),
+        *(
+            (
+                {"datasets": {"mine": {**HOSTED, "splits": {"test": {**FILES, "rows": rows}}}}},
+                "config: datasets.mine.hub.splits.test.rows: wants a first row from 0 on",
+            )
+            for rows in ([5, 5], [5, 3], [-1, 3])
+        ),
+        *(
+            (
+                {"endpoints": [{"modelscope": "https://hub.example", "timeout": seconds}]},
+                "config: endpoints.0.modelscope.timeout: Input should be ",
+            )
+            for seconds in (0, 3601, float("inf"), float("nan"))
+        ),
+        (
+            {"endpoints": [{"local": "~nobody-of-this-name/hub"}]},
+            "config: endpoints.0.local.local: starts with the home of nobody we know",
+        ),
         (None, "config: (top level): Input should be a valid dictionary"),
     ],
 )
@@ -222,6 +267,51 @@ def test_a_bad_config_is_one_line_that_names_the_key(values: Any, message: str) 
         load_config(values, folder=CONFIG)
     assert str(raised.value).startswith(message)
     assert "\n" not in str(raised.value)
+
+
+def test_rows_of_numbers_are_chosen_in_every_kind_of_countdown(monkeypatch: Any) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    rows = {"test": {**FILES, "rows": [0, 1]}}
+    values = {
+        "datasets": {
+            "hosted": {**HOSTED, "numbers": [3], "splits": rows},
+            "own": {**LOCAL, "numbers": [3]},
+        },
+        "suites": {"mine": {"task": "countdown", "path": "a.jsonl", "numbers": [3]}},
+        "endpoints": [{"local": "~/hub"}, {"huggingface": "auto", "timeout": 3600}],
+    }
+    config = load_config(values, folder=CONFIG)
+    assert isinstance(config.endpoints[0], LocalEndpoint)
+    assert config.endpoints[0].local == Path("/home/me/hub")
+
+
+@pytest.mark.parametrize(
+    ("task", "dataset", "fits"),
+    [
+        ("countdown", "countdown_3to4", True),
+        ("countdown", "gsm8k", False),
+        ("math", "gsm8k", True),
+        ("gsm8k", "math500", True),
+        ("math", "tldr", False),
+    ],
+)
+def test_a_suite_has_rows_that_the_prompts_of_its_task_can_show(
+    task: str, dataset: str, fits: bool
+) -> None:
+    suites = {"mine": {"task": task, "dataset": dataset}}
+    config = load_config({"suites": suites}, folder=CONFIG)
+    if fits:
+        assert table_of(config, CONFIG).datasets.keys() == load_sources(CONFIG).datasets.keys()
+        return
+    with pytest.raises(UserError) as raised:
+        table_of(config, CONFIG)
+    assert str(raised.value).startswith(f"suites.mine: the rows of dataset '{dataset}' are of ")
+
+
+def test_formats_are_alike_if_their_prompts_have_the_same_fields() -> None:
+    for first, second in product(FORMATS, repeat=2):
+        same = FORMATS[first].fields == FORMATS[second].fields
+        assert are_alike(first, second) is same, (first, second)  # type: ignore[arg-type]
 
 
 def test_unknown_names_list_those_there_are() -> None:
@@ -242,3 +332,30 @@ def test_missing_and_broken_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"sources\.yaml: not valid YAML: .*line 2") as raised:
         load_sources(tmp_path)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\xff\xfe", "not text in UTF-8"),
+        (b"caf\xe9: 1", "not text in UTF-8"),
+        (b"x: 2025-13-01", "not valid YAML: month must be in 1..12"),
+        (None, "Is a directory"),
+    ],
+)
+def test_files_that_are_no_text_are_named(
+    tmp_path: Path, content: bytes | None, message: str
+) -> None:
+    path = tmp_path / "sources.yaml"
+    if content is None:
+        path.mkdir()
+    else:
+        path.write_bytes(content)
+    with pytest.raises(UserError) as raised:
+        load_sources(tmp_path)
+    assert str(raised.value).startswith(f"{path}: {message}")
+
+
+def test_an_empty_table_has_no_sources(tmp_path: Path) -> None:
+    (tmp_path / "sources.yaml").write_text("# none\n")
+    assert not load_sources(tmp_path).datasets

@@ -26,7 +26,10 @@ from fetching import (
     without_sockets,
 )
 from hub import Fault, Hub, serve
+from r1zero.errors import UserError
 from r1zero.sources import progress
+from r1zero.sources.lock import Lock
+from r1zero.sources.verify import check_lock
 
 MODEL = {
     "kind": "hub",
@@ -344,6 +347,87 @@ def test_verify_holds_manifests_against_the_lock(tmp_path: Path) -> None:
     bad = verify(place)
     assert bad.returncode == 2
     assert f"rows.jsonl is {SUMS['rows.jsonl']}, {place.lock} says {'f' * 64}" in bad.stdout
+
+
+def test_a_hub_source_that_the_lock_knows_nothing_of_is_wrong(tmp_path: Path) -> None:
+    place = InRoot(tmp_path / "root")
+    with serve(good_hub()) as url:
+        assert place.fetch(endpoint("huggingface", url)).returncode == 0
+    place.lock.unlink()
+    result = verify(place)
+    assert result.returncode == 2
+    assert result.stdout.split()[:2] == ["WRONG", "datasets.mine:"]
+    manifest = place.out / "manifest.json"
+    message = (
+        f"{manifest}: has no entry in {place.lock} (delete this manifest to fetch it and trust it "
+        "anew)"
+    )
+    assert message in result.stdout
+    with pytest.raises(UserError) as raised:  # before anything is trained on it
+        check_lock(Lock(place.lock), "datasets", manifest)
+    assert str(raised.value) == message
+
+
+def write_manifest(root: Path, name: str, content: str) -> Path:
+    path = root / "datasets" / name / "manifest.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+    return path
+
+
+@pytest.mark.parametrize(
+    "content", ["{}", "[]", "3", "{", '{"name": "mine", "source": {"kind": "hub"}, "files": [3]}']
+)
+def test_a_manifest_that_is_none_is_wrong_and_the_rest_is_checked(
+    tmp_path: Path, content: str
+) -> None:
+    place = InRoot(tmp_path / "root")
+    path = write_manifest(place.folder, "bad", content)
+    kept = {"name": "own", "source": {"kind": "local", "test": "a"}, "files": []}
+    write_manifest(place.folder, "own", json.dumps(kept))
+    with serve(good_hub()) as url:
+        assert place.fetch(endpoint("huggingface", url)).returncode == 0
+    result = verify(place)
+    assert result.returncode == 2
+    lines = result.stdout.splitlines()
+    assert lines[0] == f"{'WRONG':15} datasets.bad: 0 files, 0 B"
+    assert f"{path}: " in lines[1]
+    assert lines[2].startswith(f"{'locked':15} datasets.mine: 2 files")
+    assert lines[3] == f"{'not from a hub':15} datasets.own: 0 files, 0 B"
+    assert lines[4].endswith("not what they should be: datasets.bad")
+    with pytest.raises(UserError) as raised:
+        check_lock(Lock(place.lock), "datasets", path)
+    assert raised.value.where == str(path)
+
+
+def test_what_cannot_be_read_is_wrong_and_the_rest_is_checked(tmp_path: Path) -> None:
+    place = InRoot(tmp_path / "root")
+    path = place.folder / "datasets" / "bad" / "manifest.json"
+    path.mkdir(parents=True)
+    with serve(good_hub()) as url:
+        assert place.fetch(endpoint("huggingface", url)).returncode == 0
+    result = verify(place)
+    assert f"{path}: Is a directory" in result.stdout
+    assert "\nlocked " in result.stdout
+    assert "Traceback" not in result.stdout
+
+
+def test_a_source_may_want_fewer_files_than_are_locked_but_no_others(tmp_path: Path) -> None:
+    place = InRoot(tmp_path / "root")
+    fewer = {"test": {"files": ["rows.jsonl"]}}
+    with serve(good_hub()) as url:
+        assert place.fetch(endpoint("huggingface", url)).returncode == 0
+        result = place.fetch(endpoint("huggingface", url), splits=fewer)
+    assert result.returncode == 0, result.stdout
+    assert verify(place).returncode == 0
+    path = place.out / "manifest.json"
+    manifest = json.loads(path.read_text())
+    (place.out / "more.jsonl").write_bytes(SMALL)
+    more = {**manifest["files"][0], "path": "more.jsonl"}
+    path.write_text(json.dumps({**manifest, "files": [*manifest["files"], more]}))
+    result = verify(place)
+    assert result.returncode == 2
+    assert f"more.jsonl is {SUMS['rows.jsonl']}, {place.lock} says nothing of it" in result.stdout
 
 
 def test_a_broken_lock_is_named(place: Place) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from r1zero.errors import UserError
+from r1zero.sources.models import check_weights_complete
 from tiny import CONFIG, stage
 
 FILES = ("config.json", "model.safetensors", "tokenizer.json", "merges.txt", "chat_template.jinja")
@@ -78,3 +79,60 @@ def test_a_model_that_brings_its_own_code_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="asks for Python code of its own"):
         fetch(model, tmp_path / "out")
     assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize("content", ["3", "[]", "null"])
+def test_a_configuration_that_is_no_object_is_named(tmp_path: Path, content: str) -> None:
+    model = write_model(tmp_path / "model")
+    (model / "config.json").write_text(content)
+    with pytest.raises(UserError, match=r"config\.json: is no JSON object"):
+        fetch(model, tmp_path / "out")
+
+
+def write_index(folder: Path, *names: str) -> Path:
+    path = folder / "model.safetensors.index.json"
+    path.write_text(json.dumps({"weight_map": {f"weight{i}": n for i, n in enumerate(names)}}))
+    return path
+
+
+def test_weights_that_an_index_names_have_to_be_there(tmp_path: Path) -> None:
+    parts = [f"model-{number:05}-of-00003.safetensors" for number in (1, 2, 3)]
+    model = write_model(tmp_path / "model", "config.json", *parts)
+    index = write_index(model, *parts, *parts)
+    check_weights_complete(model)
+    fetch(model, tmp_path / "out")
+    for path in (model / parts[0], model / parts[2]):
+        path.unlink()
+    with pytest.raises(UserError) as raised:
+        fetch(model, tmp_path / "other")
+    assert str(raised.value).startswith(
+        f"{index}: names weights that are not there: {parts[0]}, {parts[2]} ("
+    )
+    assert not (tmp_path / "other").exists()
+
+
+def test_an_index_names_no_weights_elsewhere(tmp_path: Path) -> None:
+    model = write_model(tmp_path / "model")
+    outside = write_model(tmp_path / "outside", "model.safetensors") / "model.safetensors"
+    for name in ("../outside/model.safetensors", str(outside)):
+        write_index(model, name)
+        with pytest.raises(UserError, match="names weights that are not there"):
+            check_weights_complete(model)
+
+
+@pytest.mark.parametrize("content", ["3", "{}", '{"weight_map": []}', '{"weight_map": {}}', "{"])
+def test_an_index_that_is_none_is_named(tmp_path: Path, content: str) -> None:
+    model = write_model(tmp_path / "model")
+    path = write_index(model)
+    path.write_text(content)
+    with pytest.raises(UserError) as raised:
+        check_weights_complete(model)
+    assert raised.value.where == str(path)
+
+
+def test_notes_of_other_systems_are_no_part_of_a_model(tmp_path: Path) -> None:
+    model = write_model(tmp_path / "model")
+    for name in ("._config.json", "._model.safetensors.index.json", "._model.safetensors"):
+        (model / name).write_bytes(b"\x00\x05\x16\x07")
+    manifest = fetch(model, tmp_path / "out")
+    assert {entry["path"] for entry in manifest["files"]} == set(FILES)

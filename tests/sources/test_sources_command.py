@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,11 @@ import pytest
 from r1zero.errors import UserError
 from r1zero.settings import load_sources
 from r1zero.settings.sources import Generated, HubDataset
+from r1zero.sources import command
+from r1zero.sources.chain import FetchedFile
 from r1zero.sources.countdown import Row
-from tiny import CONFIG, stage
+from r1zero.sources.download import Fetched
+from tiny import CONFIG, ENVIRONMENT, stage
 
 SMALL = {"kind": "generated", "generator": "countdown", "train": 300, "test": 60, "numbers": [3]}
 TABLE = CONFIG / "sources.yaml"
@@ -159,3 +164,71 @@ def test_a_missing_local_file_is_named(tmp_path: Path) -> None:
     Path(source["train"]).unlink()
     with pytest.raises(UserError, match=r"my_train\.jsonl: no such file"):
         make(tmp_path / "out", source)
+
+
+@pytest.mark.parametrize("content", ["", "# nothing yet\n", "datasets:\nmodels:\n"])
+def test_a_table_may_be_empty(tmp_path: Path, content: str) -> None:
+    table = tmp_path / "table.yaml"
+    table.write_text(content)
+    own = ("--own", json.dumps({"mine": {**SMALL, "train": 5, "test": 5}}))
+    stage("sources", "dataset", "mine", "--table", table, *own, "--out", tmp_path / "out")
+    assert len(read(tmp_path / "out" / "train.jsonl")) == 5
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--own", "{mine"), "--own: is not valid JSON: "),
+        (("--own", "3"), "--own: datasets: Input should be a valid dictionary (got 3)"),
+        (("--endpoints", "nope"), "--endpoints or R1ZERO_ENDPOINTS: is not valid JSON: "),
+        (("--endpoints", "3"), "--endpoints or R1ZERO_ENDPOINTS: endpoints: Input should be a "),
+    ],
+)
+def test_what_is_no_json_is_named(tmp_path: Path, options: tuple[str, str], message: str) -> None:
+    rest = ("--table", TABLE, "--out", tmp_path / "out", "--lock", tmp_path / "lock.yaml")
+    with pytest.raises(UserError) as raised:
+        stage("sources", "dataset", "gsm8k", *options, *rest)
+    assert str(raised.value).startswith(message)
+
+
+def test_what_the_system_refuses_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    out = tmp_path / "file" / "out"
+    own = json.dumps({"mine": {**SMALL, "train": 5, "test": 5}})
+    result = subprocess.run(
+        [
+            *(sys.executable, "-m", "r1zero", "sources", "dataset", "mine"),
+            *("--table", str(TABLE), "--own", own, "--out", str(out)),
+        ],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == f"error: {out}: Not a directory\n"
+
+
+def test_what_was_hashed_when_it_came_is_not_hashed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = write_rows_into(tmp_path / "out", "b.jsonl", "a.jsonl")
+    files = {path: FetchedFile(path[0] * 64, "somewhere") for path in ("b.jsonl", "a.jsonl")}
+    monkeypatch.setattr(command, "fetch", lambda *_, **__: Fetched(files, "abc"))
+    entries = [{"path": f"{x}.jsonl", "bytes": 3, "sha256": x * 64} for x in "ab"]
+    place = {"kind": "hub", "huggingface": {"repo": "a/b"}, "licence": "none", "gigabytes": 1}
+    # Patterns that overlap list no file twice.
+    source = {**place, "format": "math", "splits": {"test": {"files": ["b*", "*.jsonl"]}}}
+    manifest = make(out, source)
+    assert (manifest["files"], manifest["revision"]) == (entries, "abc")
+    assert manifest["splits"]["test"]["files"] == ["b.jsonl", "a.jsonl"]
+    own = ("--own", json.dumps({"mine": place}))
+    stage("sources", "model", "mine", "--table", TABLE, *own, "--out", out)
+    assert json.loads((out / "manifest.json").read_text())["files"] == entries
+
+
+def write_rows_into(folder: Path, *names: str) -> Path:
+    folder.mkdir()
+    for name in names:
+        write_rows(folder / name, [{}])
+    return folder

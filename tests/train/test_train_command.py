@@ -30,7 +30,7 @@ def launched(run: Run, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     commands: list[list[str]] = []
     sizes = json.loads(run.file.read_text())["settings"]["sizes"]
 
-    def train(options: list[str], *, gpus: int, log: Path) -> None:
+    def train(options: list[str], **_: Any) -> None:
         commands.append(options)
         for step in range(1, sizes["max_steps"] + 1):
             append_metrics(run, step)
@@ -122,7 +122,7 @@ def change(path: Path, edit: Callable[[dict[str, Any]], object]) -> None:
 
 @pytest.mark.usefixtures("launched")
 def test_a_plan_for_other_gpus_is_refused(run: Run) -> None:
-    change(run.plan / "plan.json", lambda plan: plan.update(gpus=1))
+    change(run.plan / "plan.json", lambda plan: plan["machine"].update(gpus_per_node=1))
     assert str(refusal(run)) == (
         f"{run.plan / 'plan.json'}: the plan is for 1 GPUs, this job has 0 "
         "(plan again with the GPUs there are)"
@@ -203,7 +203,7 @@ def test_a_cut_off_run_goes_on_from_its_last_complete_checkpoint(
     last = save(run, 2)
     (run.checkpoints / "checkpoint-4").mkdir()
 
-    def goes_on(options: list[str], *, gpus: int, log: Path) -> None:
+    def goes_on(options: list[str], **_: Any) -> None:
         launched.append(options)
         for step in (3, 4):
             append_metrics(run, step)
@@ -228,7 +228,7 @@ def test_a_damaged_checkpoint_is_not_gone_on_from(run: Run, launched: list[list[
 
 
 def test_a_failed_trainer_leaves_no_model_json(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(options: list[str], *, gpus: int, log: Path) -> None:
+    def fails(options: list[str], *, log: Path, **_: Any) -> None:
         raise UserError("the trainer failed with status 1", where=str(log))
 
     monkeypatch.setattr(command, "launch", fails)

@@ -1,6 +1,7 @@
 """The workflow as Snakemake reads it: targets, jobs, and one line for what is wrong."""
 
 import importlib.util
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,11 @@ def test_a_dataset_of_the_table_can_be_a_suite(workflow: Path) -> None:
             {"task": "countdown", "dataset": "nope"},
             "suites.mine: no dataset 'nope' with test rows (there are: countdown_3to4, ",
         ),
+        (
+            {"task": "countdown", "dataset": "gsm8k"},
+            "suites.mine: the rows of dataset 'gsm8k' are of the format gsm8k, which no prompt of "
+            "the task countdown can show",
+        ),
     ],
 )
 def test_a_suite_that_is_nowhere_is_named(
@@ -138,6 +144,56 @@ def test_download_fetches_all_that_the_runs_need_and_no_more(workflow: Path) -> 
         dry_run = ("download", "--dry-run", "--quiet", "rules")
         result = snakemake(workflow, *dry_run, config=config, PYTHONPATH=str(stub_vllm(workflow)))
         assert jobs_of(result.stdout) == wanted, result.stdout
+
+
+_REWARDS = """
+import sys, types
+module = types.ModuleType("r1zero.rewards.math")
+module.REWARDS = ("format", "correct")
+sys.modules[module.__name__] = module
+"""
+
+
+def test_download_fetches_what_suites_of_other_tasks_hold_out(workflow: Path) -> None:
+    recipe = yaml.safe_load((workflow / "config" / "recipes" / f"{RECIPE}.yaml").read_text())
+    recipe |= {"task": "math", "dataset": "math_7500"}
+    (workflow / "config" / "recipes" / "my_math.yaml").write_text(yaml.safe_dump(recipe))
+    path = workflow / "config" / "scales" / "mini.yaml"
+    scale = yaml.safe_load(path.read_text())
+    scale["tasks"]["math"] = {**scale["tasks"]["countdown"], "dataset": "math_7500"}
+    path.write_text(yaml.safe_dump(scale))
+    (workflow / "stubs").mkdir()
+    (workflow / "stubs" / "sitecustomize.py").write_text(_REWARDS)
+    suites = {"mine": {"task": "gsm8k", "dataset": "math500"}}
+    result = snakemake(
+        *(workflow, "download", "--dry-run"),
+        config={"recipes": ["my_math"], "suites": suites},
+        PYTHONPATH=os.pathsep.join([str(workflow / "stubs"), os.environ.get("PYTHONPATH", "")]),
+    )
+    for dataset in ("math_7500", "math500"):
+        assert f"output: resources/datasets/{dataset}/manifest.json" in result.stdout, result.stdout
+    assert jobs_of(result.stdout)["dataset"] == 2
+
+
+@pytest.mark.parametrize("name", ["items", "get", "keys", "dataset_manifest"])
+def test_a_suite_may_have_any_name(workflow: Path, name: str) -> None:
+    suites = {name: {"task": "countdown", "dataset": "countdown_3to4"}}
+    shown = snakemake(workflow, "--dry-run", "--printshellcmds", config={"suites": suites}).stdout
+    assert jobs_of(shown)["rows"] == 2, shown
+    assert f"--held-out {name}=resources/datasets/countdown_3to4/manifest.json" in shown
+
+
+def test_what_the_lock_does_not_know_is_not_trained_on(workflow: Path) -> None:
+    path = workflow / "resources" / "datasets" / "countdown_3" / "manifest.json"
+    path.parent.mkdir(parents=True)
+    where = path.relative_to(workflow)
+    path.write_text('{"name": "countdown_3", "source": {"kind": "hub"}, "files": []}')
+    assert error_of(workflow) == (
+        f"{where}: has no entry in config/sources.lock.yaml (delete this manifest to fetch it and "
+        "trust it anew)"
+    )
+    path.write_text("{")
+    assert error_of(workflow).startswith(f"{where}: not valid JSON: ")
 
 
 def stub_vllm(folder: Path) -> Path:

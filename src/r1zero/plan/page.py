@@ -1,17 +1,64 @@
 """The plan as a page that a person reads."""
 
-from r1zero.plan.layout import Layout
+from r1zero.plan.cost import Disk, Time
+from r1zero.plan.launching import Command, seats
+from r1zero.plan.layout import Layout, Refusal
+from r1zero.plan.machine import Machine
+from r1zero.settings.recipe import PublishedTime
 from r1zero.settings.run import RunSettings
 
+_GIB = 2**30
 
-def render_page(run: RunSettings, layout: Layout) -> str:
-    """Markdown page: what runs where, and the batch arithmetic."""
-    where = f"{layout.gpus} GPU" if layout.gpus else "the CPU"
+
+def render_page(
+    run: RunSettings,
+    layout: Layout,
+    machine: Machine,
+    *,
+    commands: list[Command],
+    disk: Disk | None = None,
+    kept_states: int | None = None,
+    time: Time | None = None,
+    published: tuple[PublishedTime, Time | None] | None = None,
+) -> str:
+    """Markdown page: what runs where, batches, memory, disk, time, and why."""
+    parts = [
+        f"# Plan: {run.recipe} on {run.backend}, seed {run.seed}, scale {run.scale}",
+        _facts(run, layout, machine),
+        "## Why\n\n" + "\n".join(f"- {reason}" for reason in layout.reasons),
+        "## Who is where\n\n" + _seats(layout, machine),
+    ]
+    if layout.memory:
+        parts.append("## Memory of a training card\n\n" + _memory(layout, machine))
+    if disk:
+        parts.append("## Disk\n\n" + _disk(disk, kept_states))
+    if layout.gpus:
+        parts.append("## Time\n\n" + _time(run, time, published))
+    shown = "\n".join(f"{command}" for command in commands)
+    parts.append(f"## Commands\n\n```bash\n{shown}\n```")
+    return "\n\n".join(parts) + "\n"
+
+
+def render_refusal(run: RunSettings, refusal: Refusal) -> str:
+    """Markdown page: what each layout lacks, and what would work."""
+    reasons = "\n".join(f"- {reason}" for reason in refusal.reasons)
+    changes = "\n".join(
+        f"- {suggestion.text}\n  `hardware: {suggestion.hardware}`"
+        for suggestion in refusal.suggestions
+    )
+    return (
+        f"# No plan: {run.recipe}, scale {run.scale}\n\n{reasons}\n\n"
+        f"## What would work\n\n{changes or 'Nothing that we know of.'}\n"
+    )
+
+
+def _facts(run: RunSettings, layout: Layout, machine: Machine) -> str:
     rewards = ", ".join(f"{reward.name} x {reward.weight:g}" for reward in run.rewards)
     sizes, algorithm = run.sizes, run.algorithm
+    where = f"{machine.nodes} x {machine.gpus_per_node} GPUs" if machine.gpus else "the CPU"
     facts = [
-        ("trains on", f"{where}, {layout.num_processes} process, {layout.dtype}"),
-        ("generates with", "vLLM" if layout.placement == "colocate" else "transformers"),
+        ("runs on", where),
+        ("trains with", f"{layout.num_processes} processes, weights in {layout.dtype}"),
         ("model", run.model),
         ("data", f"{run.dataset}, prompt {run.prompt}"),
         ("rewards", rewards),
@@ -35,9 +82,74 @@ def render_page(run: RunSettings, layout: Layout) -> str:
             f"prompt {sizes.max_prompt_length}, completion {sizes.max_completion_length} tokens",
         ),
     ]
-    rows = "\n".join(f"| {name} | {value} |" for name, value in facts)
-    reasons = "\n".join(f"- {reason}" for reason in layout.reasons)
+    return "| | |\n|---|---|\n" + "\n".join(f"| {name} | {value} |" for name, value in facts)
+
+
+def _seats(layout: Layout, machine: Machine) -> str:
+    if not machine.gpus:
+        return f"{layout.num_processes} processes share the CPU."
+    rows = [
+        f"| {seat.node} | {seat.card} | {seat.role} | {seat.seen_as} |"
+        for seat in seats(layout, machine)
+    ]
     return (
-        f"# Plan: {run.recipe} on {run.backend}, seed {run.seed}, scale {run.scale}\n\n"
-        f"| | |\n|---|---|\n{rows}\n\n## Batch\n\n{reasons}\n"
+        "| node | card | does | is seen there as |\n|---:|---:|---|---|\n"
+        + "\n".join(rows)
+        + "\n\nCards are counted as `CUDA_VISIBLE_DEVICES` names them. A process that is given "
+        "cards 1, 2 and 3 sees them as `cuda:0` to `cuda:2`."
     )
+
+
+def _memory(layout: Layout, machine: Machine) -> str:
+    total = sum(layout.memory.values())
+    rows = [f"| {part} | {size / _GIB:.2f} |" for part, size in layout.memory.items()]
+    return (
+        "| part | GiB |\n|---|---:|\n"
+        + "\n".join(rows)
+        + f"\n| **peak of a training step** | **{total / _GIB:.2f}** of "
+        f"{machine.gpu_memory_gb:g} |"
+    )
+
+
+def _disk(disk: Disk, kept_states: int | None) -> str:
+    per = (disk.weights + disk.optimizer) / 1e9
+    lines = [
+        f"{disk.checkpoints} checkpoints of {per:.1f} GB ({disk.weights / 1e9:.1f} GB of weights, "
+        f"{disk.optimizer / 1e9:.1f} GB of optimizer states): {disk.everything / 1e9:.0f} GB."
+    ]
+    if kept_states is not None:
+        kept = disk.checkpoints * disk.weights + (kept_states + 1) * disk.optimizer
+        lines.append(
+            f"Within the budget: all weights stay, to be evaluated; optimizer states stay with the "
+            f"last {kept_states} checkpoints, to resume from. At most {kept / 1e9:.0f} GB."
+        )
+    return "\n\n".join(lines)
+
+
+def _time(
+    run: RunSettings,
+    time: Time | None,
+    published: tuple[PublishedTime, Time | None] | None,
+) -> str:
+    if time is None:
+        return "Not estimated: `hardware.gpu` names a kind of GPU whose rates are known."
+    hours = time.step * run.sizes.max_steps / 3600
+    lines = [
+        f"An estimate, good to a factor of two or three: {time.generation:.0f} s of generation and "
+        f"{time.update:.0f} s of updates per step, {hours:.1f} hours for {run.sizes.max_steps} "
+        "steps. It takes datasheet rates with the efficiencies of `r1zero/plan/cost.py`."
+    ]
+    if published:
+        report, estimate = published
+        there = f"{report.gpus} x {report.gpu}"
+        ours = (
+            f"the same estimate for these cards gives {_hours(run, estimate):.1f}"
+            if estimate
+            else "there is no estimate for these cards"
+        )
+        lines.append(f"As published: {report.hours:g} hours on {there} ({report.source}); {ours}.")
+    return "\n\n".join(lines)
+
+
+def _hours(run: RunSettings, time: Time) -> float:
+    return time.step * run.sizes.max_steps / 3600

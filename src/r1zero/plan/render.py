@@ -11,19 +11,46 @@ from pathlib import Path
 from typing import Any
 
 from r1zero.errors import UserError
+from r1zero.plan.launching import VLLM_PORT
 from r1zero.plan.layout import Layout
 from r1zero.settings.run import RunSettings
 
 
 def accelerate_config(layout: Layout) -> dict[str, Any]:
-    """Settings of `accelerate launch`."""
-    return {
+    """Settings of `accelerate launch`, with those of DeepSpeed where it shards."""
+    config: dict[str, Any] = {
         "compute_environment": "LOCAL_MACHINE",
         "distributed_type": "NO",
-        "num_machines": 1,
+        "num_machines": layout.nodes if layout.training_gpus > layout.gpus // layout.nodes else 1,
+        "machine_rank": 0,
         "num_processes": layout.num_processes,
-        "mixed_precision": "bf16" if layout.dtype == "bfloat16" else "no",
+        "mixed_precision": layout.mixed_precision,
         "use_cpu": layout.gpus == 0,
+        "same_network": True,
+        "rdzv_backend": "static",
+        "main_training_function": "main",
+    }
+    if layout.zero_stage:
+        config |= {
+            "distributed_type": "DEEPSPEED",
+            "deepspeed_config": _deepspeed(layout),
+        }
+    elif layout.training_gpus > 1:
+        config["distributed_type"] = "MULTI_GPU"
+    return config
+
+
+def _deepspeed(layout: Layout) -> dict[str, Any]:
+    stage_3 = layout.zero_stage == 3
+    return {
+        "zero_stage": layout.zero_stage,
+        "offload_optimizer_device": "cpu" if layout.offload_optimizer else "none",
+        "offload_param_device": "cpu" if layout.offload_parameters else "none",
+        "gradient_accumulation_steps": layout.gradient_accumulation_steps,
+        "gradient_clipping": "auto",  # the trainer's max_grad_norm
+        "zero3_init_flag": stage_3,
+        "zero3_save_16bit_model": stage_3,
+        "deepspeed_multinode_launcher": "standard",
     }
 
 
@@ -132,18 +159,29 @@ def _generation(run: RunSettings, layout: Layout) -> dict[str, Any]:
         "top_k": algorithm.top_k,
         "repetition_penalty": 1.0,
         "max_completion_length": sizes.max_completion_length,
-        "use_vllm": layout.placement == "colocate",
+        "use_vllm": layout.placement != "transformers",
         "use_cpu": layout.gpus == 0,
-        "bf16": layout.dtype == "bfloat16",
-        # Recomputing activations saves memory where memory is short, and costs a fifth of the time.
-        "gradient_checkpointing": layout.gpus > 0,
+        "bf16": layout.mixed_precision == "bf16",
+        "gradient_checkpointing": layout.gradient_checkpointing,
     }
     if layout.placement == "colocate":
         settings |= {
             "vllm_mode": "colocate",
-            "vllm_gpu_memory_utilization": 0.4,
+            "vllm_gpu_memory_utilization": layout.vllm_gpu_memory_utilization,
+            "vllm_tensor_parallel_size": layout.vllm_tensor_parallel,
             "vllm_enable_sleep_mode": True,
             "vllm_max_model_length": sizes.max_prompt_length + sizes.max_completion_length,
+        }
+    if layout.placement == "server":
+        settings |= {
+            "vllm_mode": "server",
+            "vllm_server_host": "127.0.0.1",
+            "vllm_server_port": VLLM_PORT,
+            # A large model takes minutes to load.
+            "vllm_server_timeout": 1800.0,
+        }
+    if layout.placement != "transformers":
+        settings |= {
             "vllm_importance_sampling_correction": True,
             "vllm_importance_sampling_mode": "sequence_mask",
             "vllm_importance_sampling_clip_max": 3.0,

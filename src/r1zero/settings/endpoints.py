@@ -22,6 +22,13 @@ def _is_address_or_auto(value: str) -> str:
     return value if value == "auto" else _is_address(value)
 
 
+def _expanded(value: Path) -> Path:
+    try:
+        return value.expanduser()
+    except RuntimeError:
+        raise ValueError("starts with the home of nobody we know") from None
+
+
 Address = Annotated[str, AfterValidator(_is_address)]
 AddressOrAuto = Annotated[str, AfterValidator(_is_address_or_auto)]
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
@@ -30,7 +37,7 @@ Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 class _Remote(Section):
     """An endpoint in a network."""
 
-    timeout: float = Field(default=20, gt=0)
+    timeout: float = Field(default=20, gt=0, le=3600)
     """Seconds without a byte after which an attempt has failed."""
     retries: int = Field(default=4, ge=0)
     """Attempts after the first that bring nothing new, before the next endpoint is tried."""
@@ -57,9 +64,9 @@ class ModelScopeEndpoint(_Remote):
 class LocalEndpoint(Section):
     """A folder: files fetched elsewhere, or a cache that a cluster shares."""
 
-    local: Path
+    local: Annotated[Path, AfterValidator(_expanded)]
     """Folder with `models/OWNER/NAME/` and `datasets/OWNER/NAME/`, or a cache of huggingface_hub
-    (`models--OWNER--NAME/snapshots/`)."""
+    (`models--OWNER--NAME/snapshots/`). `~` is your home."""
 
 
 _KINDS = ("huggingface", "modelscope", "local")

@@ -10,7 +10,7 @@ from r1zero.errors import UserError, redact
 from r1zero.settings.recipe import Recipe
 from r1zero.settings.run import RunSettings
 from r1zero.settings.scale import Scale
-from r1zero.settings.sources import Local, Sources
+from r1zero.settings.sources import Local, Sources, are_alike
 from r1zero.settings.workflow import Config
 
 Settings = TypeVar("Settings", bound=BaseModel)
@@ -45,7 +45,7 @@ def load_scale(name: str, folder: Path = CONFIG_FOLDER) -> Scale:
 def load_sources(folder: Path = CONFIG_FOLDER) -> Sources:
     """Read `sources.yaml`."""
     path = folder / "sources.yaml"
-    return validate(read_yaml(path), Sources, str(path))
+    return validate(read_yaml(path) or {}, Sources, str(path))
 
 
 def table_of(config: Config, folder: Path = CONFIG_FOLDER) -> Sources:
@@ -68,6 +68,12 @@ def table_of(config: Config, folder: Path = CONFIG_FOLDER) -> Sources:
                 f"no dataset '{suite.dataset}' with test rows",
                 where=where,
                 hint=f"there are: {', '.join(having)}",
+            )
+        if not are_alike(source.format, suite.task):
+            raise UserError(
+                f"the rows of dataset '{suite.dataset}' are of the format {source.format}, which "
+                f"no prompt of the task {suite.task} can show",
+                where=where,
             )
     return Sources(datasets=datasets, models=shipped.models | config.models)
 
@@ -96,7 +102,7 @@ def resolve_run(
     recipe = load_recipe(recipe_name, folder)
     scaling = load_scale(scale, folder)
     changes = scaling.tasks.get(recipe.task)
-    values: dict[str, Any] = recipe.model_dump(exclude={"description", "source"})
+    values: dict[str, Any] = recipe.model_dump(exclude={"description", "source", "published_time"})
     if changes:
         values["model"] = changes.model or recipe.model
         values["dataset"] = changes.dataset or recipe.dataset
@@ -113,12 +119,16 @@ def resolve_run(
 
 
 def read_yaml(path: Path) -> Any:
-    """Parse a YAML file; a missing or broken one is an error that names it."""
+    """Parse a YAML file; a missing, unreadable or broken one is an error that names it."""
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError("no such file", where=str(path)) from None
-    except yaml.YAMLError as error:
+    except OSError as error:
+        raise UserError(error.strerror or str(error), where=str(path)) from None
+    except UnicodeDecodeError:
+        raise UserError("not text in UTF-8", where=str(path)) from None
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: 2025-13-01, which is no date
         reason = " ".join(str(error).split())
         raise UserError(f"not valid YAML: {reason}", where=str(path)) from None
 

@@ -98,6 +98,19 @@ class Evaluation(Section):
     """Nucleus of the sampling."""
 
 
+class PublishedTime(Section):
+    """How long the published run took; a plan holds its estimate against it."""
+
+    gpus: int = Field(ge=1)
+    """GPUs."""
+    gpu: str
+    """Kind of GPU, as `hardware.gpu` names it."""
+    hours: float = Field(gt=0)
+    """Hours of the whole run."""
+    source: str
+    """Where it is reported."""
+
+
 class Recipe(Section):
     """One published GRPO setup. Comments in the file give each key's source."""
 
@@ -113,6 +126,8 @@ class Recipe(Section):
     """Dataset of `sources.yaml` at paper scale."""
     prompt: Name
     """Prompt template of the task."""
+    placement: Literal["server", "colocate"] = "colocate"
+    """Where vLLM generated as published; what a plan tries first."""
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     """Type of the weights on a GPU. On a CPU they are float32."""
     rewards: list[Reward] = Field(min_length=1)
@@ -120,3 +135,4 @@ class Recipe(Section):
     algorithm: Algorithm
     sizes: Sizes
     evaluation: Evaluation
+    published_time: PublishedTime | None = None

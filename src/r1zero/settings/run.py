@@ -1,6 +1,6 @@
 """One run, resolved: recipe, scale and seed merged into what the trainer does."""
 
-from typing import Any
+from typing import Any, Literal
 
 from r1zero.files import sha256_json
 from r1zero.settings.base import Name, Section
@@ -20,6 +20,8 @@ class RunSettings(Section):
     """Whether the model is a base made on the spot rather than a published one."""
     dataset: Name
     prompt: Name
+    placement: Literal["server", "colocate"]
+    """Where vLLM generated as published: a wish, which decides no weights."""
     dtype: str
     rewards: list[Reward]
     algorithm: Algorithm
@@ -48,4 +50,4 @@ class RunSettings(Section):
 
     def training_hash(self) -> str:
         """Hash of all that decides the weights; checkpoints of another hash are not resumed."""
-        return sha256_json(self.model_dump(mode="json", exclude={"evaluation"}))
+        return sha256_json(self.model_dump(mode="json", exclude={"evaluation", "placement"}))

@@ -3,14 +3,26 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from r1zero.settings.architecture import Architecture
 from r1zero.settings.base import Name, Section
 
 ModelName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.-]*$")]
 Format = Literal["countdown", "gsm8k", "math", "tldr"]
 SplitName = Literal["train", "test"]
 Repository = Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
+
+
+def are_alike(first: Format, second: Format) -> bool:
+    """Whether one prompt can show rows of both: a question is all that GSM8K and MATH have."""
+    return first == second or {first, second} == {"gsm8k", "math"}
+
+
+def check_numbers(numbers: list[int] | None, rows: Format) -> None:
+    """Raise `ValueError` where rows that hold no numbers are chosen by how many they have."""
+    if numbers is not None and rows != "countdown":
+        raise ValueError(f"`numbers` chooses rows of countdown, and these are of {rows}")
 
 
 class Generated(Section):
@@ -58,6 +70,7 @@ class Local(Section):
     def _has_rows(self) -> Self:
         if not self.split_names:
             raise ValueError("names neither `train` nor `test`")
+        check_numbers(self.numbers, self.format)
         return self
 
     @property
@@ -76,8 +89,8 @@ class Place(Section):
     """Commit, tag or branch; the hub's main branch if left out. What is fetched first is locked,
     so a branch that moves on changes nothing."""
     checked: bool = True
-    """Whether the name was seen in use for these files; false for a guess. The lock protects either
-    way: another file is refused."""
+    """Whether the name was seen in use for these files; false for a guess, which is not trusted on
+    first use: it serves only files that the lock knows."""
 
 
 class _Hosted(Section):
@@ -92,7 +105,8 @@ class _Hosted(Section):
     licence: str
     """Licence, as an SPDX identifier where there is one, or `unknown`."""
     gigabytes: float = Field(gt=0)
-    """Approximate size of the files needed, in units of 10^9 bytes."""
+    """Approximate size of the files needed in units of 10^9 bytes, for people: no program reads
+    it."""
 
     @model_validator(mode="after")
     def _is_somewhere(self) -> Self:
@@ -105,9 +119,18 @@ class Split(Section):
     """The files of one split."""
 
     files: list[str] = Field(min_length=1)
-    """Paths in the repository; `*` stands for any text within a folder's name or a file's."""
+    """Paths in the repository; `*` stands for any text within a folder's name or a file's, and
+    nothing else has a meaning of its own. Each path without it has to be there, and of all at least
+    one. Rows come in this order, and in the order of their names where a `*` finds many."""
     rows: tuple[int, int] | None = None
     """First row and the row after the last one, over all files in order; all rows if left out."""
+
+    @field_validator("rows")
+    @classmethod
+    def _are_some(cls, rows: tuple[int, int] | None) -> tuple[int, int] | None:
+        if rows and not 0 <= rows[0] < rows[1]:
+            raise ValueError("wants a first row from 0 on, and an end after it")
+        return rows
 
 
 class HubDataset(_Hosted):
@@ -119,6 +142,11 @@ class HubDataset(_Hosted):
     """Files of `train` and `test`."""
     numbers: list[int] | None = None
     """Countdown only: keep the rows with this many numbers."""
+
+    @model_validator(mode="after")
+    def _has_such_rows(self) -> Self:
+        check_numbers(self.numbers, self.format)
+        return self
 
     @property
     def split_names(self) -> list[SplitName]:
@@ -134,6 +162,8 @@ class HubModel(_Hosted):
 
     files: list[str] = Field(default=["*.safetensors", "*.json", "*.txt", "*.jinja"], min_length=1)
     """Files needed; `*` stands for any text within a name."""
+    architecture: Architecture | None = None
+    """Sizes from the model's config.json, so that a plan needs no download."""
     allow: list[str] = Field(default=[])
     """Files that can run code, pickled weights or Python, to fetch all the same, each by its
     name."""
@@ -158,3 +188,8 @@ class Sources(Section):
     """Datasets by name."""
     models: dict[ModelName, ModelSource] = Field(default={})
     """Models by name."""
+
+    @field_validator("datasets", "models", mode="before")
+    @classmethod
+    def _may_be_empty(cls, entries: object) -> object:
+        return {} if entries is None else entries  # a section whose entries were all deleted

@@ -7,14 +7,38 @@ from pydantic import Field, model_validator
 
 from r1zero.settings.base import Name, Section
 from r1zero.settings.endpoints import DEFAULT_ENDPOINTS, Endpoint
-from r1zero.settings.sources import DatasetSource, Format, ModelName, ModelSource
+from r1zero.settings.sources import (
+    DatasetSource,
+    Format,
+    ModelName,
+    ModelSource,
+    check_numbers,
+)
 
 
 class Hardware(Section):
-    """The machine that trains."""
+    """The machine that trains, and what a plan may do with it."""
 
-    gpus: int | Literal["auto"] = "auto"
-    """GPUs for one run; `auto` counts those of this machine."""
+    gpus: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
+    """GPUs of one node for one run; `auto` counts those of this machine."""
+    nodes: int = Field(default=1, ge=1)
+    """Nodes for one run."""
+    gpu: str | None = None
+    """Kind of GPU, such as `a100-80g` or `4090`; asked of this machine if left out."""
+    gpu_memory_gb: float | None = Field(default=None, gt=0)
+    """Memory of one GPU in 2^30 bytes, where its kind is not known here."""
+    cpu_processes: int = Field(default=1, ge=1)
+    """Training processes of a run on the CPU."""
+    placement: Literal["auto", "server", "colocate"] = "auto"
+    """Where vLLM generates: on cards of its own (`server`), or on those that train (`colocate`);
+    `auto` tries the recipe's wish first."""
+    vllm_gpus: int | None = Field(default=None, ge=1)
+    """Cards of vLLM's own in placement `server`; as few as do if left out."""
+    accept: list[Literal["idle_gpus", "other_batch"]] = Field(default=[])
+    """What a plan may do where the batch does not fit the cards: leave some idle, or take the
+    nearest batch that fits, which is another algorithm."""
+    disk_gb: float | None = Field(default=None, gt=0)
+    """Room for one run's checkpoints in 10^9 bytes; no limit if left out."""
 
 
 class Suite(Section):
@@ -35,6 +59,7 @@ class Suite(Section):
             raise ValueError("wants either a `path` or a `dataset`")
         if self.dataset and self.numbers:
             raise ValueError("`numbers` goes with `path`; a dataset has its own")
+        check_numbers(self.numbers, self.task)
         return self
 
 

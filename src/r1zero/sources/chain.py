@@ -1,17 +1,19 @@
 """The fallback chain: each file from the first endpoint that gives the right bytes.
 
-A file appears under its name only when its checksum is right. Until then it grows in `.partial/`,
-named after its path and the content it should have, so that another attempt, another process or
-another endpoint goes on where it stopped.
+A file appears under its name only when its checksum is right, and all others of its source are too.
+Until then it grows in `.partial/`, named after its path and the content it should have, so that
+another attempt, another process or another endpoint goes on where it stopped. A file whose checksum
+is not known comes as a whole from the one endpoint that listed it.
 """
 
+import contextlib
 import errno
 import hashlib
 import os
 import random
 import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,30 +36,39 @@ class FetchedFile(NamedTuple):
 
 
 class Chain:
-    """Fetches the files of one source in parallel.
+    """Fetches the files of one source in parallel, and puts them in their places together.
 
     Args:
         hubs: Endpoints, in the order to try them.
         out: Folder for the files.
         where: The source's name in messages.
         link: Link to files that an endpoint has on this machine, instead of copying them.
+        down: Endpoints that are known not to answer, by label, with the reason.
 
     """
 
-    def __init__(self, hubs: Sequence[Hub], out: Path, where: str, *, link: bool) -> None:
+    def __init__(
+        self, hubs: Sequence[Hub], out: Path, where: str, *, link: bool, down: dict[str, str]
+    ) -> None:
         self._hubs, self._out, self._where, self._link = hubs, out, where, link
         self._partials = out / ".partial"
-        self._down: dict[str, str] = {}
+        self._down = down
         self._stopped = threading.Event()
         self._progress = Progress(where, 0)
 
     def missing_bytes(self, files: Mapping[str, RemoteFile]) -> int:
-        """Bytes still to come, less what earlier attempts left."""
-        partials = (_length(self._partial(path, file)) for path, file in files.items())
-        return sum(file.bytes for file in files.values()) - sum(partials)
+        """Bytes still to come, less what earlier attempts left and what is only linked to."""
+        return sum(
+            file.bytes
+            - max(_length(self._partial(path, file)), _length(self._finished(path, file)))
+            for path, file in files.items()
+            if not (self._link and self._linkable(path))
+        )
 
     def fetch(self, files: Mapping[str, RemoteFile]) -> dict[str, FetchedFile]:
         """Fetch all files, or stop at the first that no endpoint gives.
+
+        None is in its place before all are right, so that a folder never holds two versions.
 
         Raises:
             UserError: No endpoint gave a file, or the disk is full. What came stays for the next
@@ -69,21 +80,37 @@ class Chain:
         with self._progress, ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
             futures = {p: pool.submit(self._fetch_one, p, file) for p, file in files.items()}
             try:
-                return {path: future.result() for path, future in futures.items()}
-            except OSError as error:
-                full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-                raise UserError(
-                    "the disk is full" if full else redact(str(error)),
-                    where=f"{self._where}: {self._out}",
-                    hint="what came so far is kept, and the next try goes on from there",
-                ) from None
+                wait(futures.values(), return_when=FIRST_EXCEPTION)
+                failed = [f for f in futures.values() if f.done() and f.exception()]
+                fetched = {} if failed else {p: f.result() for p, f in futures.items()}
             finally:
                 self._stopped.set()
                 pool.shutdown(cancel_futures=True)
+        if failed:
+            raise self._explained(failed[0].exception())
+        for path, file in files.items():
+            target = self._out / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(self._finished(path, file), target)
+        return fetched
+
+    def _explained(self, error: BaseException | None) -> BaseException:
+        if not isinstance(error, OSError):
+            return error or RuntimeError("no error")
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        return UserError(
+            "the disk is full" if full else redact(str(error)),
+            where=f"{self._where}: {self._out}",
+            hint="what came so far is kept, and the next try goes on from there",
+        )
 
     def _fetch_one(self, path: str, file: RemoteFile) -> FetchedFile:
         failures = []
         for hub in self._hubs:
+            if self._stopped.is_set():
+                break
+            if file.only not in (None, hub.label):
+                continue
             reason = self._down.get(hub.label)
             if reason is None:
                 try:
@@ -101,58 +128,63 @@ class Chain:
 
     def _from(self, hub: Hub, path: str, file: RemoteFile) -> str:
         """Fetch a file from one endpoint; returns its sha256."""
-        partial = self._partial(path, file)
-        on_disk = hub.on_disk(path)
-        if on_disk and self._link:
+        partial, finished = self._partial(path, file), self._finished(path, file)
+        on_disk = hub.on_disk(path) if self._link else None
+        if on_disk:
             sha256 = self._right(on_disk, file)
-            partial.unlink(missing_ok=True)
-            partial.symlink_to(on_disk)
-            self._progress.found(file.bytes)
-        else:
-            began_elsewhere = _length(partial) > 0
-            self._complete(hub, path, file, partial)
-            try:
-                sha256 = self._right(partial, file)
-            except Failure:
-                self._progress.found(-_length(partial))
-                partial.unlink()
-                if not began_elsewhere:
-                    raise
-                # The first part may be another endpoint's fault: once more, from the start.
-                return self._from(hub, path, file)
-        target = self._out / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(partial, target)
+            finished.unlink(missing_ok=True)
+            finished.symlink_to(on_disk)
+            self._progress.has(path, file.bytes)
+            return sha256
+        if finished.exists() and not finished.is_symlink():
+            os.replace(finished, partial)  # of a run that other files held up: it is checked again
+        # Without a checksum nothing would tell that two endpoints' halves are no whole.
+        if partial.is_symlink() or (file.checksum is None and partial.exists()):
+            partial.unlink()
+        began_elsewhere = _length(partial) > 0
+        self._complete(hub, path, file, partial)
+        try:
+            sha256 = self._right(partial, file)
+        except Failure:
+            partial.unlink()
+            self._progress.has(path, 0)
+            if not began_elsewhere:
+                raise
+            # The first part may be another endpoint's fault: once more, from the start.
+            return self._from(hub, path, file)
+        os.replace(partial, finished)
         return sha256
 
     def _complete(self, hub: Hub, path: str, file: RemoteFile, partial: Path) -> None:
         """Let the partial file grow to its size, through as many attempts as it takes."""
-        fruitless = 0
         partial.touch()
         if _length(partial) > file.bytes:
             os.truncate(partial, 0)
-        self._progress.found(_length(partial))
-        while True:
-            before = _length(partial)
+        furthest, fruitless = _length(partial), 0
+        self._progress.has(path, furthest)
+        while _length(partial) < file.bytes:
             try:
-                if before < file.bytes:
-                    self._read_on(hub, path, file, partial)
-                return
+                self._read_on(hub, path, file, partial)
             except Failure as failure:
-                fruitless = 0 if _length(partial) > before else fruitless + 1
+                fruitless = 0 if _length(partial) > furthest else fruitless + 1
+                furthest = max(furthest, _length(partial))
                 if not failure.again or fruitless > hub.retries or self._stopped.is_set():
                     raise
+                self._progress.note(f"{path}: {hub.label}: {failure}; tries again")
                 self._stopped.wait(pause(fruitless, failure))
 
     def _read_on(self, hub: Hub, path: str, file: RemoteFile, partial: Path) -> None:
         start = _length(partial)
-        with hub.read(path, start) as (offset, chunks), partial.open("r+b") as stream:
-            self._progress.found(offset - start)  # 0 from a server that knows no ranges
-            stream.truncate(offset)
-            stream.seek(offset)
-            for chunk in chunks:
+        with hub.read(path, start) as answer, partial.open("r+b") as stream:
+            if answer.total not in (None, file.bytes):
+                # Another file, such as the page of a portal: not a byte of it is taken.
+                raise Failure(f"announces {answer.total} bytes, not {file.bytes}", again=True)
+            self._progress.has(path, answer.start)  # 0 from a server that knows no ranges
+            stream.truncate(answer.start)
+            stream.seek(answer.start)
+            for chunk in answer.chunks:
                 stream.write(chunk)
-                self._progress.received(len(chunk))
+                self._progress.received(path, len(chunk))
                 if self._stopped.is_set():
                     raise Failure("stopped, since another file failed", again=False)
                 if stream.tell() > file.bytes:
@@ -166,38 +198,51 @@ class Chain:
         sha256 = checksum(path, file)
         if sha256:
             return sha256
-        wanted = f"sha256 {file.sha256}" if file.sha256 else f"git blob {file.git_sha1}"
+        name = "sha256" if file.sha256 else "git blob"
+        found = sha256_file(path) if file.sha256 else _git_blob(path)
         raise Failure(
-            f"wrong bytes: expected {file.bytes} bytes with {wanted}, got {_length(path)} bytes "
-            f"with sha256 {sha256_file(path)}",
+            f"wrong bytes: expected {file.bytes} bytes with {name} {file.checksum}, got "
+            f"{_length(path)} bytes with {name} {found}",
             again=False,
         )
 
+    def _linkable(self, path: str) -> bool:
+        with contextlib.suppress(Failure):
+            return any(hub.kind == "local" and hub.on_disk(path) for hub in self._hubs)
+        return False
+
     def _partial(self, path: str, file: RemoteFile) -> Path:
-        content = file.sha256 or file.git_sha1 or str(file.bytes)
+        content = file.checksum or str(file.bytes)
         return self._partials / hashlib.sha256(f"{path}\0{content}".encode()).hexdigest()[:32]
+
+    def _finished(self, path: str, file: RemoteFile) -> Path:
+        return self._partial(path, file).with_suffix(".done")
 
 
 def checksum(path: Path, wanted: RemoteFile) -> str | None:
     """Sha256 of a file that is what a hub listed; None if it is not."""
     if path.stat().st_size != wanted.bytes:
         return None
-    if wanted.git_sha1:
-        blob = hashlib.sha1(b"blob %d\0" % wanted.bytes, usedforsecurity=False)
-        with path.open("rb") as stream:
-            while chunk := stream.read(_CHUNK):
-                blob.update(chunk)
-        if blob.hexdigest() != wanted.git_sha1:
-            return None
+    if wanted.git_sha1 and _git_blob(path) != wanted.git_sha1:
+        return None
     found = sha256_file(path)
     return found if wanted.sha256 in (None, found) else None
+
+
+def _git_blob(path: Path) -> str:
+    """Name that git gives to a file's content."""
+    blob = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            blob.update(chunk)
+    return blob.hexdigest()
 
 
 def pause(attempt: int, failure: Failure) -> float:
     """Seconds before another attempt.
 
-    What the server asked for; else twice as long each time, with a random part, so that many
-    clients don't come back at once.
+    What the server asked for, or twice as long each time, with a random part, so that many clients
+    don't come back at once; half a minute at most.
     """
     wanted = failure.wait if failure.wait is not None else 2.0**attempt * random.uniform(0.3, 0.6)
     return min(wanted, _LONGEST_PAUSE)

@@ -3,8 +3,9 @@
 import json
 import shutil
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -25,9 +26,9 @@ from r1zero.settings.workflow import Config
 from r1zero.sources.countdown import generate
 from r1zero.sources.download import Fetched, fetch
 from r1zero.sources.lock import Lock
-from r1zero.sources.models import check_no_remote_code, link_model
+from r1zero.sources.models import check_no_remote_code, check_weights_complete, link_model
 from r1zero.sources.progress import size
-from r1zero.sources.selection import matches
+from r1zero.sources.selection import taken
 from r1zero.sources.verify import verify as verify_all
 
 app = typer.Typer(help="Datasets and models, with checksums.", no_args_is_help=True)
@@ -62,9 +63,11 @@ def dataset(
     if isinstance(source, HubDataset):
         fetched = _fetch("datasets", name, source, endpoints, offline, lock, out)
         splits, revision = _splits(source, fetched), fetched.revision
+        files = _describe(fetched, out)
     else:
         splits = _draw(source, out) if isinstance(source, Generated) else _copy(source, out)
-    paths = sorted({path for split in splits.values() for path in split.files})
+        paths = sorted({path for split in splits.values() for path in split.files})
+        files = [describe_file(out / path, out) for path in paths]
     write_json(
         out / "manifest.json",
         {
@@ -75,7 +78,7 @@ def dataset(
             "splits": {split: value.model_dump(mode="json") for split, value in splits.items()},
             "source": source.model_dump(mode="json", exclude_none=True),
             "revision": revision,
-            "files": [describe_file(out / path, out) for path in paths],
+            "files": files,
         },
     )
 
@@ -94,10 +97,11 @@ def model(
     source = _find(name, _sources(table, "models", own).models, table)
     revision = None
     if isinstance(source, LocalModel):
-        paths = link_model(source.path, out)
+        check_weights_complete(source.path)
+        files = [describe_file(path, out) for path in link_model(source.path, out)]
     else:
         fetched = _fetch("models", name, source, endpoints, offline, lock, out)
-        paths, revision = [out / path for path in sorted(fetched.files)], fetched.revision
+        files, revision = _describe(fetched, out), fetched.revision
     check_no_remote_code(out, source.allow if isinstance(source, HubModel) else [])
     write_json(
         out / "manifest.json",
@@ -106,7 +110,7 @@ def model(
             "name": name,
             "source": source.model_dump(mode="json", exclude_none=True),
             "revision": revision,
-            "files": [describe_file(path, out) for path in paths],
+            "files": files,
         },
     )
 
@@ -119,22 +123,28 @@ def verify(
     """Hash every file on disk again, against its manifest and the lock."""
     errors = []
     for found in verify_all(root, Lock(lock)):
-        state = "WRONG" if found.error else "locked" if found.locked else "not from a hub"
-        typer.echo(
-            f"{state:15} {found.section}.{found.name}: {found.files} files, {size(found.bytes)}"
-        )
+        source = f"{found.section}.{found.name}"
+        typer.echo(f"{found.state:15} {source}: {found.files} files, {size(found.bytes)}")
         if found.error:
             typer.echo(f"{'':15} {found.error}")
-            errors.append(f"{found.section}.{found.name}")
+            errors.append(source)
     if errors:
         raise UserError(f"not what they should be: {', '.join(errors)}", where=str(root))
 
 
 def _sources(table: Path, section: str, own: str) -> Sources:
     """The table, with the user's own entries of one section in it."""
-    values = read_yaml(table)
-    entries = (values.get(section) or {}) | json.loads(own)
-    return validate({**values, section: entries}, Sources, str(table))
+    shipped = validate(read_yaml(table) or {}, Sources, str(table))
+    mine = validate({section: _parse(own, "--own")}, Sources, "--own")
+    entries = getattr(shipped, section) | getattr(mine, section)
+    return shipped.model_copy(update={section: entries})
+
+
+def _parse(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise UserError(f"is not valid JSON: {error}", where=where) from None
 
 
 Source = TypeVar("Source")
@@ -157,22 +167,27 @@ def _fetch(
     lock: Path,
     out: Path,
 ) -> Fetched:
-    chain: list[Endpoint] = DEFAULT_ENDPOINTS
+    tried: list[Endpoint] = DEFAULT_ENDPOINTS
     if endpoints:
-        chain = validate({"endpoints": json.loads(endpoints)}, Config, "endpoints").endpoints
-    return fetch(section, name, source, endpoints=chain, offline=offline, lock=Lock(lock), out=out)
+        where = "--endpoints or R1ZERO_ENDPOINTS"
+        tried = validate({"endpoints": _parse(endpoints, where)}, Config, where).endpoints
+    return fetch(section, name, source, endpoints=tried, offline=offline, lock=Lock(lock), out=out)
+
+
+def _describe(fetched: Fetched, out: Path) -> list[dict[str, Any]]:
+    """Manifest entries of fetched files, as `describe_file` writes them; hashes nothing again."""
+    return [
+        {"path": path, "bytes": (out / path).stat().st_size, "sha256": file.sha256}
+        for path, file in sorted(fetched.files.items())
+    ]
 
 
 def _splits(source: HubDataset, fetched: Fetched) -> dict[str, Split]:
     """The splits with the files that their patterns stand for, in order."""
 
     def expand(split: Split) -> list[str]:
-        return [
-            path
-            for pattern in split.files
-            for path in sorted(fetched.files)
-            if matches(path, pattern)
-        ]
+        found = (taken(sorted(fetched.files), [pattern]) for pattern in split.files)
+        return list(dict.fromkeys(chain.from_iterable(found)))  # each once, if patterns overlap
 
     return {
         name: split.model_copy(update={"files": expand(split)})

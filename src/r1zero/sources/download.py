@@ -10,15 +10,18 @@ from typing import NamedTuple
 from filelock import FileLock, Timeout
 
 from r1zero.errors import UserError
+from r1zero.files import sha256_file
 from r1zero.settings.endpoints import Endpoint
 from r1zero.sources.chain import Chain, FetchedFile, checksum, nothing_left, pause
 from r1zero.sources.hubs import Failure, Hub, Listing, RemoteFile, connect
-from r1zero.sources.lock import Lock, LockedFile, LockedPlace, LockedSource
+from r1zero.sources.lock import TRUST_ANEW, Lock, LockedFile, LockedPlace, LockedSource
+from r1zero.sources.models import check_weights_complete
 from r1zero.sources.progress import duration, size
-from r1zero.sources.selection import Source, check_paths, select
+from r1zero.sources.selection import Source, select
 
 _SPARE_BYTES = 64 << 20
 _ON_DISK = "already here"
+_GUARD = ".lock"
 
 
 class Fetched(NamedTuple):
@@ -56,33 +59,42 @@ def fetch(
             folder before is still there.
 
     """
-    out.mkdir(parents=True, exist_ok=True)
     where = f"{section}.{name}"
+    _check_folder(out, where)
     started = time.monotonic()
     with _alone(out, where):
         entry = lock.find(section, name)
         hubs = connect(endpoints, source, locked=entry.revisions if entry else {}, offline=offline)
+        down: dict[str, str] = {}
         if entry:
             lock.check_origin(section, name, source)
-            check_paths(entry.files, source, f"{lock.path}: {where}")
-            wanted = {p: RemoteFile(f.bytes, f.sha256) for p, f in entry.files.items()}
-            select(wanted, source, f"{lock.path}: {where}")
+            locked = {p: RemoteFile(f.bytes, f.sha256) for p, f in entry.files.items()}
+            wanted = select(locked, source, f"{lock.path}: {where}", hint=TRUST_ANEW)
             revision = entry.revisions.get("huggingface")
         else:
-            hub, listing = _first_listing(hubs, where, offline=offline)
-            wanted = select(listing.files, source, f"{where}: {hub.place}")
-            revision = listing.revision
-        fetched = _fetch_missing(wanted, hubs, out, where, section == "models", offline)
+            lock.check_writable()
+            hub, wanted, revision = _first_listing(hubs, source, where, down, offline=offline)
+        chain = Chain(hubs, out, where, link=section == "models", down=down)
+        fetched = _fetch_missing(wanted, chain, out, where, offline=offline and not hubs)
+        if section == "models":
+            check_weights_complete(out)
         if not entry:
             _trust(lock, section, name, source, hub, revision, wanted, fetched)
     print(_summary(where, fetched, wanted, time.monotonic() - started), flush=True)
     return Fetched(fetched, revision)
 
 
+def _check_folder(out: Path, where: str) -> None:
+    """Leave a folder alone that is somebody else's: what is no part of a source is removed."""
+    out.mkdir(parents=True, exist_ok=True)
+    if any(out.iterdir()) and not ((out / _GUARD).exists() or (out / "manifest.json").exists()):
+        raise UserError("is not empty, and was not made by us", where=f"{where}: {out}")
+
+
 @contextmanager
 def _alone(out: Path, where: str) -> Iterator[None]:
     """Have a folder to oneself among processes; say so where that takes a wait."""
-    guard = FileLock(out / ".lock")
+    guard = FileLock(out / _GUARD)
     try:
         guard.acquire(timeout=0.1)
     except Timeout:
@@ -94,54 +106,79 @@ def _alone(out: Path, where: str) -> Iterator[None]:
         guard.release()
 
 
-def _first_listing(hubs: Sequence[Hub], where: str, *, offline: bool) -> tuple[Hub, Listing]:
-    """List the source at the first endpoint that answers."""
+def _first_listing(
+    hubs: Sequence[Hub], source: Source, where: str, down: dict[str, str], *, offline: bool
+) -> tuple[Hub, dict[str, RemoteFile], str | None]:
+    """The first endpoint that has the whole source, its files there, and their commit."""
     if offline and not hubs:
         raise _offline(where)
     failures = []
     for hub in hubs:
-        for attempt in range(hub.retries + 1):
-            try:
-                return hub, hub.listing()
-            except Failure as failure:
-                reason = failure
-                if not failure.again:
-                    break
-                if attempt < hub.retries:
-                    time.sleep(pause(attempt, failure))
-        failures.append(f"{hub.label}: {reason}")
-        print(f"{where}: {failures[-1]}", flush=True)
+        if not hub.checked:
+            # Under a name that is a guess may be anything: it serves what the lock knows.
+            failures.append(f"{hub.label}: {hub.place} is unchecked, and not trusted on first use")
+            continue
+        try:
+            listing = _patiently(hub)
+            wanted = select(listing.files, source, f"{where}: {hub.place}")
+            wanted = {path: _known(hub, path, file) for path, file in wanted.items()}
+        except (Failure, UserError) as error:
+            if isinstance(error, Failure) and error.again:
+                down[hub.label] = str(error)
+            failures.append(f"{hub.label}: {error}")
+            print(f"{where}: {failures[-1]}", flush=True)
+            continue
+        if listing.revision:
+            for other in hubs:
+                if other.kind != "modelscope":
+                    other.pin(listing.revision)
+        return hub, wanted, listing.revision
     raise nothing_left(failures, where)
+
+
+def _patiently(hub: Hub) -> Listing:
+    for attempt in range(hub.retries):
+        try:
+            return hub.listing()
+        except Failure as failure:
+            if not failure.again:
+                raise
+            time.sleep(pause(attempt, failure))
+    return hub.listing()
+
+
+def _known(hub: Hub, path: str, file: RemoteFile) -> RemoteFile:
+    """A listed file with a checksum, or bound to its endpoint."""
+    if file.checksum:
+        return file
+    on_disk = hub.on_disk(path)
+    if on_disk:
+        return file._replace(sha256=sha256_file(on_disk))
+    return file._replace(only=hub.label)
 
 
 def _offline(where: str) -> UserError:
     return UserError(
-        "is not on disk, and `offline: true` forbids a download",
+        "is not on disk as the lock knows it, and `offline: true` forbids a download",
         where=where,
         hint="run `snakemake download` where there is a network, or add a `local:` endpoint",
     )
 
 
 def _fetch_missing(
-    wanted: Mapping[str, RemoteFile],
-    hubs: Sequence[Hub],
-    out: Path,
-    where: str,
-    link: bool,
-    offline: bool,
+    wanted: Mapping[str, RemoteFile], chain: Chain, out: Path, where: str, *, offline: bool
 ) -> dict[str, FetchedFile]:
     """Fetch what is not there yet, and remove what is no part of the source."""
     done = {}
     for path, file in wanted.items():
-        known = file.sha256 or file.git_sha1  # a size alone proves nothing
-        sha256 = checksum(out / path, file) if known and (out / path).is_file() else None
+        # A size alone proves nothing.
+        sha256 = checksum(out / path, file) if file.checksum and (out / path).is_file() else None
         if sha256:
             done[path] = FetchedFile(sha256, _ON_DISK)
     missing = {path: file for path, file in wanted.items() if path not in done}
     if missing:
-        if offline and not hubs:
+        if offline:
             raise _offline(where)
-        chain = Chain(hubs, out, where, link=link)
         _check_room(chain.missing_bytes(missing), out, where)
         done |= chain.fetch(missing)
     _remove_others(out, wanted)
@@ -161,7 +198,7 @@ def _check_room(wanted: int, out: Path, where: str) -> None:
 def _remove_others(out: Path, wanted: Mapping[str, RemoteFile]) -> None:
     """Remove partial files and what another version of the source left."""
     shutil.rmtree(out / ".partial", ignore_errors=True)
-    kept = {*wanted, "manifest.json", ".lock"}
+    kept = {*wanted, "manifest.json", _GUARD}
     for path in sorted(out.rglob("*"), reverse=True):
         if path.is_dir() and not path.is_symlink():
             if not any(path.iterdir()):
@@ -184,8 +221,11 @@ def _trust(
 
     def place(kind: str) -> LockedPlace | None:
         named = getattr(source, kind)
-        seen = revision if hub.kind == kind else None
-        return LockedPlace(repo=named.repo, revision=seen) if named else None
+        if named is None:
+            return None
+        # The snapshots that a folder may have are those of Hugging Face.
+        seen = revision if kind == "huggingface" and hub.kind != "modelscope" else None
+        return LockedPlace(repo=named.repo, revision=seen, asked_for=named.revision)
 
     lock.add(
         section,

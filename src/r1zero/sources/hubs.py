@@ -2,20 +2,19 @@
 
 Hugging Face and its mirrors are spoken to through `huggingface_hub`, ModelScope through
 `modelscope_hub`, which is the hub client of `modelscope`. The clients know addresses, credentials
-and errors. What they lack is here and in `download`: `huggingface_hub` checks no sha256 and starts
-a broken file over in the next process, and neither goes on with a file that another hub began.
+and errors. What they lack is here and in `chain`: `huggingface_hub` checks no sha256 and starts a
+broken file over in the next process, and neither goes on with a file that another hub began.
 """
 
 import logging
 import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, BinaryIO, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
-from r1zero.errors import redact
+from r1zero.errors import UserError, read_secret, redact
 from r1zero.settings.endpoints import (
     Endpoint,
     HuggingFaceEndpoint,
@@ -27,15 +26,25 @@ from r1zero.settings.sources import HubDataset, HubModel, Place
 # What a broken connection loses at most.
 _CHUNK = 1 << 16
 _HF = "https://huggingface.co"
+_CONNECT_SECONDS = 10.0
+# What clients raise when an answer is no listing: a portal's page, say.
+_NO_LISTING = (ValueError, KeyError, TypeError, AttributeError, StopIteration)
 
 
 class RemoteFile(NamedTuple):
-    """A file as a hub lists it; at least one of the checksums, as a rule."""
+    """A file as a hub lists it."""
 
     bytes: int
     sha256: str | None = None
     git_sha1: str | None = None
     """Name of the blob in git, which small files have on Hugging Face in place of a sha256."""
+    only: str | None = None
+    """The one endpoint that may give a file without a checksum: the one that listed it."""
+
+    @property
+    def checksum(self) -> str | None:
+        """What tells the file from any other."""
+        return self.sha256 or self.git_sha1
 
 
 class Listing(NamedTuple):
@@ -72,6 +81,11 @@ class Hub(Protocol):
     """Repository there."""
     retries: int
     """Fruitless attempts after the first."""
+    checked: bool
+    """Whether it is sure to have the source, and may be trusted on first use."""
+
+    def pin(self, revision: str) -> None:
+        """Ask for this commit from now on, if it is a hub that has commits of this kind."""
 
     def listing(self) -> Listing:
         """All files at the revision; raises `Failure`."""
@@ -88,6 +102,8 @@ class Chunks(NamedTuple):
 
     start: int
     """Offset of the first byte: what was asked for, or 0 from a server that knows no ranges."""
+    total: int | None
+    """Bytes of the whole file, where the answer says it."""
     chunks: Iterator[bytes]
 
 
@@ -108,20 +124,26 @@ def connect(
 
     """
     kind = "dataset" if isinstance(source, HubDataset) else "model"
-    hubs: list[Hub] = []
+    hubs: dict[str, Hub] = {}
     for endpoint in endpoints:
+        hub: Hub | None = None
         if isinstance(endpoint, LocalEndpoint):
-            hubs.append(LocalFolder(endpoint, kind, source, locked))
+            hub = LocalFolder(endpoint, kind, source, locked)
         elif not offline and isinstance(endpoint, HuggingFaceEndpoint) and source.huggingface:
-            hubs.append(HuggingFace(endpoint, kind, source.huggingface, locked))
+            hub = HuggingFace(endpoint, kind, source.huggingface, locked)
         elif not offline and isinstance(endpoint, ModelScopeEndpoint) and source.modelscope:
             longest = max(e.timeout for e in endpoints if isinstance(e, ModelScopeEndpoint))
-            hubs.append(ModelScope(endpoint, kind, source.modelscope, locked, longest))
-    return hubs
+            hub = ModelScope(endpoint, kind, source.modelscope, locked, longest)
+        if hub:  # `auto` may be an address that is listed too
+            hubs.setdefault(hub.label, hub)
+    return list(hubs.values())
 
 
-def _token(variable: str | None) -> str | None:
-    return os.environ.get(variable) or None if variable else None
+def _is_at(address: str, *domains: str) -> bool:
+    """Whether an address is of one of these domains, and hides what is sent there."""
+    parts = urlsplit(address)
+    host = parts.hostname or ""
+    return parts.scheme == "https" and any(host == d or host.endswith(f".{d}") for d in domains)
 
 
 class HuggingFace:
@@ -132,16 +154,19 @@ class HuggingFace:
     def __init__(
         self, endpoint: HuggingFaceEndpoint, kind: str, place: Place, locked: Mapping[str, str]
     ) -> None:
-        address = endpoint.huggingface
-        if address == "auto":
-            address = os.environ.get("HF_ENDPOINT", "").rstrip("/") or _HF
+        address = _address(endpoint)
         self.label = redact(f"huggingface {address}")
-        self.place, self.retries = place.repo, endpoint.retries
+        self.place, self.retries, self.checked = place.repo, endpoint.retries, place.checked
         self._address, self._repo_type, self._timeout = address, kind, endpoint.timeout
         self._revision = locked.get("huggingface") or place.revision or "main"
-        own = urlsplit(address).hostname == urlsplit(_HF).hostname
+        own = "HF_TOKEN" if _is_at(address, "huggingface.co") else None
+        variable = endpoint.token_from or own
         # False keeps the client from a token that `hf auth login` may have left on disk.
-        self._token = _token(endpoint.token_from or ("HF_TOKEN" if own else None)) or False
+        self._token = (read_secret(variable) if variable else None) or False
+
+    def pin(self, revision: str) -> None:
+        """Ask for this commit from now on."""
+        self._revision = revision
 
     def listing(self) -> Listing:
         """Commit and files, with the sha256 of large files and the git blob of small ones."""
@@ -154,21 +179,14 @@ class HuggingFace:
             info = info_of(
                 self.place, revision=self._revision, files_metadata=True, timeout=self._timeout
             )
-        self._revision = info.sha or self._revision
-        return Listing(
-            info.sha,
-            {
-                file.rfilename: RemoteFile(file.size or 0, file.lfs.sha256)
-                if file.lfs
-                else RemoteFile(file.size or 0, git_sha1=file.blob_id)
-                for file in info.siblings or []
-            },
-        )
+            files = {file.rfilename: _as_listed(file) for file in info.siblings or []}
+        if info.sha:
+            self.pin(info.sha)
+        return Listing(info.sha, files)
 
     @contextmanager
     def read(self, path: str, start: int) -> Iterator[Chunks]:
         """Open a file; redirects to a content network are followed, without the token."""
-        import httpx
         from huggingface_hub import get_session, hf_hub_url
         from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
 
@@ -189,13 +207,13 @@ class HuggingFace:
                 "GET",
                 url,
                 headers=headers,
-                timeout=httpx.Timeout(self._timeout),
+                timeout=_timeout(self._timeout),
                 follow_redirects=True,
             ) as response,
         ):
             hf_raise_for_status(response)
-            offset = _offset(response.status_code, response.headers.get("Content-Range"), start)
-            yield Chunks(offset, response.iter_bytes(_CHUNK))
+            offset, total = _extent(response.status_code, response.headers, start)
+            yield Chunks(offset, total, response.iter_bytes())
 
     def on_disk(self, path: str) -> None:
         """Never."""
@@ -232,6 +250,38 @@ class HuggingFace:
             raise Failure(error, again=False) from None
         except HTTPError as error:
             raise Failure(_described(error), again=True) from None
+        except ImportError as error:  # for a proxy of a kind that httpx has no support for
+            raise Failure(error, again=False) from None
+        except _NO_LISTING as error:
+            raise Failure(f"no answer of a hub: {_described(error)}", again=False) from None
+
+
+def _as_listed(file: Any) -> RemoteFile:
+    if file.size is None:
+        raise ValueError(f"no size of {file.rfilename}")
+    if file.lfs:
+        return RemoteFile(file.size, file.lfs.sha256)
+    return RemoteFile(file.size, git_sha1=file.blob_id)
+
+
+def _address(endpoint: HuggingFaceEndpoint) -> str:
+    """Address of an endpoint; HF_ENDPOINT's for `auto`."""
+    if endpoint.huggingface != "auto":
+        return endpoint.huggingface
+    address = os.environ.get("HF_ENDPOINT", "").rstrip("/") or _HF
+    if not address.startswith(("http://", "https://")):
+        raise UserError(
+            "is not an address such as https://hf-mirror.com",
+            where="environment: HF_ENDPOINT",
+            hint=f"got {redact(address)!r}",
+        )
+    return address
+
+
+def _timeout(seconds: float) -> Any:
+    import httpx
+
+    return httpx.Timeout(seconds, connect=min(seconds, _CONNECT_SECONDS))
 
 
 class ModelScope:
@@ -251,29 +301,38 @@ class ModelScope:
         seconds = str(max(1, round(timeout)))
         os.environ["MODELSCOPE_DOWNLOAD_TIMEOUT"] = seconds
         os.environ["MODELSCOPE_API_TIMEOUT"] = seconds
-        os.environ["MODELSCOPE_API_CONNECT_TIMEOUT"] = seconds
+        os.environ["MODELSCOPE_API_CONNECT_TIMEOUT"] = str(min(int(seconds), 10))
         os.environ["MODELSCOPE_API_MAX_RETRIES"] = "1"
+        os.environ["MODELSCOPE_REPO_TREE_PAGE_MAX_ATTEMPTS"] = "1"
+        os.environ["MODELSCOPE_REPO_TREE_PAGE_TIMEOUT_SECONDS"] = seconds
         from modelscope_hub import HubApi, HubConfig
 
         logging.getLogger("modelscope_hub").setLevel(logging.ERROR)
 
         self.label = redact(f"modelscope {endpoint.modelscope}")
-        self.place, self.retries = place.repo, endpoint.retries
+        self.place, self.retries, self.checked = place.repo, endpoint.retries, place.checked
         self._repo_type = kind
         self._revision = locked.get("modelscope") or place.revision or "master"
-        host = urlsplit(endpoint.modelscope).hostname or ""
-        own = host.endswith(("modelscope.cn", "modelscope.ai"))
+        own = _is_at(endpoint.modelscope, "modelscope.cn", "modelscope.ai")
         variable = endpoint.token_from or ("MODELSCOPE_API_TOKEN" if own else None)
-        nowhere = Path(tempfile.gettempdir()) / "r1zero-no-modelscope-login"
+        # There can be no login in it, and nothing can be written into it.
+        nowhere = Path(os.devnull) / "modelscope"
         self._api = HubApi(
             config=HubConfig(
                 endpoint=endpoint.modelscope,
                 # An empty token is none: the client then looks for no login on disk.
-                token=_token(variable) or "",
+                token=(read_secret(variable) if variable else None) or "",
                 config_dir=nowhere,
                 cache_dir=nowhere,
             )
         )
+        for session in (self._api.legacy._session, self._api.legacy._read_session):
+            # requests would take a name and password for the host from ~/.netrc.
+            session.auth = _leave_alone
+            session.rebuild_auth = _drop_authorization  # type: ignore[method-assign,assignment]
+
+    def pin(self, revision: str) -> None:
+        """Nothing: a commit of Hugging Face is none here."""
 
     def listing(self) -> Listing:
         """Files with their sha256. ModelScope tells no commit of a branch here."""
@@ -302,8 +361,8 @@ class ModelScope:
                 self.place, self._repo_type, path, self._revision, headers=headers
             ) as response,
         ):
-            offset = _offset(response.status_code, response.headers.get("Content-Range"), start)
-            yield Chunks(offset, response.iter_content(_CHUNK))
+            offset, total = _extent(response.status_code, response.headers, start)
+            yield Chunks(offset, total, response.iter_content(_CHUNK))
 
     def on_disk(self, path: str) -> None:
         """Never."""
@@ -323,6 +382,18 @@ class ModelScope:
             raise _refused(error.status_code or 0, wait, self.place) from None
         except (HubError, RequestException) as error:
             raise Failure(_described(_root(error)), again=True) from None
+        except _NO_LISTING as error:
+            raise Failure(f"no answer of a hub: {_described(error)}", again=False) from None
+
+
+def _leave_alone(request: Any) -> Any:
+    return request
+
+
+def _drop_authorization(request: Any, response: Any) -> None:
+    """What a redirect to another host is not told."""
+    if urlsplit(response.request.url).netloc != urlsplit(request.url).netloc:
+        request.headers.pop("Authorization", None)
 
 
 class LocalFolder:
@@ -330,6 +401,7 @@ class LocalFolder:
 
     kind = "local"
     retries = 0
+    checked = True
 
     def __init__(
         self,
@@ -341,26 +413,27 @@ class LocalFolder:
         self.label = f"local {endpoint.local}"
         places = [place for place in (source.huggingface, source.modelscope) if place]
         self.place = places[0].repo
-        self._candidates = [
-            folder
-            for place in places
-            for folder in _folders(endpoint.local, kind, place.repo, locked, place.revision)
-        ]
+        self._root, self._repo_type = endpoint.local, kind
+        self._places, self._commit = places, locked.get("huggingface")
+
+    def pin(self, revision: str) -> None:
+        """Prefer the snapshot of this commit."""
+        self._commit = revision
 
     def listing(self) -> Listing:
         """Every file of the first folder that is there."""
-        folder = self._folder()
-        # Hidden files are notes that download tools leave: .gitattributes, .cache, .msc.
-        files = {
-            path.relative_to(folder).as_posix(): path
-            for path in sorted(folder.rglob("*"))
-            if path.is_file()
-            and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        }
-        return Listing(
-            folder.name if folder.parent.name == "snapshots" else None,
-            {name: RemoteFile(path.stat().st_size) for name, path in files.items()},
-        )
+        with self._failures():
+            folder = self._folder()
+            # Hidden files are notes that download tools leave: .gitattributes, .cache, .msc.
+            files = {
+                path.relative_to(folder).as_posix(): RemoteFile(path.stat().st_size)
+                for path in sorted(folder.rglob("*"))
+                if path.is_file()
+                and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+            }
+            if not files:
+                raise Failure(f"nothing in {folder} that we may read", again=False)
+        return Listing(folder.name if folder.parent.name == "snapshots" else None, files)
 
     @contextmanager
     def read(self, path: str, start: int) -> Iterator[Chunks]:
@@ -368,44 +441,64 @@ class LocalFolder:
         file = self.on_disk(path)
         if file is None:
             raise Failure(f"no {path} in {self._folder()}", again=False)
-        try:
-            with file.open("rb") as stream:
-                stream.seek(start)
-                yield Chunks(start, iter(lambda: stream.read(_CHUNK), b""))
-        except PermissionError as error:
-            raise Failure(error, again=False) from None
+        with self._failures():
+            stream = file.open("rb")
+        with stream:
+            stream.seek(start)
+            yield Chunks(start, file.stat().st_size, self._chunks(stream))
+
+    def _chunks(self, stream: BinaryIO) -> Iterator[bytes]:
+        # Not around the caller's block: an error of the disk it writes to is none of this folder.
+        while True:
+            with self._failures():
+                chunk = stream.read(_CHUNK)
+            if not chunk:
+                return
+            yield chunk
 
     def on_disk(self, path: str) -> Path | None:
         """The file behind any links."""
-        file = self._folder() / path
-        return file.resolve() if file.is_file() else None
+        with self._failures():
+            file = self._folder() / path
+            return file.resolve() if file.is_file() else None
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, UnicodeDecodeError) as error:
+            raise Failure(_described(error), again=False) from None
 
     def _folder(self) -> Path:
-        for folder in self._candidates:
+        candidates = [folder for place in self._places for folder in self._folders_of(place)]
+        for folder in candidates:
             if folder.is_dir():
                 return folder
-        wanted = " or ".join(map(str, self._candidates[:2]))
-        raise Failure(f"no folder {wanted}", again=False)
+        raise Failure(f"no folder {' or '.join(map(str, candidates[:2]))}", again=False)
+
+    def _folders_of(self, place: Place) -> Iterator[Path]:
+        """Where a repository may be: as on a hub, or as huggingface_hub caches it."""
+        yield self._root / f"{self._repo_type}s" / place.repo
+        cache = self._root / f"{self._repo_type}s--{place.repo.replace('/', '--')}"
+        wanted = self._commit or place.revision or "main"
+        branch = cache / "refs" / wanted
+        yield cache / "snapshots" / (branch.read_text().strip() if branch.is_file() else wanted)
+        snapshots = sorted((cache / "snapshots").glob("*"))
+        if len(snapshots) == 1 and not self._commit:
+            yield snapshots[0]  # fetched by its commit, so that no branch names it
 
 
-def _folders(
-    root: Path, kind: str, repo: str, locked: Mapping[str, str], revision: str | None
-) -> list[Path]:
-    """Where a folder may keep a repository: as it is on a hub, or as huggingface_hub caches it."""
-    cache = root / f"{kind}s--{repo.replace('/', '--')}"
-    wanted = locked.get("huggingface") or revision or "main"
-    branch = cache / "refs" / wanted
-    commit = branch.read_text().strip() if branch.is_file() else wanted
-    return [root / f"{kind}s" / repo, cache / "snapshots" / commit]
-
-
-def _offset(status: int, content_range: str | None, start: int) -> int:
-    """Offset of the first byte of an answer."""
+def _extent(status: int, headers: Mapping[str, str], start: int) -> tuple[int, int | None]:
+    """Offset of an answer's first byte, and the size of the whole file if it is told."""
     if status != 206:
-        return 0
-    if content_range is None or not content_range.startswith(f"bytes {start}-"):
-        raise Failure(f"asked for bytes {start}-, got {content_range}", again=True)
-    return start
+        length = headers.get("Content-Length", "")
+        plain = "Content-Encoding" not in headers
+        return 0, int(length) if plain and length.isdigit() else None
+    content_range = headers.get("Content-Range", "")
+    if not content_range.startswith(f"bytes {start}-"):
+        raise Failure(f"asked for bytes {start}-, got {content_range or 'others'}", again=True)
+    total = content_range.rpartition("/")[2]
+    return start, int(total) if total.isdigit() else None
 
 
 def _refused(status: int, retry_after: str, place: str) -> Failure:

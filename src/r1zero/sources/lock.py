@@ -17,8 +17,9 @@ from r1zero.settings.sources import HubDataset, HubModel
 _HEADER = """\
 # What every fetched model and dataset has to be: commit, and size and sha256 of each file. Written
 # by the first download (trust on first use); keep it under version control. To trust a source anew,
-# delete its entry.
+# delete its entry here and its manifest under resources/.
 """
+TRUST_ANEW = "to trust it anew, delete the entry there and the manifest under resources/"
 
 
 class LockedFile(Section):
@@ -37,6 +38,8 @@ class LockedPlace(Section):
     """Owner and name."""
     revision: str | None = None
     """Commit, where the hub told one."""
+    asked_for: str | None = None
+    """Revision that the table named, if it named one."""
 
 
 class LockedSource(Section):
@@ -74,24 +77,33 @@ class Lock:
         return self._of(self._read(), section).get(name)
 
     def check_origin(self, section: str, name: str, source: HubDataset | HubModel) -> None:
-        """Raise `UserError` if the entry is of other repositories than the table now names."""
+        """Raise `UserError` if the table names other repositories or revisions than it did then."""
         entry = self.find(section, name)
         for kind in ("huggingface", "modelscope"):
-            then, now = getattr(entry, kind, None), getattr(source, kind)
-            if not then or not now:
-                continue
-            pinned = _is_commit(now.revision) and then.revision and now.revision != then.revision
-            if then.repo != now.repo or pinned:
+            then: LockedPlace | None = getattr(entry, kind, None)
+            now = getattr(source, kind)
+            if then and now and (then.repo, then.asked_for) != (now.repo, now.revision):
+                if now.revision and now.revision == then.revision:
+                    continue  # pinned to the very commit that is locked
                 raise UserError(
-                    f"is locked as {_named(then)}, the table says {_named(now)}",
+                    f"is locked as {_named(then.repo, then.asked_for or then.revision)}, the table "
+                    f"says {_named(now.repo, now.revision)}",
                     where=f"{self.path}: {section}.{name}",
-                    hint="delete the entry there to trust it anew",
+                    hint=TRUST_ANEW,
                 )
+
+    def check_writable(self) -> None:
+        """Raise `UserError` if an entry could not be added."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self._alone():
+                pass
+        except OSError as error:
+            raise UserError(f"cannot be written: {error.strerror}", where=str(self.path)) from None
 
     def add(self, section: str, name: str, entry: LockedSource) -> None:
         """Write an entry; if another process was faster, it has to have seen the same files."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.path.with_name(f".{self.path.name}.guard")):
+        with self._alone():
             content = self._read()
             known = self._of(content, section).get(name)
             if known:
@@ -99,7 +111,7 @@ class Lock:
                     raise UserError(
                         f"{entry.first_seen} gave other files than {known.first_seen}",
                         where=f"{self.path}: {section}.{name}",
-                        hint="delete the entry there to trust it anew",
+                        hint=TRUST_ANEW,
                     )
                 return
             values = content.model_dump(mode="json", exclude_none=True)
@@ -108,20 +120,21 @@ class Lock:
             body = yaml.safe_dump(ordered, sort_keys=False, allow_unicode=True, width=100)
             write_text(self.path, _HEADER + body)
 
+    def _alone(self) -> FileLock:
+        return FileLock(self.path.with_name(f".{self.path.name}.guard"))
+
     def _read(self) -> _Content:
         if not self.path.exists():
             return _Content()
-        return validate(read_yaml(self.path) or {}, _Content, str(self.path))
+        values = read_yaml(self.path) or {}
+        if isinstance(values, dict):  # a section whose last entry was deleted is null
+            values = {section: entries or {} for section, entries in values.items()}
+        return validate(values, _Content, str(self.path))
 
     @staticmethod
     def _of(content: _Content, section: str) -> Mapping[str, LockedSource]:
         return content.models if section == "models" else content.datasets
 
 
-def _is_commit(revision: str | None) -> bool:
-    return bool(revision) and len(str(revision)) == 40
-
-
-def _named(place: object) -> str:
-    repo, revision = getattr(place, "repo", ""), getattr(place, "revision", None)
-    return f"{repo} at {revision}" if revision else str(repo)
+def _named(repo: str, revision: str | None) -> str:
+    return f"{repo} at {revision}" if revision else repo

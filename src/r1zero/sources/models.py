@@ -1,12 +1,15 @@
-"""Models in a folder of the user's: linked to, not copied."""
+"""Models on disk: linked to where the user has them, and checked before they are vouched for."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from r1zero.errors import UserError
 from r1zero.files import read_json
 
 # Weights, configuration and tokenizer. Pickled weights and Python would run when loaded.
 _SUFFIXES = (".safetensors", ".json", ".txt", ".jinja")
+_NAMED = 4
 
 
 def link_model(folder: Path, out: Path) -> list[Path]:
@@ -17,7 +20,7 @@ def link_model(folder: Path, out: Path) -> list[Path]:
     names = sorted(
         path.name
         for path in folder.iterdir()
-        if path.suffix in _SUFFIXES and path.name != "manifest.json"
+        if path.suffix in _SUFFIXES and path.name != "manifest.json" and not _is_hidden(path)
     )
     for path in out.iterdir():  # of another model that was here before
         if path.is_symlink() or path.is_file():
@@ -29,11 +32,43 @@ def link_model(folder: Path, out: Path) -> list[Path]:
 
 def check_no_remote_code(folder: Path, allowed: list[str]) -> None:
     """Raise `UserError` if a model's configuration asks for Python of its own."""
-    for path in sorted(folder.glob("*.json")):
-        content = read_json(path) if path.name.endswith("config.json") else {}
+    for path, content in _objects(folder, "*config.json"):
         if "auto_map" in content and not any(name.endswith(".py") for name in allowed):
             raise UserError(
                 "asks for Python code of its own (auto_map), which is not run",
                 where=str(path),
                 hint="take a model that transformers knows",
             )
+
+
+def check_weights_complete(folder: Path) -> None:
+    """Raise `UserError` if an index of safetensors files names some that are not beside it."""
+    present = {path.name for path in folder.iterdir() if path.is_file()}
+    for path, content in _objects(folder, "*.safetensors.index.json"):
+        places = content.get("weight_map")
+        if not isinstance(places, dict) or not places:
+            raise UserError("has no weight_map: it says of no weight where it is", where=str(path))
+        missing = sorted(set(map(str, places.values())) - present)
+        if missing:
+            more = len(missing) - _NAMED
+            raise UserError(
+                f"names weights that are not there: {', '.join(missing[:_NAMED])}"
+                + (f" and {more} more" if more > 0 else ""),
+                where=str(path),
+                hint="the model is incomplete where it comes from",
+            )
+
+
+def _objects(folder: Path, pattern: str) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """JSON files of a folder with their content, which has to be an object."""
+    for path in sorted(folder.glob(pattern)):
+        if _is_hidden(path):
+            continue
+        content = read_json(path)
+        if not isinstance(content, dict):
+            raise UserError(f"is no JSON object but {str(content)[:40]!r}", where=str(path))
+        yield path, content
+
+
+def _is_hidden(path: Path) -> bool:
+    return path.name.startswith(".")

@@ -24,7 +24,8 @@ class Progress:
 
     def __init__(self, title: str, total: int) -> None:
         self._title, self._total = title, total
-        self._done = self._received = 0
+        self._lengths: dict[str, int] = {}
+        self._received = 0
         self._started = self._shown = time.monotonic()
         self._guard = threading.Lock()
         self._bar = _bar() if sys.stdout.isatty() else None
@@ -44,41 +45,37 @@ class Progress:
         if self._bar:
             self._bar.stop()
 
-    @property
-    def seconds(self) -> float:
-        """Time since it began."""
-        return time.monotonic() - self._started
-
-    def found(self, count: int) -> None:
-        """Count bytes that an earlier download left; negative when they are thrown away."""
+    def has(self, path: str, length: int) -> None:
+        """Set how much of a file there is: what earlier attempts left, or less than before."""
         with self._guard:
-            self._done += count
+            self._lengths[path] = length
             self._show()
 
-    def received(self, count: int) -> None:
-        """Count bytes that have just come."""
+    def received(self, path: str, count: int) -> None:
+        """Count bytes of a file that have just come."""
         with self._guard:
-            self._done += count
+            self._lengths[path] = self._lengths.get(path, 0) + count
             self._received += count
             self._show()
 
     def note(self, text: str) -> None:
         """Print a line."""
-        if self._bar:
-            self._bar.console.print(text, markup=False, highlight=False)
-        else:
-            print(text, flush=True)
+        with self._guard:
+            if self._bar:
+                self._bar.console.print(text, markup=False, highlight=False)
+            else:
+                print(text, flush=True)
 
     def _show(self) -> None:
+        done = sum(self._lengths.values())
         if self._bar and self._task is not None:
-            self._bar.update(self._task, completed=self._done)
+            self._bar.update(self._task, completed=done)
         elif time.monotonic() - self._shown > _SECONDS_BETWEEN_LINES:
             self._shown = time.monotonic()
-            rate = self._received / self.seconds
-            left = (self._total - self._done) / rate if rate else None
+            rate = self._received / (self._shown - self._started)
+            left = f"{duration((self._total - done) / rate)} left" if rate else "no end in sight"
             print(
-                f"{self._title}: {size(self._done)} of {size(self._total)}, {size(rate)}/s, "
-                f"{'no end in sight' if left is None else f'{duration(left)} left'}",
+                f"{self._title}: {size(done)} of {size(self._total)}, {size(rate)}/s, {left}",
                 flush=True,
             )
 
@@ -105,7 +102,7 @@ def size(count: float) -> str:
 
 def duration(seconds: float) -> str:
     """Time for people: `2h05m`, `3m07s`, `12s`."""
-    minutes, rest = divmod(round(seconds), 60)
+    minutes, rest = divmod(max(0, round(seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
         return f"{hours}h{minutes:02d}m"

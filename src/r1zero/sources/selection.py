@@ -1,7 +1,7 @@
 """Which files of a repository a source takes, and which it must not."""
 
-from collections.abc import Mapping
-from fnmatch import fnmatchcase
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
 from r1zero.errors import UserError
@@ -12,60 +12,128 @@ _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".npy"
 # Loading these runs what they say.
 _UNSAFE = (*_PICKLES, ".py")
 _BY_NAME = "`allow` of the source takes such files by name"
+# Ours has this name.
+_MANIFEST = "manifest.json"
+_SHARD = re.compile(r"(?P<stem>.+)-\d{5}-of-(?P<total>\d{5})\.safetensors")
+_LONGEST_NAME = 255
+_LISTED = 8
 
 Source = HubDataset | HubModel
 
 
-def select(offered: Mapping[str, RemoteFile], source: Source, where: str) -> dict[str, RemoteFile]:
-    """The files that the source needs, of those a repository has, once they are known to be safe.
+def select(
+    offered: Mapping[str, RemoteFile], source: Source, where: str, hint: str = ""
+) -> dict[str, RemoteFile]:
+    """The files that the source needs, of those there are, once they are known to be safe.
+
+    Args:
+        offered: All files of a repository, or of the source's entry in the lock.
+        source: The entry of the table.
+        where: What errors name.
+        hint: What would help besides.
 
     Raises:
         UserError: A file is missing, can run code, or has a path that leads elsewhere.
 
     """
-    patterns = _patterns(source)
-    chosen = {
-        path: file
-        for path, file in offered.items()
-        if any(matches(path, pattern) for pattern in patterns)
-    }
-    check_paths(chosen, source, where)
-    absent = [p for p in patterns if not any(matches(path, p) for path in chosen) and "*" not in p]
-    weights = isinstance(source, HubModel) and not any(
-        path.endswith(".safetensors") or path in source.allow for path in chosen
-    )
-    if weights or absent or not chosen:
-        missing = "no safetensors file" if weights else f"no {', '.join(absent or patterns)}"
+    chosen = {path: offered[path] for path in taken(offered, patterns_of(source))}
+    check_paths(chosen, source, where, hint)
+    absent = _absent(chosen, source)
+    if absent:
+        # Only where all weights are missing: they may be there as pickles.
+        weights = isinstance(source, HubModel) and not _has_weights(chosen)
         pickles = [path for path in offered if path.endswith(_PICKLES)] if weights else []
+        known = f"it has {_listed(sorted(offered)) or 'nothing'}"
         raise UserError(
-            f"has {missing}" + (f", but pickled weights: {', '.join(pickles)}" if pickles else ""),
+            f"has no {_listed(absent)}"
+            + (f", but pickled weights: {_listed(pickles)}" if pickles else ""),
             where=where,
-            hint=_BY_NAME if pickles else f"it has {', '.join(sorted(offered)[:8]) or 'nothing'}",
+            hint="; ".join(filter(None, (_BY_NAME if pickles else known, hint))),
         )
     return chosen
 
 
-def check_paths(paths: Mapping[str, object], source: Source, where: str) -> None:
+def check_paths(paths: Iterable[str], source: Source, where: str, hint: str = "") -> None:
     """Raise `UserError` for a path that leads out of its folder, or a file that can run code."""
+    paths = list(paths)
     for path in paths:
         parts = path.split("/")
-        if "\\" in path or any(not part or part.startswith(".") for part in parts):
-            raise UserError(f"lists the path {path!r}, which is not taken", where=where)
+        if (
+            "\\" in path
+            or not path.isprintable()
+            or any(not part or part.startswith(".") for part in parts)
+            or any(len(part.encode()) > _LONGEST_NAME for part in parts)
+        ):
+            raise UserError(
+                f"lists the path {path[:_LONGEST_NAME]!r}, which is not taken",
+                where=where,
+                hint=hint,
+            )
     allowed = source.allow if isinstance(source, HubModel) else []
     unsafe = [p for p in paths if PurePosixPath(p).suffix in _UNSAFE and p not in allowed]
     if unsafe:
         raise UserError(
-            f"can run code when it is loaded: {', '.join(unsafe)}", where=where, hint=_BY_NAME
+            f"can run code when it is loaded: {', '.join(unsafe)}",
+            where=where,
+            hint="; ".join(filter(None, (_BY_NAME, hint))),
         )
 
 
-def _patterns(source: Source) -> list[str]:
+def patterns_of(source: Source) -> list[str]:
+    """Patterns of all files that the source takes."""
     if isinstance(source, HubModel):
         return [*source.files, *source.allow]
     return [pattern for split in source.splits.values() for pattern in split.files]
 
 
+def taken(paths: Iterable[str], patterns: Iterable[str]) -> list[str]:
+    """The paths that fit a pattern; never a manifest in our manifest's place."""
+    patterns = list(patterns)
+    return [p for p in paths if p != _MANIFEST and any(matches(p, each) for each in patterns)]
+
+
 def matches(path: str, pattern: str) -> bool:
-    """Whether a path fits a pattern, in which `*` stays within a name."""
+    """Whether a path fits a pattern, in which `*` is any text in a name, of no hidden file."""
     parts, wanted = path.split("/"), pattern.split("/")
-    return len(parts) == len(wanted) and all(map(fnmatchcase, parts, wanted))
+    return len(parts) == len(wanted) and all(map(_fits, parts, wanted))
+
+
+def _fits(name: str, wanted: str) -> bool:
+    if "*" not in wanted:
+        return name == wanted
+    pattern = ".*".join(map(re.escape, wanted.split("*")))
+    return not name.startswith(".") and bool(re.fullmatch(pattern, name, re.DOTALL))
+
+
+def _absent(chosen: Mapping[str, RemoteFile], source: Source) -> list[str]:
+    """What the chosen files lack."""
+    absent = [p for p in patterns_of(source) if "*" not in p and p not in chosen]
+    if isinstance(source, HubModel):
+        weights = [] if _has_weights(chosen) else ["safetensors file"]
+        return [*weights, *absent, *_missing_shards(chosen)]
+    # The patterns of a split may be alternatives: a repository has its files here or there.
+    empty = [split.files for split in source.splits.values() if not taken(chosen, split.files)]
+    alternatives = [" or ".join(files) for files in empty if not set(files) & set(absent)]
+    return [*dict.fromkeys(absent), *alternatives]
+
+
+def _has_weights(paths: Iterable[str]) -> bool:
+    """Whether weights are among files that may be taken: pickles are only where they may be."""
+    return any(path.endswith((".safetensors", *_PICKLES)) for path in paths)
+
+
+def _missing_shards(paths: Iterable[str]) -> list[str]:
+    """Safetensors files that others say exist: of `x-00002-of-00003` the first and the third."""
+    present = set(paths)
+    series = {(m["stem"], m["total"]) for m in map(_SHARD.fullmatch, present) if m}
+    wanted = (
+        f"{stem}-{number:05}-of-{total}.safetensors"
+        for stem, total in sorted(series)
+        for number in range(1, int(total) + 1)
+    )
+    return [path for path in wanted if path not in present]
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - _LISTED
+    return ", ".join(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")

@@ -1,12 +1,46 @@
 """Sources on disk against their manifests and the lock."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from pydantic import BaseModel, Field
 
 from r1zero.errors import UserError
 from r1zero.files import read_json, verify_file
+from r1zero.settings.load import validate
 from r1zero.sources.lock import Lock
+from r1zero.sources.selection import taken
+
+
+class _File(BaseModel):
+    path: str
+    bytes: int
+    sha256: str
+
+
+class _Split(BaseModel):
+    files: list[str]
+
+
+class _Source(BaseModel):
+    kind: str
+    files: list[str] = Field(default=[])
+    allow: list[str] = Field(default=[])
+    splits: dict[str, _Split] = Field(default={})
+
+    @property
+    def patterns(self) -> list[str]:
+        """Patterns of the files that were wanted."""
+        return [*self.files, *self.allow, *(p for s in self.splits.values() for p in s.files)]
+
+
+class Manifest(BaseModel):
+    """What of a manifest is checked."""
+
+    name: str
+    source: _Source
+    files: list[_File]
 
 
 class Verified(NamedTuple):
@@ -16,9 +50,10 @@ class Verified(NamedTuple):
     name: str
     files: int
     bytes: int
+    state: str
+    """`locked`, `not from a hub` or `WRONG`."""
     error: UserError | None
     """What is wrong with it."""
-    locked: bool
 
 
 def manifests(root: Path) -> Iterator[tuple[str, Path]]:
@@ -31,29 +66,59 @@ def manifests(root: Path) -> Iterator[tuple[str, Path]]:
 def verify(root: Path, lock: Lock) -> Iterator[Verified]:
     """Hash every file of every source again."""
     for section, path in manifests(root):
-        manifest = read_json(path)
-        error = None
+        files: list[_File] = []
         try:
-            check_lock(lock, section, path, manifest)
-            for entry in manifest["files"]:
-                verify_file(entry, path.parent)
+            manifest = _read(path)
+            files = manifest.files
+            _hold_against(lock, section, path, manifest)
+            for entry in files:
+                _verify_file(entry, path.parent)
+            state, error = "locked" if manifest.source.kind == "hub" else "not from a hub", None
         except UserError as found:
-            error = found
-        locked = lock.find(section, manifest["name"]) is not None
-        total = sum(entry["bytes"] for entry in manifest["files"])
-        yield Verified(section, manifest["name"], len(manifest["files"]), total, error, locked)
+            state, error = "WRONG", found
+        total = sum(entry.bytes for entry in files)
+        yield Verified(section, path.parent.name, len(files), total, state, error)
 
 
-def check_lock(lock: Lock, section: str, path: Path, manifest: Mapping[str, Any]) -> None:
+def check_lock(lock: Lock, section: str, path: Path) -> None:
     """Raise `UserError` if a manifest is of other files than the lock has; hashes nothing."""
-    entry = lock.find(section, manifest["name"])
-    if entry is None or manifest["source"]["kind"] != "hub":
+    _hold_against(lock, section, path, _read(path))
+
+
+def _read(path: Path) -> Manifest:
+    try:
+        return validate(read_json(path), Manifest, str(path))
+    except OSError as error:
+        raise UserError(error.strerror or str(error), where=str(path)) from None
+
+
+def _hold_against(lock: Lock, section: str, path: Path, manifest: Manifest) -> None:
+    if manifest.source.kind != "hub":
         return
-    here = {file["path"]: file["sha256"] for file in manifest["files"]}
-    for name, file in entry.files.items():
-        if here.get(name) != file.sha256:
+    entry = lock.find(section, manifest.name)
+    if entry is None:
+        raise UserError(
+            f"has no entry in {lock.path}",
+            where=str(path),
+            hint="delete this manifest to fetch it and trust it anew",
+        )
+    here = {file.path: file.sha256 for file in manifest.files}
+    # Of the locked files those that the source took then: it may want fewer than are locked.
+    names = taken(entry.files, manifest.source.patterns)
+    wanted = {name: entry.files[name].sha256 for name in names}
+    for name in sorted({*here, *wanted}):
+        if here.get(name) != wanted.get(name):
             raise UserError(
-                f"{name} is {here.get(name, 'missing')}, {lock.path} says {file.sha256}",
+                f"{name} is {here.get(name, 'missing')}, "
+                f"{lock.path} says {wanted.get(name, 'nothing of it')}",
                 where=str(path),
                 hint="delete this manifest to fetch what is locked",
             )
+
+
+def _verify_file(entry: _File, folder: Path) -> None:
+    try:
+        verify_file(entry.model_dump(), folder)
+    except OSError as error:
+        where = str(folder / entry.path)
+        raise UserError(error.strerror or str(error), where=where) from None

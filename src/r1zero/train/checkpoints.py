@@ -19,6 +19,8 @@ from r1zero.files import describe_file, read_json, verify_file, weights_hash, wr
 # Written last into each checkpoint: without it, saving was cut off.
 SEAL = "checkpoint.json"
 _OWNER = "run.json"
+# What transformers and DeepSpeed save to resume from, beside the weights.
+_STATES = ("optimizer.*", "scheduler.pt", "rng_state*.pth", "global_step*", "latest")
 
 
 @contextmanager
@@ -74,6 +76,25 @@ def seal(checkpoint: Path, config_hash: str) -> None:
         if path.is_file() and path.name != SEAL
     ]
     write_json(checkpoint / SEAL, {"config_hash": config_hash, "files": files})
+
+
+def forget_states(folder: Path, keep: int) -> list[str]:
+    """Delete the optimizer states of all but the last `keep` checkpoints; return their names.
+
+    Their weights stay, to be evaluated. A run resumes from the last checkpoint, which keeps them.
+    """
+    stripped = []
+    for checkpoint in list(sealed(folder).values())[: -max(1, keep)]:
+        states = [path for pattern in _STATES for path in checkpoint.glob(pattern)]
+        if not states:
+            continue
+        config_hash = read_json(checkpoint / SEAL)["config_hash"]
+        (checkpoint / SEAL).unlink()
+        for path in states:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        seal(checkpoint, config_hash)
+        stripped.append(checkpoint.name)
+    return stripped
 
 
 def verify(checkpoint: Path) -> None:

@@ -2,6 +2,8 @@
 
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,9 +11,14 @@ import typer
 
 from r1zero.errors import UserError
 from r1zero.files import atomic_path, read_json, verify_file, weights_hash, write_json
+from r1zero.plan.launching import VLLM_PORT, train_command, vllm_command
+from r1zero.plan.layout import Layout
+from r1zero.plan.machine import Machine, visible_cards
 from r1zero.provenance import provenance
+from r1zero.settings import RunSettings
+from r1zero.settings.load import validate
 from r1zero.train import checkpoints, metrics
-from r1zero.train.launch import launch
+from r1zero.train.launch import launch, serve
 
 
 def train(
@@ -22,19 +29,26 @@ def train(
     out: Annotated[Path, typer.Option(help="model.json to write; metrics.jsonl goes beside it.")],
 ) -> None:
     """Train one run; a run that was cut off goes on from its last complete checkpoint."""
-    run, layout = read_json(run_file), read_json(plan / "plan.json")
-    if layout["gpus"] != gpus:
+    run, planned = read_json(run_file), read_json(plan / "plan.json")
+    machine = validate(planned["machine"], Machine, str(plan / "plan.json"))
+    if machine.gpus_per_node != gpus:
         raise UserError(
-            f"the plan is for {layout['gpus']} GPUs, this job has {gpus}",
+            f"the plan is for {machine.gpus_per_node} GPUs, this job has {gpus}",
             where=str(plan / "plan.json"),
             hint="plan again with the GPUs there are",
+        )
+    if machine.nodes > 1:
+        raise UserError(
+            f"the plan is for {machine.nodes} nodes, and this starts a run on one",
+            where=str(plan / "plan.json"),
+            hint=f"the commands for each node are in {plan / 'plan.md'}",
         )
     problems = _verify_inputs(run)
     with checkpoints.exclusive(folder):
         checkpoints.claim(folder, run)
         for name in checkpoints.drop_incomplete(folder):
             print(f"{folder / name}: incomplete, deleted")
-        _train_to_the_end(run, plan, problems, folder, gpus)
+        _train_to_the_end(run, planned, plan, problems, folder)
         with atomic_path(out.parent / "metrics.jsonl") as temporary:
             shutil.copyfile(folder / "metrics.jsonl", temporary)
         write_json(out, _describe(run, folder, out.parent / "metrics.jsonl"))
@@ -64,7 +78,7 @@ def _verify_inputs(run: dict[str, Any]) -> Path:
 
 
 def _train_to_the_end(
-    run: dict[str, Any], plan: Path, problems: Path, folder: Path, gpus: int
+    run: dict[str, Any], planned: dict[str, Any], plan: Path, problems: Path, folder: Path
 ) -> None:
     sizes = run["settings"]["sizes"]
     done = checkpoints.sealed(folder)
@@ -77,20 +91,62 @@ def _train_to_the_end(
         print(f"{done[last]}: goes on from step {last}")
         checkpoints.verify(done[last])
         resume = ["--resume", str(done[last])]
-    launch(
+    layout = Layout.model_validate({key: planned[key] for key in Layout.model_fields})
+    # A scheduler that gives us other cards than the plan saw has the last word.
+    machine = Machine.model_validate(planned["machine"])
+    machine = machine.model_copy(update={"visible": visible_cards() or machine.visible})
+    keep = planned["kept_optimizer_states"]
+    trainer = train_command(
+        layout,
+        machine,
+        plan,
         [
-            *(sys.executable, "-m", "accelerate.commands.launch"),
-            *("--config_file", str(plan / "accelerate.yaml")),
-            *("-m", "r1zero.train.trl"),
             *("--config", str(plan / "trl.yaml")),
             *("--train", str(problems)),
             *("--config-hash", run["config_hash"]),
             *("--max-prompt-length", str(sizes["max_prompt_length"])),
+            *(["--keep-states", str(keep)] if keep is not None else []),
             *resume,
         ],
-        gpus=gpus,
-        log=folder / "console.log",
     )
+    with _generator(run, layout, machine, folder):
+        launch(
+            _in_this_environment(trainer.arguments),
+            gpus=machine.gpus,
+            log=folder / "console.log",
+            environment=trainer.environment if machine.gpus else {},
+        )
+
+
+@contextmanager
+def _generator(
+    run: dict[str, Any], layout: Layout, machine: Machine, folder: Path
+) -> Iterator[None]:
+    """Have vLLM's server while the block runs, where the layout gives it cards of its own."""
+    if layout.placement != "server":
+        yield
+        return
+    settings = RunSettings.model_validate(run["settings"])
+    command = vllm_command(settings, layout, machine, Path(run["base_model"]["path"]))
+    with serve(
+        _in_this_environment(command.arguments),
+        environment=command.environment,
+        health=f"http://127.0.0.1:{VLLM_PORT}/health",
+        log=folder / "vllm.log",
+    ):
+        yield
+
+
+def _in_this_environment(arguments: list[str]) -> list[str]:
+    """A command with its program from the environment of this very Python."""
+    match arguments:
+        case ["accelerate", "launch", *rest]:
+            return [sys.executable, "-m", "accelerate.commands.launch", *rest]
+        case ["torchrun", *rest]:
+            return [sys.executable, "-m", "torch.distributed.run", *rest]
+        case [program, *rest]:
+            return [str(Path(sys.executable).parent / program), *rest]
+    raise ValueError("no program")
 
 
 def _describe(run: dict[str, Any], folder: Path, log: Path) -> dict[str, Any]:

@@ -4,7 +4,10 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from r1zero.errors import UserError
@@ -13,13 +16,20 @@ from r1zero.provenance import usable_cores
 _GRACE_SECONDS = 20
 
 
-def launch(command: Sequence[str], *, gpus: int, log: Path) -> None:
+def launch(
+    command: Sequence[str],
+    *,
+    gpus: int,
+    log: Path,
+    environment: Mapping[str, str] | None = None,
+) -> None:
     """Run a trainer to its end; its output goes on to ours and to `log`, which is appended to.
 
     Args:
         command: Program and arguments.
         gpus: GPUs it was promised; with 0 it sees none.
         log: File that outlives retries (Snakemake deletes its own log before each).
+        environment: More variables, such as the cards it gets.
 
     Raises:
         UserError: It failed; names the log.
@@ -28,7 +38,7 @@ def launch(command: Sequence[str], *, gpus: int, log: Path) -> None:
     with log.open("ab") as stream:
         process = subprocess.Popen(
             command,
-            env=_environment(gpus),
+            env=_environment(gpus) | dict(environment or {}),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -49,6 +59,61 @@ def launch(command: Sequence[str], *, gpus: int, log: Path) -> None:
             signal.signal(signal.SIGTERM, previous)
     if status:
         raise UserError(f"the trainer failed with status {status}", where=str(log))
+
+
+@contextmanager
+def serve(
+    command: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    health: str,
+    log: Path,
+    patience: float = 1800,
+) -> Iterator[None]:
+    """Have a server while the block runs, from when it answers; it leaves no process behind.
+
+    Args:
+        command: Program and arguments.
+        environment: More variables.
+        health: Address that answers with status 200 once it is ready.
+        log: File for its output.
+        patience: Seconds it may take to get ready.
+
+    Raises:
+        UserError: It ended, or was not ready in time; names the log.
+
+    """
+    with log.open("ab") as stream:
+        process = subprocess.Popen(
+            command,
+            env=_environment(1) | dict(environment),
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            end = time.monotonic() + patience
+            while not _answers(health):
+                if process.poll() is not None:
+                    raise UserError(
+                        f"the server ended with status {process.returncode}", where=str(log)
+                    )
+                if time.monotonic() > end:
+                    raise UserError(f"no answer at {health} in {patience:g} s", where=str(log))
+                time.sleep(min(1.0, patience / 20))
+            yield
+        finally:
+            _stop(process)
+
+
+def _answers(address: str) -> bool:
+    try:
+        # On this machine: a proxy has no part in it.
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(address, timeout=5) as response:
+            return bool(response.status == 200)
+    except OSError:
+        return False
 
 
 def _environment(gpus: int) -> dict[str, str]:

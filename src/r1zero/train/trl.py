@@ -35,8 +35,8 @@ from r1zero.train.trainer import PiecewiseTrainer, rollout
 class Recorder(TrainerCallback):  # type: ignore[misc]
     """Writes metrics and seals checkpoints."""
 
-    def __init__(self, folder: Path, config_hash: str) -> None:
-        self.folder, self.config_hash = folder, config_hash
+    def __init__(self, folder: Path, config_hash: str, keep_states: int | None) -> None:
+        self.folder, self.config_hash, self.keep_states = folder, config_hash, keep_states
 
     def on_log(
         self,
@@ -64,6 +64,8 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         if state.is_world_process_zero:
             path = self.folder / f"checkpoint-{state.global_step}"
             checkpoints.seal(path, self.config_hash)
+            if self.keep_states is not None:
+                checkpoints.forget_states(self.folder, self.keep_states)
 
 
 def _progress(row: dict[str, Any], steps: int) -> str:
@@ -82,6 +84,7 @@ def main() -> None:
     parser.add_argument("--train", type=Path, required=True, help="Parquet file of problems.")
     parser.add_argument("--config-hash", required=True)
     parser.add_argument("--max-prompt-length", type=int, required=True)
+    parser.add_argument("--keep-states", type=int, help="Checkpoints to keep optimizer states of.")
     parser.add_argument("--resume", type=Path)
     options = parser.parse_args()
     logging.disable_progress_bar()
@@ -104,7 +107,7 @@ def main() -> None:
         args=config,
         train_dataset=Dataset.from_polars(problems),
         rollout_func=None if config.use_vllm else rollout,
-        callbacks=[Recorder(Path(config.output_dir), options.config_hash)],
+        callbacks=[Recorder(Path(config.output_dir), options.config_hash, options.keep_states)],
     )
     trainer.remove_callback(PrinterCallback)  # the recorder prints what people read
     trainer.train(resume_from_checkpoint=str(options.resume) if options.resume else None)

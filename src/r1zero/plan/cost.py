@@ -1,0 +1,106 @@
+"""What a run takes: disk exactly, time as an estimate that says what it rests on."""
+
+from typing import NamedTuple
+
+from r1zero.plan.gpus import GPUS
+from r1zero.plan.layout import Layout
+from r1zero.plan.machine import Machine
+from r1zero.settings.architecture import Architecture
+from r1zero.settings.run import RunSettings
+
+# Shares of the datasheet rates that training and decoding reach, and the share of the longest
+# completion that a mean one takes. Rough: a plan shows the published time of a recipe beside its
+# estimate for the same cards, where there is one.
+COMPUTE_EFFICIENCY = 0.3
+BANDWIDTH_EFFICIENCY = 0.5
+MEAN_LENGTH = 0.25
+# Completions that one copy of vLLM decodes at once.
+_CONCURRENT = 256
+_SMALL_FILES = 20_000_000
+
+
+class Disk(NamedTuple):
+    """Bytes of checkpoints."""
+
+    weights: int
+    """Of one checkpoint, to evaluate it."""
+    optimizer: int
+    """Of its optimizer states, to resume from it."""
+    checkpoints: int
+    """How many the run saves."""
+
+    @property
+    def everything(self) -> int:
+        """All checkpoints, all with optimizer states."""
+        return self.checkpoints * (self.weights + self.optimizer)
+
+    def kept_states(self, budget: float) -> int | None:
+        """Checkpoints whose optimizer states fit into a budget beside all weights.
+
+        Args:
+            budget: Bytes.
+
+        Returns:
+            At least 1, since a run must be able to resume; None if not even that fits. While a
+            checkpoint is written the one before it is still whole, so there is room for one more.
+
+        """
+        free = budget - self.checkpoints * self.weights
+        count = int(free // self.optimizer) - 1
+        return min(count, self.checkpoints) if count >= 1 else None
+
+
+def disk_of(run: RunSettings, layout: Layout, architecture: Architecture) -> Disk:
+    """Disk that a run's checkpoints take.
+
+    DeepSpeed saves bfloat16 weights, and float32 weights with Adam's two moments as its states: 2
+    and 12 bytes per parameter. Without it weights are float32, and the moments are the states: 4
+    and 8 bytes.
+    """
+    parameters = architecture.parameters
+    weights, optimizer = (2, 12) if layout.zero_stage else (4, 8)
+    return Disk(
+        weights * parameters + _SMALL_FILES,
+        optimizer * parameters,
+        run.sizes.max_steps // run.sizes.save_steps,
+    )
+
+
+class Time(NamedTuple):
+    """Seconds of one step, estimated."""
+
+    generation: float
+    update: float
+
+    @property
+    def step(self) -> float:
+        """Both, one after the other."""
+        return self.generation + self.update
+
+
+def time_of(
+    run: RunSettings, layout: Layout, architecture: Architecture, machine: Machine
+) -> Time | None:
+    """Estimate of a step's time; None where the rates of the cards are not known.
+
+    Decoding reads all weights for each token of the longest sequence at work (2 bytes per
+    parameter), and computes 2 operations per parameter and token. An update computes 6 per
+    parameter and token, 2 more for recomputed activations, and 2 for the reference model.
+    """
+    gpu = GPUS.get(machine.gpu or "")
+    if gpu is None or layout.placement == "transformers":
+        return None
+    parameters = architecture.parameters
+    mean = MEAN_LENGTH * run.sizes.max_completion_length
+    tokens = layout.completions_per_step * (mean + run.sizes.max_prompt_length)
+    generating = layout.vllm_gpus or layout.training_gpus
+    copies = max(1, generating // layout.vllm_tensor_parallel)
+    waves = -(-layout.completions_per_step // copies // _CONCURRENT)
+    # The last completions of a step run up to the length limit, and all wait for them.
+    reading = waves * run.sizes.max_completion_length * 2 * parameters
+    rate = gpu.bandwidth * 1e9 * BANDWIDTH_EFFICIENCY * layout.vllm_tensor_parallel
+    compute = gpu.tflops * 1e12 * COMPUTE_EFFICIENCY
+    generation = reading / rate + 2 * parameters * tokens / (compute * generating)
+    passes = 6 + 2 * layout.gradient_checkpointing + 2 * (run.algorithm.beta > 0)
+    update = passes * parameters * tokens / (compute * layout.training_gpus)
+    return Time(generation, update)

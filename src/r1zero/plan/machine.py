@@ -1,0 +1,129 @@
+"""The machine a run is planned for: this one, or one that is described. Needs no torch."""
+
+import importlib.util
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from r1zero.errors import UserError
+from r1zero.plan.gpus import GPUS
+from r1zero.settings.base import Section
+from r1zero.settings.workflow import Hardware
+
+_ASSUMED = "a100-80g"
+
+
+class Machine(Section):
+    """GPUs, as a plan needs to know them."""
+
+    nodes: int = Field(default=1, ge=1)
+    """Machines."""
+    gpus_per_node: int = Field(ge=0)
+    """GPUs of each; 0 for a run on the CPU."""
+    gpu_memory_gb: float = Field(default=0, ge=0)
+    """Memory of one GPU in 2^30 bytes; 0 without GPUs."""
+    gpu: str | None = None
+    """Name of the kind of GPU, if its rates are known."""
+    cpu_processes: int = Field(default=1, ge=1)
+    """Training processes of a run on the CPU."""
+    source: str = "described"
+    """Where this is known from, for people."""
+    visible: list[str] = Field(default=[])
+    """Cards of a node as `CUDA_VISIBLE_DEVICES` names them, where that says which."""
+
+    @property
+    def cards(self) -> list[str]:
+        """Names of a node's cards."""
+        return self.visible or [str(card) for card in range(self.gpus_per_node)]
+
+    @property
+    def gpus(self) -> int:
+        """GPUs on all nodes."""
+        return self.nodes * self.gpus_per_node
+
+
+def find_machine(hardware: Hardware) -> Machine:
+    """The machine that the settings describe; what they leave open is asked of this machine.
+
+    Raises:
+        UserError: An unknown kind of GPU.
+
+    """
+    if hardware.gpu and hardware.gpu not in GPUS:
+        raise UserError(
+            f"unknown kind of GPU '{hardware.gpu}'",
+            where="hardware.gpu",
+            hint=f"known: {', '.join(GPUS)}; or give hardware.gpu_memory_gb",
+        )
+    count = count_gpus(hardware.gpus)
+    if count == 0:
+        return Machine(
+            gpus_per_node=0, cpu_processes=hardware.cpu_processes, source="no GPU in use"
+        )
+    kind, source = hardware.gpu, "described"
+    memory = hardware.gpu_memory_gb or (GPUS[kind].memory if kind else None)
+    if memory is None:
+        memory = _memory_here()
+        source = "measured here"
+    if memory is None:
+        kind, memory = _ASSUMED, GPUS[_ASSUMED].memory
+        source = f"assumed to be {_ASSUMED}: hardware.gpu or hardware.gpu_memory_gb says otherwise"
+    return Machine(
+        nodes=hardware.nodes,
+        gpus_per_node=count,
+        gpu_memory_gb=memory,
+        gpu=kind,
+        source=source,
+        visible=visible_cards() if hardware.gpus == "auto" else [],
+    )
+
+
+def count_gpus(wanted: int | Literal["auto"], devices: Path = Path("/dev")) -> int:
+    """GPUs of a node: the number asked for, or for `auto` those of this one that we may see."""
+    if wanted != "auto":
+        return wanted
+    if "CUDA_VISIBLE_DEVICES" in os.environ:
+        return len(visible_cards())
+    return sum(path.name.removeprefix("nvidia").isdigit() for path in devices.glob("nvidia[0-9]*"))
+
+
+def visible_cards() -> list[str]:
+    """Cards that CUDA_VISIBLE_DEVICES names."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    return [card.strip() for card in named if card.strip() not in ("", "-1")]
+
+
+def _memory_here() -> float | None:
+    """Memory in 2^30 bytes of the smallest GPU of this machine, if its driver tells."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return None
+    try:
+        handles = map(pynvml.nvmlDeviceGetHandleByIndex, range(pynvml.nvmlDeviceGetCount()))
+        sizes = [pynvml.nvmlDeviceGetMemoryInfo(handle).total / 2**30 for handle in handles]
+    except pynvml.NVMLError:
+        return None
+    finally:
+        pynvml.nvmlShutdown()
+    return min(sizes, default=None)
+
+
+def require_stack(placement: str, zero_stage: int) -> None:
+    """Check that the packages a layout needs are installed, without importing them."""
+    if placement != "transformers" and importlib.util.find_spec("vllm") is None:
+        raise UserError(
+            "generation on a GPU needs vLLM, which is not installed",
+            where="hardware.gpus",
+            hint="pip install 'r1zero[vllm]' in this environment",
+        )
+    if zero_stage and importlib.util.find_spec("deepspeed") is None:
+        raise UserError(
+            f"ZeRO stage {zero_stage} needs DeepSpeed, which is not installed",
+            where="hardware.gpus",
+            hint="pip install 'r1zero[deepspeed]' in this environment",
+        )

@@ -1,0 +1,124 @@
+"""The shape of a decoder-only transformer: all that memory and time depend on."""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import Field, model_validator
+
+from r1zero.errors import UserError
+from r1zero.settings.base import Section
+
+_FAMILIES = ("llama", "qwen2", "qwen3")
+# Qwen3Config's own default, for a config.json that leaves it out.
+_QWEN3_HEAD_SIZE = 128
+
+
+class Architecture(Section):
+    """Sizes of a Qwen2, Qwen3 or Llama model, under the names of its `config.json`."""
+
+    vocab_size: int = Field(ge=1)
+    """Rows of the embedding table."""
+    hidden_size: int = Field(ge=1)
+    """Width of the residual stream."""
+    intermediate_size: int = Field(ge=1)
+    """Width inside the MLP."""
+    num_hidden_layers: int = Field(ge=1)
+    """Layers."""
+    num_attention_heads: int = Field(ge=1)
+    """Query heads."""
+    num_key_value_heads: int = Field(ge=1)
+    """Key and value heads, each shared by a group of query heads."""
+    head_dim: int | None = Field(default=None, ge=1)
+    """Width of a head; absent: `hidden_size / num_attention_heads`."""
+    tie_word_embeddings: bool
+    """Whether the output head is the embedding table."""
+    attention_bias: bool = True
+    """Whether the q, k and v projections have a bias, as in Qwen2 and Qwen2.5."""
+    output_bias: bool = False
+    """Whether the attention's output projection has one too, as in Llama with `attention_bias`."""
+    mlp_bias: bool = False
+    """Whether the MLP's projections have biases."""
+    query_key_norm: bool = False
+    """Whether queries and keys are normalised per head, as in Qwen3."""
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        if self.num_attention_heads % self.num_key_value_heads:
+            raise ValueError("num_attention_heads must be a multiple of num_key_value_heads")
+        if self.head_dim is None and self.hidden_size % self.num_attention_heads:
+            raise ValueError("without head_dim, num_attention_heads must divide hidden_size")
+        return self
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """From the contents of a transformers `config.json`.
+
+        Raises:
+            UserError: A model family whose parameters and activations are not modelled here.
+
+        """
+        family = config.get("model_type")
+        if family not in _FAMILIES:
+            raise UserError(
+                f"memory of model type '{family}' is not modelled",
+                where="config.json: model_type",
+                hint=f"there are: {', '.join(_FAMILIES)}",
+            )
+        bias = bool(config.get("attention_bias", False))
+        heads = config["num_attention_heads"]
+        return cls(
+            vocab_size=config["vocab_size"],
+            hidden_size=config["hidden_size"],
+            intermediate_size=config["intermediate_size"],
+            num_hidden_layers=config["num_hidden_layers"],
+            num_attention_heads=heads,
+            num_key_value_heads=config.get("num_key_value_heads") or heads,
+            head_dim=config.get("head_dim") or (_QWEN3_HEAD_SIZE if family == "qwen3" else None),
+            tie_word_embeddings=bool(config.get("tie_word_embeddings", False)),
+            # Qwen2 has these biases without saying so in its config.
+            attention_bias=family == "qwen2" or bias,
+            output_bias=family != "qwen2" and bias,
+            mlp_bias=bool(config.get("mlp_bias", False)),
+            query_key_norm=family == "qwen3",
+        )
+
+    @property
+    def head_size(self) -> int:
+        """Width of one head."""
+        return self.head_dim or self.hidden_size // self.num_attention_heads
+
+    @property
+    def query_size(self) -> int:
+        """Width of all query heads together."""
+        return self.num_attention_heads * self.head_size
+
+    @property
+    def key_value_size(self) -> int:
+        """Width of all key heads together, and of all value heads."""
+        return self.num_key_value_heads * self.head_size
+
+    @property
+    def embedding_parameters(self) -> int:
+        """Parameters of the embedding table, and of an untied output head."""
+        return self.vocab_size * self.hidden_size
+
+    @property
+    def layer_parameters(self) -> int:
+        """Parameters of one layer."""
+        hidden, inner = self.hidden_size, self.intermediate_size
+        query, key_value = self.query_size, self.key_value_size
+        attention = 2 * hidden * query + 2 * hidden * key_value
+        biases = (
+            self.attention_bias * (query + 2 * key_value)
+            + self.output_bias * hidden
+            + self.mlp_bias * (2 * inner + hidden)
+        )
+        norms = 2 * hidden + self.query_key_norm * 2 * self.head_size
+        return attention + 3 * hidden * inner + biases + norms
+
+    @property
+    def parameters(self) -> int:
+        """All parameters, a tied head counted once."""
+        tables = 1 if self.tie_word_embeddings else 2
+        layers = self.num_hidden_layers * self.layer_parameters
+        return tables * self.embedding_parameters + layers + self.hidden_size

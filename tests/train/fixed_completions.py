@@ -1,0 +1,73 @@
+"""Train some steps on completions that are given, and write down what came of it.
+
+Run by `test_invariance.py` in as many processes as it likes: `python fixed_completions.py OPTIONS`
+with OPTIONS as JSON.
+"""
+
+import json
+import os
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from transformers import PreTrainedTokenizerFast, TrainerCallback
+from trl import GRPOConfig
+
+from r1zero.train.trainer import PiecewiseTrainer
+
+os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
+GROUP = 4
+
+
+def share_of_even_tokens(completion_ids: list[list[int]], **_: Any) -> list[float]:
+    return [sum(token % 2 == 0 for token in ids) / len(ids) for ids in completion_ids]
+
+
+def main(base: str, out: str, prompts: list[str], config: dict[str, Any]) -> None:
+    order: list[list[str]] = []
+    history: list[list[float]] = []
+
+    def given(own: list[str], trainer: PiecewiseTrainer) -> dict[str, Any]:
+        """Completions that depend on the prompt, the place in its group and the step alone."""
+        first = trainer.accelerator.process_index * len(own)
+        completions = []
+        for index, prompt in enumerate(own, first):
+            rng = random.Random(f"{prompt} {index % GROUP} {trainer.state.global_step}")
+            tokens = [rng.randrange(5, 60) for _ in range(rng.randint(1, 20))]
+            completions.append([*tokens, trainer.processing_class.eos_token_id])
+        order.append(own)
+        ids = trainer.processing_class(own)["input_ids"]
+        return {"prompt_ids": ids, "completion_ids": completions, "logprobs": None}
+
+    class Record(TrainerCallback):
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any, **_: Any) -> None:
+            if "grad_norm" in logs:
+                history.append([float(logs[key]) for key in ("loss", "grad_norm", "reward", "kl")])
+
+    trainer = PiecewiseTrainer(
+        model=base,
+        processing_class=PreTrainedTokenizerFast.from_pretrained(base, padding_side="left"),
+        reward_funcs=[share_of_even_tokens],
+        args=GRPOConfig(**config),
+        train_dataset=Dataset.from_dict({"prompt": prompts}),
+        rollout_func=given,
+        callbacks=[Record()],
+    )
+    trainer.train()
+    everybody = [None] * trainer.accelerator.num_processes
+    if trainer.accelerator.num_processes > 1:
+        torch.distributed.all_gather_object(everybody, order)
+    else:
+        everybody = [order]
+    trainer.save_model(out)
+    if trainer.accelerator.is_main_process:
+        asked = [[p for part in step for p in part] for step in zip(*everybody, strict=True)]
+        content = {"asked": asked, "history": history}
+        (Path(out) / "record.json").write_text(json.dumps(content))
+
+
+if __name__ == "__main__":
+    main(**json.loads(sys.argv[-1]))
