@@ -86,7 +86,7 @@ endif
 	@touch $@
 
 # Made by the oldest supported Python, so that it holds for the later ones. torch's CUDA packages are
-# left out: torch brings them along where it is installed with them.
+# left out: torch brings them along where it is installed with them. (nvidia-ml-py is none of them.)
 lock: ## Remake requirements.lock (ARGS=--upgrade for the newest versions).
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "The lock is made on Python 3.11: make lock PYTHON=python3.11")'
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT \
@@ -100,6 +100,6 @@ lock: ## Remake requirements.lock (ARGS=--upgrade for the newest versions).
 	  && { printf '%s\n' \
 	      '# Every package of the environment, the same for CPU and GPU machines.' \
 	      '# Made from pyproject.toml by `make lock`; `make install` installs it after torch.' ''; \
-	    sed -E -e '/^(nvidia|cuda|triton)/d' -e '/^$$/,$$d' -e 's/^(torch==[^ +]*)\+[^ ]* */\1             /' "$$folder/lock"; \
+	    sed -E -e '/^(nvidia-[^m]|cuda|triton)/d' -e '/^$$/,$$d' -e 's/^(torch==[^ +]*)\+[^ ]* */\1             /' "$$folder/lock"; \
 	  } > "$$folder/new" \
 	  && cp "$$folder/new" requirements.lock

@@ -45,6 +45,7 @@ class Fault:
         pause_at: Send this many bytes, and the rest once `go_on` is set.
         no_ranges: Send the whole file, whatever range is asked for.
         redirect: Send the client there.
+        page: Answer with this, and status 200.
 
     """
 
@@ -59,6 +60,7 @@ class Fault:
     pause_at: int = -1
     no_ranges: bool = False
     redirect: str = ""
+    page: bytes = b""
     go_on: threading.Event = field(default_factory=threading.Event)
     paused: threading.Event = field(default_factory=threading.Event)
 
@@ -86,6 +88,7 @@ class Hub:
         self.faults: list[Fault] = []
         self.requests: list[Request] = []
         self.url = ""
+        self.without_sizes = False
         self.guard = threading.Lock()
 
     def put(self, kind: str, repo: str, files: Mapping[str, bytes]) -> str:
@@ -169,6 +172,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.fault = self.hub.fault_of(line)
         if self.fault.status:
             return self.send(b"injected", self.fault.status)
+        if self.fault.page:
+            return self.send(self.fault.page, 200, {"Content-Type": "text/html"})
         if self.fault.redirect:
             return self.send(b"", 302, {"Location": self.fault.redirect})
         parts = urlsplit(self.path)
@@ -184,6 +189,10 @@ class _Handler(BaseHTTPRequestHandler):
         if not found:
             return self._hugging_face_error(kind, repo)
         commit, files = found
+        if self.hub.without_sizes:
+            return self.send_json(
+                {"id": repo, "sha": commit, "siblings": [{"rfilename": path} for path in files]}
+            )
         siblings = [
             {"rfilename": path, "size": len(content), "blobId": git_blob(content)}
             | (
@@ -223,6 +232,9 @@ class _Handler(BaseHTTPRequestHandler):
         found = self.hub.find(kind, repo, self.query.get("Revision", "master"))
         if not found:
             return self._modelscope_error()
+        if self.hub.without_sizes:
+            bare = [{"Path": path, "Type": "blob"} for path in found[1]]
+            return self.send_json({"Code": 200, "Data": {"Files": bare}, "TotalCount": len(bare)})
         entries = [
             {"Path": path, "Type": "blob", "Size": len(content), "Sha256": sha256(content)}
             for path, content in found[1].items()

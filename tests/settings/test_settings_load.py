@@ -197,7 +197,8 @@ def test_a_scale_cannot_name_an_algorithm(tmp_path: Path) -> None:
     ("values", "message"),
     [
         ({"recipe": ["x"]}, "config: unknown key 'recipe' (known: scale, recipes, backends,"),
-        ({"hardware": {"gpu": 1}}, "config: unknown key 'hardware.gpu' (known: gpus)"),
+        ({"hardware": {"gpu": 1}}, "config: hardware.gpu: Input should be a valid string (got 1)"),
+        ({"hardware": {"gpus": -1}}, "config: hardware.gpus.constrained-int: Input should be"),
         ({"scale": "maxi"}, "config: scale: Input should be 'mini' or 'paper' (got 'maxi')"),
         ({"seeds": [0, -1]}, "config: seeds.1: Input should be greater than or equal to 0"),
         ({"seeds": 3}, "config: seeds: Input should be a valid list (got 3)"),

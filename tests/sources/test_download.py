@@ -295,7 +295,7 @@ def test_offline_nothing_is_asked_of_a_network(tmp_path: Path, place: Place) -> 
         (place.out / "rows.jsonl").unlink()
         result = place.fetch(*online, offline=True, environment=environment)
         assert result.returncode == 2
-        assert "is not on disk, and `offline: true` forbids a download" in result.stdout
+        assert "is not on disk as the lock knows it, and `offline: true` forbids" in result.stdout
         assert not log.exists(), log.read_text()
         # The same without `offline`: the refusal itself works.
         assert place.fetch(*online, environment=environment).returncode == 2
@@ -446,8 +446,8 @@ def test_in_a_log_progress_is_lines_with_rate_and_time_left(
     clock = iter(float(second) for second in range(100))
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
     with progress.Progress("models.mine", 10_000_000) as shown:
-        shown.found(4_000_000)
-        shown.received(3_000_000)
+        shown.has("weights", 4_000_000)
+        shown.received("weights", 3_000_000)
     first, second = capsys.readouterr().out.splitlines()
     assert first == "models.mine: 4 MB of 10 MB, 0 B/s, no end in sight"
     assert second.startswith("models.mine: 7 MB of 10 MB, ")

@@ -56,7 +56,7 @@ FAULTS: dict[str, tuple[list[Fault], str | None]] = {
     ),
     "short body that looks whole": (
         [Fault(LARGE_FILE, short=1_000_000, no_ranges=True)],
-        "ended after 1000000 of 3145728 bytes",
+        "announces 1000000 bytes, not 3145728",
     ),
     "wrong bytes, right length": (
         [Fault(LARGE_FILE, corrupt=True)],

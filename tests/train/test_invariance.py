@@ -95,13 +95,18 @@ def train(base: Path, out: Path, processes: int, passes: int, stage: int) -> dic
     )
     assert result.returncode == 0, result.stdout[-3000:]
     record: dict[str, Any] = json.loads((out / "record.json").read_text())
-    weights = load_file(out / "model.safetensors")
-    return record | {"weights": torch.cat([weights[name].flatten() for name in sorted(weights)])}
+    return record | {"weights": flat(out)}
+
+
+def flat(folder: Path) -> torch.Tensor:
+    """All weights of a model in one row; DeepSpeed writes a tied head a second time."""
+    weights = load_file(folder / "model.safetensors")
+    names = sorted(name for name in weights if name != "lm_head.weight")
+    return torch.cat([weights[name].float().flatten() for name in names])
 
 
 def compare(base: Path, folder: Path, layouts: list[tuple[int, int, int]]) -> None:
-    start = load_file(base / "model.safetensors")
-    begun = torch.cat([start[name].flatten() for name in sorted(start)])
+    begun = flat(base)
     first = train(base, folder / "first", *LAYOUTS[0])
     moved = (first["weights"] - begun).norm().item()
     assert moved > 0.01

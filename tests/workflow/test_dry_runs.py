@@ -238,7 +238,14 @@ def error_of(workflow: Path, config: dict[str, Any] | None = None) -> str:
     ("config", "message"),
     [
         ({"recipe": ["x"]}, "config: unknown key 'recipe' (known: scale, recipes,"),
-        ({"hardware": {"gpu": 1}}, "config: unknown key 'hardware.gpu' (known: gpus)"),
+        (
+            {"hardware": {"gpu_count": 1}},
+            "config: unknown key 'hardware.gpu_count' (known: gpus, nodes, gpu,",
+        ),
+        (
+            {"scale": "paper", "hardware": {"gpus": 1, "gpu": "z9"}},
+            "hardware.gpu: unknown kind of GPU 'z9' (known: 3090,",
+        ),
         ({"seeds": "many"}, "config: seeds: Input should be a valid list (got 'many')"),
         ({"scale": "maxi"}, "config: scale: Input should be 'mini' or 'paper' (got 'maxi')"),
         (
@@ -247,11 +254,11 @@ def error_of(workflow: Path, config: dict[str, Any] | None = None) -> str:
         ),
         (
             {"scale": "paper", "hardware": {"gpus": 0}},
-            "hardware.gpus: qwen2.5-3b-instruct is too large to train on a CPU (",
+            "hardware: qwen2.5-3b-instruct is too large to train on a CPU (works: {'gpus': 1,",
         ),
         (
-            {"scale": "paper", "hardware": {"gpus": 2}},
-            "hardware.gpus: no layout for 2 GPUs yet (0 or 1 can be planned)",
+            {"scale": "paper", "hardware": {"gpus": 7}},
+            "hardware: server, 6 + 1: 128 completions per step are not divisible by 6; server, 5",
         ),
     ],
     ids=str,

@@ -136,3 +136,4 @@ class Recipe(Section):
     sizes: Sizes
     evaluation: Evaluation
     published_time: PublishedTime | None = None
+    """How long the published run took, if that is reported."""

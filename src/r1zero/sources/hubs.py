@@ -340,14 +340,11 @@ class ModelScope:
             entries = self._api.list_repo_files(
                 self.place, self._repo_type, revision=self._revision
             )
-        return Listing(
-            None,
-            {
-                entry.path: RemoteFile(entry.size, entry.sha256 or None)
-                for entry in entries
-                if not entry.is_dir
-            },
-        )
+            files = {e.path: RemoteFile(e.size, e.sha256 or None) for e in entries if not e.is_dir}
+        unsized = [path for path, file in files.items() if not (file.bytes or file.sha256)]
+        if unsized:  # the client makes 0 of a size that is missing
+            raise Failure(f"no answer of a hub: no size of {unsized[0]}", again=False)
+        return Listing(None, files)
 
     @contextmanager
     def read(self, path: str, start: int) -> Iterator[Chunks]:
