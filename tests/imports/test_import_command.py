@@ -9,8 +9,8 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from imported import accelerate_file, swift_file, trl_file
 
+from imported import accelerate_file, swift_file, trl_file
 from r1zero.errors import UserError
 from r1zero.settings import Recipe, load_recipe, resolve_run
 from tiny import CONFIG, stage

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from imported import accelerate_file, draft, swift_file, trl_file
 
+from imported import accelerate_file, draft, swift_file, trl_file
 from r1zero.errors import UserError
 from r1zero.imports.releases import trl_of_text
 from r1zero.imports.sizes import nearest_divisor, ratio_of

@@ -24,6 +24,7 @@ from r1zero.errors import UserError
 from r1zero.plan.layout import Layout, lay_out
 from r1zero.plan.machine import count_gpus, find_machine, require_stack
 from r1zero.plan.render import accelerate_config, trl_config
+from r1zero.plan.versions import check_keys
 from r1zero.settings import RunSettings, load_sources, recipe_names, resolve_run
 from r1zero.settings.workflow import Hardware
 from tiny import CONFIG, RECIPE, REPOSITORY
@@ -95,6 +96,18 @@ def rendered(run: RunSettings, gpus: int, folder: Path) -> dict[str, Any]:
 def test_every_key_is_one_that_trl_knows(run: RunSettings, gpus: int, tmp_path: Path) -> None:
     fields = [field.name for reader in READERS for field in dataclasses.fields(reader)]
     assert set(rendered(run, gpus, tmp_path)) <= set(fields)
+
+
+def test_a_key_that_the_installed_trl_lacks_is_named(tmp_path: Path) -> None:
+    content = rendered(resolved(), 0, tmp_path)
+    check_keys(content)
+    with pytest.raises(UserError, match=r"knows no max_prompt_length, vllm_device \(install"):
+        check_keys(content | {"vllm_device": "cuda:1", "max_prompt_length": 256})
+
+
+def test_the_keys_that_are_read_from_the_source_are_those_of_trl() -> None:
+    fields = {field.name for reader in READERS for field in dataclasses.fields(reader)}
+    check_keys(dict.fromkeys(fields))
 
 
 @pytest.mark.parametrize(("run", "gpus"), plannable())

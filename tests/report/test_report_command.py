@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 import typer
-from report_files import RunFiles, edit, paths, small_run
 from typer.testing import CliRunner
 
 from r1zero.errors import UserError
 from r1zero.report import command, figures
 from r1zero.report.command import report
+from report_files import RunFiles, edit, paths, small_run
 
 OUTPUTS = {
     "tables/main.csv",

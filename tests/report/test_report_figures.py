@@ -3,11 +3,11 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from report_files import RunFiles, made_up_metrics, paths, small_run
 
 from r1zero.report import figures
 from r1zero.report.inputs import RunResults
 from r1zero.report.load import load
+from report_files import RunFiles, made_up_metrics, paths, small_run
 
 
 @pytest.fixture

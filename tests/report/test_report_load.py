@@ -5,11 +5,11 @@ from typing import Any
 
 import polars as pl
 import pytest
-from report_files import RunFiles, edit, paths, provenance, small_run
 
 from r1zero.errors import UserError
 from r1zero.report.inputs import read_training
 from r1zero.report.load import load
+from report_files import RunFiles, edit, paths, provenance, small_run
 
 Edit = Callable[[RunFiles], Path]
 

@@ -1,7 +1,6 @@
 from pathlib import Path
 
 import pytest
-from report_files import RunFiles, paths, small_run, write_completions
 
 from r1zero.errors import UserError
 from r1zero.report.load import load
@@ -14,6 +13,7 @@ from r1zero.report.page import (
     read_completions,
 )
 from r1zero.report.tables import main_table
+from report_files import RunFiles, paths, small_run, write_completions
 
 
 def run_with_completions(folder: Path, text: str = "<think>…</think>") -> RunFiles:

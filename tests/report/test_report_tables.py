@@ -2,7 +2,6 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from report_files import RunFiles, paths, small_run
 from rich.console import Console
 
 from r1zero.report.load import load
@@ -16,6 +15,7 @@ from r1zero.report.tables import (
     to_terminal,
     verdict,
 )
+from report_files import RunFiles, paths, small_run
 
 HEADER = (
     "recipe,backend,seed,suite,metric,n_problems,n_samples,base,trained,delta,delta_low,delta_high"

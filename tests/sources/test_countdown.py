@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from countdown_search import reachable
 from scipy.stats import chi2_contingency, chisquare
 
+from countdown_search import reachable
 from r1zero.errors import UserError
 from r1zero.rewards.countdown import grade
 from r1zero.sources.countdown import Row, generate

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from countdown_search import reachable, signed_sums
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from countdown_search import reachable, signed_sums
 from r1zero.sources.countdown_solver import solvable
 
 TARGETS = range(0, 121)

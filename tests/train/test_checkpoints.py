@@ -13,6 +13,7 @@ from r1zero.train.checkpoints import (
     claim,
     drop_incomplete,
     exclusive,
+    forget_states,
     identity,
     seal,
     sealed,
@@ -164,3 +165,23 @@ def test_an_error_releases_the_lock(tmp_path: Path) -> None:
         raise ZeroDivisionError
     with exclusive(tmp_path):
         pass
+
+
+def test_optimizer_states_stay_with_the_last_checkpoints_and_weights_with_all(
+    tmp_path: Path,
+) -> None:
+    for step in (2, 4, 10, 12):
+        path = write_checkpoint(tmp_path, step, complete=False)
+        (path / "optimizer.pt").write_text("moments")
+        (path / "rng_state_0.pth").write_text("random")
+        (path / "global_step2").mkdir()
+        (path / "global_step2" / "shard.pt").write_text("a shard")
+        seal(path, "c" * 64)
+    before = {step: identity(path) for step, path in sealed(tmp_path).items()}
+    assert forget_states(tmp_path, 2) == ["checkpoint-2", "checkpoint-4"]
+    assert forget_states(tmp_path, 2) == []
+    assert {step: identity(path) for step, path in sealed(tmp_path).items()} == before
+    for step, path in sealed(tmp_path).items():
+        verify(path)
+        assert (path / "optimizer.pt").exists() == (path / "global_step2").exists() == (step > 4)
+    assert forget_states(tmp_path, 0) == ["checkpoint-10"], "a run must be able to resume"

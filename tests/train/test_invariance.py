@@ -15,14 +15,13 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
-from test_piecewise_trainer import PROMPTS, base
 
-from tiny import ENVIRONMENT
+from fixed_completions import PROMPTS
+from tiny import ENVIRONMENT, REPOSITORY
 
 pytestmark = pytest.mark.slow
-__all__ = ["base"]
 
-SCRIPT = Path(__file__).parent / "fixed_completions.py"
+SCRIPT = REPOSITORY / "tests" / "helpers" / "fixed_completions.py"
 COMPLETIONS, STEPS = 16, 4
 # Processes, passes of each behind one step, ZeRO stage.
 LAYOUTS = [(1, 1, 0), (1, 2, 0), (1, 4, 0), (2, 1, 0), (2, 2, 0), (2, 4, 0)]

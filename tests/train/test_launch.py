@@ -3,9 +3,11 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import psutil
@@ -13,14 +15,14 @@ import pytest
 
 from r1zero.errors import UserError
 from r1zero.train.checkpoints import exclusive
-from r1zero.train.launch import launch
+from r1zero.train.launch import launch, serve
 
 # Holds the folder as `r1zero train` does, and starts a trainer that says its process id and stays.
 LAUNCHER = """
 import sys
 from pathlib import Path
 from r1zero.train.checkpoints import exclusive
-from r1zero.train.launch import launch
+from r1zero.train.launch import launch, serve
 
 folder, trainer = Path(sys.argv[1]), sys.argv[2]
 with exclusive(folder):
@@ -145,3 +147,60 @@ def test_while_a_trainer_lives_no_other_may_start(tmp_path: Path) -> None:
     finally:
         if is_alive(pid):
             os.kill(pid, signal.SIGKILL)
+
+
+SERVER = """
+import http.server, os, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+print(os.getpid(), child.pid, os.environ["CUDA_VISIBLE_DEVICES"], flush=True)
+time.sleep(0.5)
+handler = type("Handler", (http.server.BaseHTTPRequestHandler,), {
+    "do_GET": lambda self: (self.send_response(200), self.end_headers()),
+    "log_message": lambda self, *_: None,
+})
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), handler).serve_forever()
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_a_server_is_there_while_it_is_needed_and_gone_after(tmp_path: Path) -> None:
+    log, port = tmp_path / "vllm.log", free_port()
+    health = f"http://127.0.0.1:{port}/health"
+    with serve(
+        [*python(SERVER), str(port)],
+        environment={"CUDA_VISIBLE_DEVICES": "2"},
+        health=health,
+        log=log,
+    ):
+        with urllib.request.urlopen(health) as response:
+            assert response.status == 200
+        server, child, cards = map(int, log.read_text().split())
+        assert cards == 2
+        assert is_alive(server)
+    assert gone(server)
+    assert gone(child)
+
+
+def test_a_server_that_fails_is_named_with_its_log(tmp_path: Path) -> None:
+    log = tmp_path / "vllm.log"
+    code = "print('no such model', flush=True); raise SystemExit(3)"
+    health = f"http://127.0.0.1:{free_port()}/health"
+    server = serve(python(code), environment={}, health=health, log=log)
+    with pytest.raises(UserError, match="the server ended with status 3") as raised, server:
+        pytest.fail("it never answered")
+    assert raised.value.where == str(log)
+    assert "no such model" in log.read_text()
+
+
+def test_a_server_that_never_answers_is_given_up(tmp_path: Path) -> None:
+    log = tmp_path / "vllm.log"
+    health = f"http://127.0.0.1:{free_port()}/health"
+    server = serve(python(STAYS), environment={}, health=health, log=log, patience=2)
+    with pytest.raises(UserError, match=r"no answer at .* in 2 s"), server:
+        pytest.fail("it never answered")
+    assert gone(int(log.read_text()))

@@ -10,50 +10,19 @@ from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+from transformers import PreTrainedTokenizerFast
 from trl import GRPOConfig, GRPOTrainer
 
-from r1zero.pretrain.tokenizer import build_tokenizer
+from fixed_completions import PROMPTS, share_of_even_tokens
 from r1zero.sampling import sample
 from r1zero.train import trainer as trainer_module
 from r1zero.train.trainer import PiecewiseTrainer, _pieces, rollout
 
-PROMPTS = ["1 2 3", "make 24 of 4 4 8", "ab", "a rather long question, much longer than the others"]
 # Tenfold differences, a row without any token (a masked truncated completion), ties.
 PROMPT_LENGTHS = [3, 9, 1, 9, 5, 7, 2, 4]
 COMPLETION_LENGTHS = [40, 3, 1, 17, 0, 4, 4, 31]
 
 Build = Callable[..., GRPOTrainer]
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a tiny random model and its tokenizer."""
-    folder = tmp_path_factory.mktemp("base")
-    tokenizer = build_tokenizer(["<think>", "</think>", "<answer>", "</answer>"])
-    torch.manual_seed(0)
-    config = Qwen3Config(
-        vocab_size=len(tokenizer),
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        head_dim=8,
-        intermediate_size=32,
-        max_position_embeddings=256,
-        initializer_range=0.3,
-        tie_word_embeddings=True,
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    Qwen3ForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
-
-
-def share_of_even_tokens(completion_ids: list[list[int]], **_: Any) -> list[float]:
-    return [sum(token % 2 == 0 for token in ids) / len(ids) for ids in completion_ids]
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import yaml
-from workflow_copy import copy_workflow, jobs_of, snakemake
 
 from r1zero.settings import load_recipe, recipe_names, resolve_run
 from tiny import CONFIG, RECIPE
+from workflow_copy import copy_workflow, jobs_of, snakemake
 
 RECIPES = recipe_names(CONFIG)
 TARGETS = {

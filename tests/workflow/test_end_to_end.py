@@ -7,9 +7,9 @@ from typing import Any
 
 import polars as pl
 import pytest
-from workflow_copy import copy_workflow, jobs_of, snakemake
 
 from tiny import BASE, DATASET, PROMPT, RECIPE, edited
+from workflow_copy import copy_workflow, jobs_of, snakemake
 
 pytestmark = pytest.mark.slow
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import polars as pl
 import pytest
-from workflow_copy import copy_workflow, jobs_of, snakemake
 
 from fetching import dead_address, endpoint, without_sockets
 from hub import Fault, Hub, serve
+from workflow_copy import copy_workflow, jobs_of, snakemake
 
 pytestmark = pytest.mark.slow
 

@@ -17,6 +17,7 @@ from r1zero.plan.layout import Layout, Refusal, lay_out
 from r1zero.plan.machine import Machine, find_machine
 from r1zero.plan.page import render_page, render_refusal
 from r1zero.plan.render import accelerate_config, trl_config
+from r1zero.plan.versions import check_keys
 from r1zero.settings import RunSettings, load_recipe, load_sources, resolve_run
 from r1zero.settings.architecture import Architecture
 from r1zero.settings.load import CONFIG_FOLDER, validate
@@ -133,6 +134,7 @@ def render(
     manifest = Path(content["problems"])
     train = verify_file(read_json(manifest)["files"]["train"], manifest.parent)
     trl = trl_config(run, layout, model=model, problems=train.parent, output=checkpoints)
+    check_keys(trl)
     page, described = _described(
         run, layout, machine, architecture, wishes, model=model, plan=out, config=config
     )

@@ -427,7 +427,9 @@ def _reasons(
         f"{sharding}{offload}: the least that fits; {peak:.1f} of {machine.gpu_memory_gb:g} GiB on "
         f"a training card ({machine.source})"
     )
-    if not fit.checkpointing:
+    if fit.checkpointing:
+        yield "activations are recomputed in the backward pass: kept, they would not fit"
+    else:
         yield "activations fit without recomputing them"
 
 

@@ -108,6 +108,7 @@ def _memory(layout: Layout, machine: Machine) -> str:
         + "\n".join(rows)
         + f"\n| **peak of a training step** | **{total / _GIB:.2f}** of "
         f"{machine.gpu_memory_gb:g} |"
+        + "\n\nAt the worst moment of a step; what is not held then is 0."
     )
 
 

@@ -88,11 +88,13 @@ def forget_states(folder: Path, keep: int) -> list[str]:
         states = [path for pattern in _STATES for path in checkpoint.glob(pattern)]
         if not states:
             continue
-        config_hash = read_json(checkpoint / SEAL)["config_hash"]
-        (checkpoint / SEAL).unlink()
+        # The new seal first: whenever this is cut off, the checkpoint is complete.
+        content = read_json(checkpoint / SEAL)
+        gone = {path.relative_to(checkpoint).parts[0] for path in states}
+        content["files"] = [e for e in content["files"] if Path(e["path"]).parts[0] not in gone]
+        write_json(checkpoint / SEAL, content)
         for path in states:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-        seal(checkpoint, config_hash)
         stripped.append(checkpoint.name)
     return stripped
 

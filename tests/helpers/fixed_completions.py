@@ -19,6 +19,7 @@ from trl import GRPOConfig
 from r1zero.train.trainer import PiecewiseTrainer
 
 os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
+PROMPTS = ["1 2 3", "make 24 of 4 4 8", "ab", "a rather long question, much longer than the others"]
 GROUP = 4
 
 

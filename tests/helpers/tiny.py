@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from r1zero.cli import app
 from r1zero.files import describe_file, write_json
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIG = REPOSITORY / "config"
 
 RECIPE, BASE, DATASET, PROMPT = (
