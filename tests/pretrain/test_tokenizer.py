@@ -13,7 +13,7 @@ from r1zero.pretrain.tokenizer import END, PAD, build_tokenizer
 from r1zero.tasks.prompts import literals, load_prompt
 from tiny import PROMPT
 
-TEMPLATE = load_prompt(PROMPT)
+TEMPLATE = load_prompt(PROMPT).text
 PIECES = [*literals(TEMPLATE), ", ", *traces.literals()]
 TOKENIZER = build_tokenizer(PIECES)
 

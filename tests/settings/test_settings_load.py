@@ -113,8 +113,9 @@ def changed_recipe(folder: Path, change: Callable[[Values], object]) -> Path:
         ),
         (lambda v: v.pop("task"), "task: Field required"),
         (
-            lambda v: v["rewards"].append({"name": "Length"}),
-            "rewards.2.name: String should match pattern '^[a-z][a-z0-9_]*$' (got 'Length')",
+            lambda v: v["rewards"].append({"name": "its length"}),
+            "rewards.2.name: String should match pattern "
+            r"'^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$' (got 'its length')",
         ),
         (
             lambda v: v["sizes"].update(max_steps=450, save_steps=40),
@@ -196,7 +197,7 @@ def test_a_scale_cannot_name_an_algorithm(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"recipe": ["x"]}, "config: unknown key 'recipe' (known: scale, recipes, backends,"),
+        ({"recipe": ["x"]}, "config: unknown key 'recipe' (known: scale, recipes, ablations,"),
         ({"hardware": {"gpu": 1}}, "config: hardware.gpu: Input should be a valid string (got 1)"),
         ({"hardware": {"gpus": -1}}, "config: hardware.gpus.constrained-int: Input should be"),
         ({"scale": "maxi"}, "config: scale: Input should be 'mini' or 'paper' (got 'maxi')"),

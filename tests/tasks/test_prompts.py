@@ -36,7 +36,7 @@ def continued(template: str, messages: list[dict[str, str]]) -> str:
 
 def test_datawhale_prompt_is_what_the_chat_template_of_qwen_gives(shared_data: Path) -> None:
     template = (shared_data / "tokenizer_qwen2.5" / "chat_template.jinja").read_text()
-    assert load_prompt("countdown_datawhale") == continued(template, DATAWHALE)
+    assert load_prompt("countdown_datawhale").text == continued(template, DATAWHALE)
 
 
 @pytest.mark.parametrize("recipe", recipe_names(CONFIG))
@@ -46,7 +46,7 @@ def test_every_recipe_names_a_prompt(recipe: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in prompt_names() if name.startswith("countdown")])
 def test_countdown_prompts_have_numbers_target_and_an_open_thought(name: str) -> None:
-    text = load_prompt(name).format(numbers=[44, 19, 35], target=98)
+    text = load_prompt(name).text.format(numbers=[44, 19, 35], target=98)
     assert "[44, 19, 35]" in text
     assert "98" in text
     assert text.endswith("<think>")
@@ -55,7 +55,7 @@ def test_countdown_prompts_have_numbers_target_and_an_open_thought(name: str) ->
 
 @pytest.mark.parametrize("name", prompt_names())
 def test_literals_are_the_text_between_the_fields(name: str) -> None:
-    template = load_prompt(name)
+    template = load_prompt(name).text
     position = 0
     for piece in literals(template):
         assert piece

@@ -10,10 +10,11 @@ import pytest
 
 from r1zero.errors import UserError
 from r1zero.tasks.problems import read_problems
-from r1zero.tasks.prompts import load_prompt
+from r1zero.tasks.prompts import Prompt, load_prompt
 from tiny import contents, stage, write_dataset, write_rows
 
 PROMPT = "countdown_datawhale"
+STYLE = {"version": 1, "source": "here", "thought": "free", "answer": "boxed"}
 TRAIN = ([44, 19, 35, 98], [19, 44, 35, 98], [1, 2, 3, 6], [5, 6, 7, 18], [10, 20, 30, 60])
 TEST = ([3, 2, 1, 6], [8, 9, 1, 18], [9, 8, 1, 18], [8, 9, 1, 18])
 
@@ -351,7 +352,7 @@ def test_a_problem_has_its_prompt_and_what_its_rewards_need(dataset: Path, tmp_p
     assert len(problems) == 3
     first = {
         "problem_id": "19-35-44=98",
-        "prompt": load_prompt(PROMPT).format(numbers=[44, 19, 35], target=98),
+        "prompt": load_prompt(PROMPT).text.format(numbers=[44, 19, 35], target=98),
         "nums": [44, 19, 35],  # in the row's own order
         "target": 98,
         "answer": "98",
@@ -403,7 +404,9 @@ def test_a_prompt_with_fields_of_another_format_is_refused(tmp_path: Path) -> No
 def test_a_single_brace_in_a_prompt_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, template: str
 ) -> None:
-    monkeypatch.setattr("r1zero.tasks.command.load_prompt", lambda name: template)
+    monkeypatch.setattr(
+        "r1zero.tasks.command.load_prompt", lambda name: Prompt(**STYLE, text=template)
+    )
     make_rows(gsm8k(tmp_path / "mine", test=[("a", "1")]), tmp_path / "rows")
     with pytest.raises(UserError, match="prompt mine: the rows have no field"):
         make_problems(tmp_path / "rows" / "manifest.json", tmp_path / "task", "mine")
@@ -412,7 +415,10 @@ def test_a_single_brace_in_a_prompt_is_refused(
 def test_braces_in_a_question_stay_as_they_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("r1zero.tasks.command.load_prompt", lambda name: r"{question} \boxed{{}}")
+    monkeypatch.setattr(
+        "r1zero.tasks.command.load_prompt",
+        lambda name: Prompt(**STYLE, text=r"{question} \boxed{{}}"),
+    )
     make_rows(gsm8k(tmp_path / "mine", test=[("{a} {question}", "1")]), tmp_path / "rows")
     make_problems(tmp_path / "rows" / "manifest.json", tmp_path / "task", "mine")
     (problem,) = read_problems(tmp_path / "task" / "problems" / "test.parquet")

@@ -6,6 +6,7 @@ from typing import Any
 from r1zero.errors import UserError
 from r1zero.imports.draft import Draft, Given
 from r1zero.settings import Sources
+from r1zero.tasks.problems import fits
 from r1zero.tasks.prompts import prompt_names
 
 # Terms that files name in several ways.
@@ -130,11 +131,11 @@ def _put_task(draft: Draft, option: str | None, of_data: str | None) -> str | No
 
 
 def _put_prompt(draft: Draft, task: str | None, option: str | None) -> None:
-    there = [name for name in prompt_names() if task and name.startswith(f"{task}_")]
+    there = [name for name in prompt_names() if task and fits(name, task)]
     if option:
         draft.put("prompt", option, "--prompt", "--prompt")
         if option not in prompt_names():
-            file = f"src/r1zero/tasks/prompts/{option}.txt"
+            file = f"src/r1zero/tasks/prompts/{option}.yaml"
             draft.lost[f"the text of prompt {option}"] = f"no such template yet: write {file}"
     elif len(there) == 1:
         origin = f"assumed: the only template of {task}; the files hold no prompt"

@@ -58,6 +58,8 @@ def _head(draft: Draft, files: list[str]) -> Iterator[str]:
 
 def _body(values: dict[str, Any], draft: Draft) -> Iterator[str]:
     for key, value in values.items():
+        if value == {}:
+            continue
         if isinstance(value, dict):
             yield ""
             yield f"{key}:"

@@ -41,7 +41,7 @@ def make_base(
 
     """
     logging.disable_progress_bar()
-    template = load_prompt(prompt)
+    template = load_prompt(prompt).text
     tokenizer = build_tokenizer([*literals(template), ", ", *traces.literals()])
     held_out = _held_out(verify_file(rows["files"]["held_out"], rows_folder))
     torch.manual_seed(settings.seed)

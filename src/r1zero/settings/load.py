@@ -1,5 +1,7 @@
 """From YAML files to settings, with errors that name file and key."""
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,12 +26,51 @@ def recipe_names(folder: Path = CONFIG_FOLDER) -> list[str]:
 
 
 def load_recipe(name: str, folder: Path = CONFIG_FOLDER) -> Recipe:
-    """Read `recipes/<name>.yaml`."""
+    """Read `recipes/<name>.yaml`, over the recipe that it extends if it does."""
+    values, path = _extended(name, folder, ())
+    return validate(values, Recipe, str(path))
+
+
+def _extended(name: str, folder: Path, below: tuple[str, ...]) -> tuple[Any, Path]:
+    """Content of a recipe's file, laid over that of the recipe it extends, and its path."""
     path = folder / "recipes" / f"{name}.yaml"
     if not path.is_file():
         known = ", ".join(recipe_names(folder)) or "none"
-        raise UserError(f"unknown recipe '{name}'", where="recipes", hint=f"there are: {known}")
-    return validate(read_yaml(path), Recipe, str(path))
+        where = str(folder / "recipes" / f"{below[-1]}.yaml") if below else "recipes"
+        raise UserError(f"unknown recipe '{name}'", where=where, hint=f"there are: {known}")
+    values = read_yaml(path)
+    if not isinstance(values, dict) or "extends" not in values:
+        return values, path
+    if name in below:
+        raise UserError("extends itself", where=str(path), hint=" > ".join((*below, name)))
+    parent, _ = _extended(str(values["extends"]), folder, (*below, name))
+    if not isinstance(parent, dict):
+        return parent, path
+    # What says who published it, and what came of it, is not inherited.
+    own = {"description", "published_time"}
+    inherited = {key: value for key, value in parent.items() if key not in own}
+    return _laid_over(inherited, {k: v for k, v in values.items() if k != "extends"}), path
+
+
+def _laid_over(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Merge mappings; lists and single values are replaced."""
+    return under | {
+        key: _laid_over(under[key], value)
+        if isinstance(value, dict) and isinstance(under.get(key), dict)
+        else value
+        for key, value in over.items()
+    }
+
+
+def variant_name(recipe: str, vary: Mapping[str, Any]) -> str:
+    """Name of a variant's runs: the recipe's, and what is varied."""
+    parts = (f"{key.rpartition('.')[2]}_{_plain(value)}" for key, value in vary.items())
+    return "-".join((recipe, ".".join(parts))) if vary else recipe
+
+
+def _plain(value: Any) -> str:
+    text = format(value, "g") if isinstance(value, float) else str(value)
+    return re.sub(r"[^a-z0-9_.+-]", "_", text.lower())
 
 
 def load_scale(name: str, folder: Path = CONFIG_FOLDER) -> Scale:
@@ -85,6 +126,16 @@ def load_config(
     config = validate(values, Config, where)
     for name in config.recipes:
         load_recipe(name, folder)
+    for ablation in config.ablations:
+        for vary in ablation.variants:
+            resolve_run(
+                ablation.recipe,
+                scale=config.scale,
+                backend=config.backends[0],
+                seed=config.seeds[0],
+                vary=vary,
+                folder=folder,
+            )
     for name, suite in config.suites.items():
         if name == f"{suite.task}_test":
             raise UserError(
@@ -96,26 +147,71 @@ def load_config(
 
 
 def resolve_run(
-    recipe_name: str, *, scale: str, backend: str, seed: int, folder: Path = CONFIG_FOLDER
+    recipe_name: str,
+    *,
+    scale: str,
+    backend: str,
+    seed: int,
+    vary: Mapping[str, Any] | None = None,
+    folder: Path = CONFIG_FOLDER,
 ) -> RunSettings:
-    """Merge recipe and scale into the settings of one run."""
+    """Merge recipe, varied settings and scale into the settings of one run.
+
+    Args:
+        recipe_name: Name of the recipe.
+        scale: Name of the scale.
+        backend: Name of the backend.
+        seed: Seed of the run.
+        vary: Settings in place of the recipe's, such as `algorithm.beta`. At a scale with a
+            learning rate of its own, a varied one keeps its ratio to the recipe's.
+        folder: Folder of the configuration.
+
+    """
     recipe = load_recipe(recipe_name, folder)
     scaling = load_scale(scale, folder)
     changes = scaling.tasks.get(recipe.task)
     values: dict[str, Any] = recipe.model_dump(exclude={"description", "source", "published_time"})
+    scaled: dict[str, Any] = {}
     if changes:
         values["model"] = changes.model or recipe.model
         values["dataset"] = changes.dataset or recipe.dataset
-        values["sizes"] |= changes.sizes.model_dump(exclude_none=True)
-        values["evaluation"] |= changes.evaluation.model_dump(exclude_none=True)
+        scaled = {
+            "sizes": changes.sizes.model_dump(exclude_none=True),
+            "evaluation": changes.evaluation.model_dump(exclude_none=True),
+        }
+        values = _laid_over(values, scaled)
+    for key, value in (vary or {}).items():
+        _set(values, key, value, scaled, recipe)
     values |= {
-        "recipe": recipe_name,
+        "recipe": variant_name(recipe_name, vary or {}),
         "backend": backend,
         "seed": seed,
         "scale": scale,
         "made_here": values["model"] in scaling.bases,
     }
     return validate(values, RunSettings, f"recipe {recipe_name} at scale {scale}")
+
+
+def _set(
+    values: dict[str, Any], key: str, value: Any, scaled: dict[str, Any], recipe: Recipe
+) -> None:
+    """Set one varied setting, given as `section.name`."""
+    section, _, name = key.partition(".")
+    known = [f"{s}.{n}" for s in ("algorithm", "sizes") for n in values[s]]
+    if key not in known:
+        raise UserError(f"cannot vary '{key}'", where="ablations", hint=f"can: {', '.join(known)}")
+    if name in scaled.get(section, {}):
+        if key != "sizes.learning_rate":
+            raise UserError(
+                f"{key} is the scale's own, so that its variants would be one",
+                where="ablations",
+                hint="vary another setting, or at scale paper",
+            )
+        try:
+            value = values[section][name] * float(value) / recipe.sizes.learning_rate
+        except ValueError:
+            raise UserError(f"{key}: '{value}' is no number", where="ablations") from None
+    values[section] = values[section] | {name: value}
 
 
 def read_yaml(path: Path) -> Any:

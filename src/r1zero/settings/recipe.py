@@ -1,19 +1,32 @@
 """A recipe: one published GRPO setup, in the field's own terms."""
 
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from r1zero.settings.base import Name, Section
 
+OptionValue = bool | int | float | str
+
 
 class Reward(Section):
     """One term of the reward."""
 
-    name: Name
-    """Name of a reward term of the task, e.g. `correct` or `format`."""
+    name: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
+    """A term of `r1zero.rewards.terms`, such as `correct`; the dotted path of a function of yours,
+    in TRL's signature; with `model`, a name for the metrics."""
     weight: float = 1.0
     """Its factor in the summed reward."""
+    options: dict[Name, OptionValue] = Field(default={})
+    """Options of the term."""
+    model: str | None = None
+    """Reward model of `sources.yaml`, with one output; it reads prompt and completion."""
+
+    @model_validator(mode="after")
+    def _is_a_term_or_a_model(self) -> Self:
+        if self.model and ("." in self.name or self.options):
+            raise ValueError("a reward model has a plain `name` and no `options`")
+        return self
 
 
 class Algorithm(Section):
@@ -29,6 +42,14 @@ class Algorithm(Section):
     """Completions per problem (the group size G)."""
     num_iterations: int = Field(default=1, ge=1)
     """Optimizer passes over each batch of completions (mu in the GRPO paper)."""
+    updates_per_rollout: int = Field(default=1, ge=1)
+    """Optimizer steps that one batch of rollouts is cut into; above 1 the later ones are
+    off-policy."""
+    equal_groups: Literal["keep", "drop", "resample"] = "keep"
+    """What becomes of groups whose rewards are all equal: they stay in the loss, where only the KL
+    penalty moves them; they leave it; or other problems are drawn in their place (DAPO)."""
+    max_resamples: int = Field(default=8, ge=1)
+    """`resample` only: draws after which the groups that are still equal leave the loss."""
     epsilon: float = Field(default=0.2, gt=0)
     """Clipping range of the probability ratio."""
     epsilon_high: float | None = Field(default=None, gt=0)
@@ -55,6 +76,12 @@ class Algorithm(Section):
     """Shape of the learning rate over the run."""
     warmup_ratio: float = Field(default=0.0, ge=0, lt=1)
     """Share of the steps over which the learning rate rises from 0."""
+
+    @model_validator(mode="after")
+    def _groups_stand_alone(self) -> Self:
+        if self.equal_groups == "resample" and self.scale_rewards == "batch":
+            raise ValueError("equal_groups `resample` wants scale_rewards `group` or `none`")
+        return self
 
 
 class Sizes(Section):
@@ -135,5 +162,7 @@ class Recipe(Section):
     algorithm: Algorithm
     sizes: Sizes
     evaluation: Evaluation
+    backends: dict[Literal["swift", "split"], dict[Name, Any]] = Field(default={})
+    """Published settings that only another backend honours, kept for it."""
     published_time: PublishedTime | None = None
     """How long the published run took, if that is reported."""

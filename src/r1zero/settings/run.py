@@ -2,15 +2,17 @@
 
 from typing import Any, Literal
 
+from pydantic import Field
+
 from r1zero.files import sha256_json
-from r1zero.settings.base import Name, Section
+from r1zero.settings.base import Name, RunName, Section
 from r1zero.settings.recipe import Algorithm, Evaluation, Reward, Sizes
 
 
 class RunSettings(Section):
     """Everything that decides the weights of a run, and nothing about the hardware."""
 
-    recipe: Name
+    recipe: RunName
     backend: Name
     seed: int
     scale: Name
@@ -27,6 +29,8 @@ class RunSettings(Section):
     algorithm: Algorithm
     sizes: Sizes
     evaluation: Evaluation
+    backends: dict[str, dict[str, Any]] = Field(default={})
+    """Settings that other backends honour, and this one does not."""
 
     @property
     def completions_per_step(self) -> int:
@@ -50,4 +54,6 @@ class RunSettings(Section):
 
     def training_hash(self) -> str:
         """Hash of all that decides the weights; checkpoints of another hash are not resumed."""
-        return sha256_json(self.model_dump(mode="json", exclude={"evaluation", "placement"}))
+        return sha256_json(
+            self.model_dump(mode="json", exclude={"evaluation", "placement", "backends"})
+        )

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from r1zero.settings.base import Name, Section
 from r1zero.settings.endpoints import DEFAULT_ENDPOINTS, Endpoint
+from r1zero.settings.recipe import OptionValue
 from r1zero.settings.sources import (
     DatasetSource,
     Format,
@@ -63,6 +64,32 @@ class Suite(Section):
         return self
 
 
+class Ablation(Section):
+    """Variants of one recipe: they differ in the varied settings and in nothing else."""
+
+    recipe: Name
+    """The recipe."""
+    vary: dict[str, list[OptionValue]] = Field(min_length=1)
+    """Settings as `algorithm.beta` or `sizes.learning_rate`, each with its values. Several settings
+    change together: the first variant takes the first value of each, and so on."""
+
+    @model_validator(mode="after")
+    def _values_pair_up(self) -> Self:
+        counts = {key: len(values) for key, values in self.vary.items()}
+        if len(set(counts.values())) > 1 or 0 in counts.values():
+            found = ", ".join(f"{key} {count}" for key, count in counts.items())
+            raise ValueError(f"`vary` wants as many values for each setting; there are: {found}")
+        return self
+
+    @property
+    def variants(self) -> list[dict[str, OptionValue]]:
+        """The settings of each variant."""
+        return [
+            dict(zip(self.vary, values, strict=True))
+            for values in zip(*self.vary.values(), strict=True)
+        ]
+
+
 class Config(Section):
     """Which runs the workflow makes, and on what."""
 
@@ -70,6 +97,8 @@ class Config(Section):
     """`mini`: any CPU, minutes. `paper`: as published."""
     recipes: list[Name] = Field(default=["datawhale_r1"], min_length=1)
     """Recipes to run, by the names of the files in `config/recipes/`."""
+    ablations: list[Ablation] = Field(default=[])
+    """Variants of recipes to run besides."""
     backends: list[Literal["trl"]] = Field(default=["trl"], min_length=1)
     """Trainers that run each recipe."""
     seeds: list[Annotated[int, Field(ge=0)]] = Field(default=[0], min_length=1)

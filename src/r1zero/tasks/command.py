@@ -75,7 +75,7 @@ def problems(
     """Render the prompt of every row."""
     manifest = read_manifest(source, "rows")
     fields = FORMATS[manifest["format"]].fields
-    template = load_prompt(prompt)
+    template = load_prompt(prompt).text
     check_fields(prompt, template, fields)
     tables = {
         split: pl.read_parquet(verify_file(manifest["files"][split], source.parent))

@@ -8,6 +8,8 @@ from typing import Any
 import polars as pl
 
 from r1zero.errors import UserError
+from r1zero.tasks.formats import FORMATS
+from r1zero.tasks.prompts import load_prompt
 
 
 def render(rows: pl.DataFrame, template: str, fields: Mapping[str, str]) -> pl.DataFrame:
@@ -35,6 +37,12 @@ def check_fields(name: str, template: str, fields: Mapping[str, str]) -> None:
                 hint=f"there are: {', '.join(f'{{{known}}}' for known in fields)}; "
                 "a brace that is meant is written twice",
             )
+
+
+def fits(prompt: str, format_name: str) -> bool:
+    """Whether a prompt shows the fields of a format, and no others."""
+    shown = {field for _, field, *_ in Formatter().parse(load_prompt(prompt).text) if field}
+    return shown == set(FORMATS[format_name].fields)
 
 
 def read_problems(path: Path, limit: int | None = None) -> list[dict[str, Any]]:
