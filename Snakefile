@@ -16,7 +16,7 @@ configfile: "config/config.yaml"
 
 wildcard_constraints:
     scale="[a-z0-9_]+",
-    recipe="[a-z0-9_]+",
+    recipe="[a-z0-9_]+(-[a-z0-9_.+-]+)?",
     backend="[a-z]+",
     seed="[0-9]+",
     dataset="[a-z0-9_]+",
@@ -25,6 +25,7 @@ wildcard_constraints:
     suite="[a-z0-9_]+",
     base="[a-z0-9_]+",
     step="[0-9]+",
+    report="report|report_all",
 
 
 # How: one file per stage, in the order the data flows.
@@ -46,7 +47,7 @@ include: "rules/report.smk"
 rule report:
     """The report on every selected run, and all it takes."""
     input:
-        finished(settings.recipes),
+        finished(selected),
     localrule: True
 
 

@@ -20,6 +20,7 @@ from r1zero.settings import (
     load_sources,
     recipe_names,
     resolve_run,
+    selected_variants,
     table_of,
 )
 from r1zero.settings.sources import are_alike
@@ -68,15 +69,27 @@ os.environ.update(
 )
 
 
+# Names of variants, which runs go by, with the recipe of each and what is varied.
+variants = checked(selected_variants, settings)
+
+
 def settings_of(wildcards):
     """Resolved settings of a run."""
+    recipe, vary = variants.get(wildcards.recipe, (wildcards.recipe, {}))
     return checked(
         resolve_run,
-        wildcards.recipe,
+        recipe,
         scale=wildcards.scale,
         backend=wildcards.backend,
         seed=int(wildcards.seed),
+        vary=vary,
     )
+
+
+def recipe_options(wildcards):
+    """A run's recipe, and what is varied, as `resolve` takes them."""
+    recipe, vary = variants.get(wildcards.recipe, (wildcards.recipe, {}))
+    return " ".join([recipe, *(f"--vary {quote(f'{key}={vary[key]}')}" for key in vary)])
 
 
 def runs_of(recipe):
@@ -86,6 +99,11 @@ def runs_of(recipe):
         for backend in settings.backends
         for seed in settings.seeds
     ]
+
+
+def task_of(name):
+    """Task of a recipe or variant."""
+    return recipes[variants.get(name, (name, {}))[0]].task
 
 
 def model_of(run):
@@ -210,15 +228,26 @@ def sources_of(names):
 
 
 def finished(names):
-    """All that is made of some recipes; the report too, if nothing else is selected."""
+    """All that is made of some recipes, and the report if there is one on just these."""
     files = [path for name in names for run in runs_of(name) for path in evaluations_of(run)]
-    return [*files, f"{report_folder}/index.md"] if set(names) == set(settings.recipes) else files
+    for report, reported_names in reports.items():
+        if set(names) == set(reported_names):
+            return [*files, f"results/{settings.scale}/{report}/index.md"]
+    return files
+
+
+def reported(wildcards):
+    """Runs that a report is on."""
+    return [run for name in reports[wildcards.report] for run in runs_of(name)]
 
 
 recipes = {name: checked(load_recipe, name) for name in checked(recipe_names)}
-tasks = sorted({recipes[name].task for name in settings.recipes})
-runs = [run for name in settings.recipes for run in runs_of(name)]
-report_folder = f"results/{settings.scale}/report"
+# What the configuration selects: recipes, and the variants of its ablations.
+selected = list(dict.fromkeys([*settings.recipes, *variants]))
+tasks = sorted({task_of(name) for name in selected})
+runs = [run for name in selected for run in runs_of(name)]
+# Reports by folder, each on some recipes and variants.
+reports = {"report": selected, "report_all": [*dict.fromkeys([*selected, *recipes])]}
 
 # What can't be laid out, or lacks a package, is said now and not after hours of downloads.
 for run in runs:
@@ -229,6 +258,6 @@ for run in runs:
     checked(reward_functions, settings_of(run))
 
 # Files that are not what the lock says are not trained on, however they came here.
-for path in map(Path, sources_of(settings.recipes)):
+for path in map(Path, sources_of(selected)):
     if path.is_file():
         checked(check_lock, Lock(LOCK), path.parts[1], path)

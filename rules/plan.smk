@@ -22,9 +22,10 @@ rule resolve:
         # Not the files of recipe and scale: what this run doesn't take from them changes nothing.
         settings=lambda wildcards: settings_of(wildcards).training_hash(),
         evaluation=lambda wildcards: settings_of(wildcards).evaluation.model_dump_json(),
+        recipe=recipe_options,
     shell:
         r"""
-        python -m r1zero resolve {wildcards.recipe} \
+        python -m r1zero resolve {params.recipe} \
             --scale {wildcards.scale} \
             --backend {wildcards.backend} \
             --seed {wildcards.seed} \

@@ -1,28 +1,32 @@
 """Report: tables, figures and a page, every number from a file.
 
 Needs: model.json, metrics.jsonl and evaluations of the selected runs.
-Makes: results/<scale>/report/: index.md, tables/main.{csv,md,tex},
+Makes: results/<scale>/report/ (report_all/ on every recipe there is): index.md, tables/main.{csv,md,tex},
        figures/{learning_curve,training}.{svg,png}, report.json.
 """
 
 
 rule write_report:
-    """Tables, figures and page on every selected run."""
+    """Tables, figures and page on every selected run, or on every recipe's."""
     input:
-        models=[model_of(run) for run in runs],
-        metrics=[f"results/{run.folder}/metrics.jsonl" for run in runs],
-        evaluations=[path for run in runs for path in evaluations_of(run)],
-    output:
-        page=f"{report_folder}/index.md",
-        manifest=f"{report_folder}/report.json",
-        tables=[f"{report_folder}/tables/main.{kind}" for kind in ("csv", "md", "tex")],
-        figures=[
-            f"{report_folder}/figures/{name}.{kind}"
-            for name in ("learning_curve", "training")
-            for kind in ("svg", "png")
+        models=lambda wildcards: [model_of(run) for run in reported(wildcards)],
+        metrics=lambda wildcards: [
+            f"results/{run.folder}/metrics.jsonl" for run in reported(wildcards)
         ],
+        evaluations=lambda wildcards: [
+            path for run in reported(wildcards) for path in evaluations_of(run)
+        ],
+    output:
+        page="results/{scale}/{report}/index.md",
+        manifest="results/{scale}/{report}/report.json",
+        tables=expand("results/{{scale}}/{{report}}/tables/main.{kind}", kind=("csv", "md", "tex")),
+        figures=expand(
+            "results/{{scale}}/{{report}}/figures/{name}.{kind}",
+            name=("learning_curve", "training"),
+            kind=("svg", "png"),
+        ),
     log:
-        f"logs/report/{settings.scale}.log",
+        "logs/report/{scale}.{report}.log",
     localrule: True
     conda:
         "../envs/r1zero.yaml"

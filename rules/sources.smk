@@ -54,7 +54,7 @@ rule model:
 rule download:
     """Everything that the selected recipes need from a network: for login nodes."""
     input:
-        lambda wildcards: sources_of(settings.recipes),
+        lambda wildcards: sources_of(selected),
     localrule: True
 
 

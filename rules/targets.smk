@@ -1,5 +1,13 @@
 """Targets by name, generated from the recipes: `snakemake --list-target-rules` shows them."""
 
+
+rule train_all:
+    """Every recipe there is, and every selected variant, trained and evaluated; their report."""
+    input:
+        finished(reports["report_all"]),
+    localrule: True
+
+
 for _task in tasks:
 
     rule:
@@ -7,7 +15,7 @@ for _task in tasks:
         name:
             f"train_{_task}"
         input:
-            finished([name for name in settings.recipes if recipes[name].task == _task]),
+            finished([name for name in selected if task_of(name) == _task]),
         localrule: True
 
 

@@ -81,9 +81,10 @@ def check(run: RunSettings, hardware: Hardware, layout: Layout) -> None:
         * layout.num_processes
         * layout.gradient_accumulation_steps
     )
-    # TRL: one batch of rollouts feeds one optimizer step, and holds whole groups.
+    # TRL: one batch of rollouts feeds so many optimizer steps, and holds whole groups.
     assert per_step == layout.completions_per_step
-    assert layout.steps_per_generation == layout.gradient_accumulation_steps
+    updates = run.algorithm.updates_per_rollout
+    assert layout.steps_per_generation == layout.gradient_accumulation_steps * updates
     assert per_step % run.algorithm.num_generations == 0
     assert layout.num_generations == run.algorithm.num_generations
     assert layout.deviation == layout.completions_per_step - run.completions_per_step

@@ -138,12 +138,13 @@ def test_trl_understands_what_the_recipe_says(
     for name, value in (content | {"report_to": []}).items():
         reader = next(reader for reader in (config, script, model) if hasattr(reader, name))
         assert getattr(reader, name) == value, name
-    assert config.generation_batch_size == run.completions_per_step
+    updates = run.algorithm.updates_per_rollout
+    assert config.generation_batch_size == run.completions_per_step * updates
     assert config.beta == run.algorithm.beta
     assert config.learning_rate == run.sizes.learning_rate
     assert config.warmup_steps == math.ceil(run.algorithm.warmup_ratio * run.sizes.max_steps)
-    # An optimizer step takes exactly one batch of rollouts, so that every step is on-policy.
-    assert config.steps_per_generation == config.gradient_accumulation_steps
+    # So many optimizer steps take a batch of rollouts: with one, every step is on-policy.
+    assert config.steps_per_generation == config.gradient_accumulation_steps * updates
     assert config.seed == 3
 
 

@@ -31,6 +31,13 @@ Recipe = Annotated[str, typer.Argument(help="Recipe.")]
 Scale = Annotated[str, typer.Option(help="Scale.")]
 Backend = Annotated[str, typer.Option(help="Trainer.")]
 Seed = Annotated[int, typer.Option(help="Seed of the run.")]
+Vary = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KEY=VALUE",
+        help="Setting in place of the recipe's, such as algorithm.beta=0.04; repeatable.",
+    ),
+]
 ConfigFolder = Annotated[Path, typer.Option(help="Folder of the configuration.")]
 HardwareJson = Annotated[str, typer.Option(help="The `hardware` of the configuration, as JSON.")]
 
@@ -51,11 +58,14 @@ def plan(
     scale: Scale = "mini",
     backend: Backend = "trl",
     seed: Seed = 0,
+    vary: Vary = None,
     as_json: Annotated[bool, typer.Option("--json", help="Show it as JSON.")] = False,
     config: ConfigFolder = CONFIG_FOLDER,
 ) -> None:
     """Show how a run would be laid out on any machine; status 3 if it can't be."""
-    run = resolve_run(recipe, scale=scale, backend=backend, seed=seed, folder=config)
+    run = resolve_run(
+        recipe, scale=scale, backend=backend, seed=seed, vary=_varied(vary), folder=config
+    )
     values = {
         "gpus": gpus,
         "nodes": nodes,
@@ -89,10 +99,13 @@ def resolve(
     scale: Scale = "mini",
     backend: Backend = "trl",
     seed: Seed = 0,
+    vary: Vary = None,
     config: ConfigFolder = CONFIG_FOLDER,
 ) -> None:
     """Merge recipe, scale, data and model into one run: all that decides its weights."""
-    run = resolve_run(recipe, scale=scale, backend=backend, seed=seed, folder=config)
+    run = resolve_run(
+        recipe, scale=scale, backend=backend, seed=seed, vary=_varied(vary), folder=config
+    )
     train = read_json(problems)["files"]["train"]
     every = pl.read_parquet(verify_file(train, problems.parent), columns=["prompt"])
     longest = run.sizes.max_prompt_length
@@ -142,6 +155,17 @@ def render(
     write_text(out / "accelerate.yaml", yaml.safe_dump(accelerate_config(layout), sort_keys=False))
     write_text(out / "plan.md", page)
     write_json(out / "plan.json", described)
+
+
+def _varied(options: list[str] | None) -> dict[str, Any]:
+    """Settings by key, from `KEY=VALUE` as YAML reads a value."""
+    varied = {}
+    for option in options or []:
+        key, equals, text = option.partition("=")
+        if not (key and equals):
+            raise UserError(f"'{option}' is not KEY=VALUE", where="--vary")
+        varied[key] = yaml.safe_load(text)
+    return varied
 
 
 def demand(
@@ -233,7 +257,10 @@ def _kept_states(disk: Any, hardware: Hardware) -> int | None:
 
 def _published(run: RunSettings, architecture: Architecture | None, config: Path) -> Any:
     """The published time of a recipe at its own scale, with our estimate for its cards."""
-    report = load_recipe(run.recipe, config).published_time if run.scale == "paper" else None
+    is_variant = "-" in run.recipe
+    if run.scale != "paper" or is_variant:
+        return None
+    report = load_recipe(run.recipe, config).published_time
     if report is None or architecture is None:
         return None
     hardware = Hardware(gpus=report.gpus, gpu=report.gpu)

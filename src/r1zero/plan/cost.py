@@ -70,6 +70,7 @@ class Time(NamedTuple):
     """Seconds of one step, estimated."""
 
     generation: float
+    """Its share of the time of a batch of rollouts."""
     update: float
 
     @property
@@ -92,15 +93,17 @@ def time_of(
         return None
     parameters = architecture.parameters
     mean = MEAN_LENGTH * run.sizes.max_completion_length
-    tokens = layout.completions_per_step * (mean + run.sizes.max_prompt_length)
+    updates, iterations = run.algorithm.updates_per_rollout, run.algorithm.num_iterations
+    rollouts = layout.completions_per_step * updates
+    tokens = rollouts * (mean + run.sizes.max_prompt_length)
     generating = layout.vllm_gpus or layout.training_gpus
     copies = max(1, generating // layout.vllm_tensor_parallel)
-    waves = -(-layout.completions_per_step // copies // _CONCURRENT)
-    # The last completions of a step run up to the length limit, and all wait for them.
+    waves = -(-rollouts // copies // _CONCURRENT)
+    # The last completions of a batch run up to the length limit, and all wait for them.
     reading = waves * run.sizes.max_completion_length * 2 * parameters
     rate = gpu.bandwidth * 1e9 * BANDWIDTH_EFFICIENCY * layout.vllm_tensor_parallel
     compute = gpu.tflops * 1e12 * COMPUTE_EFFICIENCY
     generation = reading / rate + 2 * parameters * tokens / (compute * generating)
     passes = 6 + 2 * layout.gradient_checkpointing + 2 * (run.algorithm.beta > 0)
-    update = passes * parameters * tokens / (compute * layout.training_gpus)
-    return Time(generation, update)
+    update = passes * parameters * tokens / updates / (compute * layout.training_gpus)
+    return Time(generation / (updates * iterations), update)

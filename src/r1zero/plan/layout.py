@@ -320,7 +320,8 @@ def _vllm(
     for parallel in (candidate.vllm,) if server else (1, 2, 4, 8):
         if generating % parallel or not _splits(architecture, parallel):
             continue
-        at_once = -(-completions * parallel // generating)
+        rollouts = completions * run.algorithm.updates_per_rollout
+        at_once = -(-rollouts * parallel // generating)
         parts = vllm_memory(
             architecture,
             tensor_parallel=parallel,
@@ -365,7 +366,7 @@ def _assemble(
         gradient_checkpointing=fit.checkpointing,
         per_device_train_batch_size=fit.per_pass,
         gradient_accumulation_steps=passes,
-        steps_per_generation=passes,
+        steps_per_generation=passes * run.algorithm.updates_per_rollout,
         num_generations=run.algorithm.num_generations,
         completions_per_step=completions,
         deviation=completions - run.completions_per_step,
@@ -403,6 +404,12 @@ def _reasons(
         f"{candidate.trainers} processes x {fit.per_pass} completions x {passes} passes = "
         f"{completions}, all from one batch of rollouts"
     )
+    updates = run.algorithm.updates_per_rollout
+    if updates > 1:
+        yield (
+            f"{updates} steps, one after another, share a batch of {updates * completions} "
+            "rollouts: all but the first are off-policy"
+        )
     if candidate.idle:
         yield f"by consent (hardware.accept: idle_gpus) {candidate.idle} cards have no work"
     match candidate.placement:

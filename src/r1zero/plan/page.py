@@ -4,7 +4,7 @@ from r1zero.plan.cost import Disk, Time
 from r1zero.plan.launching import Command, seats
 from r1zero.plan.layout import Layout, Refusal
 from r1zero.plan.machine import Machine
-from r1zero.settings.recipe import PublishedTime
+from r1zero.settings.recipe import PublishedTime, Reward
 from r1zero.settings.run import RunSettings
 
 _GIB = 2**30
@@ -53,7 +53,7 @@ def render_refusal(run: RunSettings, refusal: Refusal) -> str:
 
 
 def _facts(run: RunSettings, layout: Layout, machine: Machine) -> str:
-    rewards = ", ".join(f"{reward.name} x {reward.weight:g}" for reward in run.rewards)
+    rewards = ", ".join(_reward(reward) for reward in run.rewards)
     sizes, algorithm = run.sizes, run.algorithm
     where = f"{machine.nodes} x {machine.gpus_per_node} GPUs" if machine.gpus else "the CPU"
     facts = [
@@ -82,7 +82,18 @@ def _facts(run: RunSettings, layout: Layout, machine: Machine) -> str:
             f"prompt {sizes.max_prompt_length}, completion {sizes.max_completion_length} tokens",
         ),
     ]
+    facts += [
+        (f"only on {backend}", ", ".join(f"{key}: {value}" for key, value in settings.items()))
+        for backend, settings in run.backends.items()
+        if backend != run.backend
+    ]
     return "| | |\n|---|---|\n" + "\n".join(f"| {name} | {value} |" for name, value in facts)
+
+
+def _reward(reward: Reward) -> str:
+    options = ", ".join(f"{name} {value}" for name, value in reward.options.items())
+    what = f"model {reward.model}" if reward.model else options
+    return f"{reward.name}{f' ({what})' if what else ''} x {reward.weight:g}"
 
 
 def _seats(layout: Layout, machine: Machine) -> str:

@@ -7,6 +7,7 @@ from r1zero.settings.load import (
     load_sources,
     recipe_names,
     resolve_run,
+    selected_variants,
     table_of,
 )
 from r1zero.settings.recipe import Evaluation, Recipe, Reward
@@ -32,5 +33,6 @@ __all__ = [
     "load_sources",
     "recipe_names",
     "resolve_run",
+    "selected_variants",
     "table_of",
 ]

@@ -68,6 +68,36 @@ def variant_name(recipe: str, vary: Mapping[str, Any]) -> str:
     return "-".join((recipe, ".".join(parts))) if vary else recipe
 
 
+def selected_variants(
+    config: Config, folder: Path = CONFIG_FOLDER
+) -> dict[str, tuple[str, dict[str, Any]]]:
+    """What the ablations run: the recipe of each variant and its varied settings, by its name.
+
+    A variant whose settings are the recipe's own is the recipe itself, and goes by its name.
+    """
+    found: dict[str, tuple[str, dict[str, Any]]] = {}
+    for ablation in config.ablations:
+        recipe = load_recipe(ablation.recipe, folder).model_dump()
+        for vary in ablation.variants:
+            own = all(_same(_value(recipe, key), value) for key, value in vary.items())
+            changes = {} if own else vary
+            found[variant_name(ablation.recipe, changes)] = (ablation.recipe, changes)
+    return found
+
+
+def _value(recipe: dict[str, Any], key: str) -> Any:
+    section, _, name = key.partition(".")
+    held = recipe.get(section)
+    return held.get(name) if isinstance(held, dict) else None
+
+
+def _same(own: Any, value: Any) -> bool:
+    try:
+        return float(own) == float(value)  # YAML takes 1e-6 for text
+    except (TypeError, ValueError):
+        return bool(own == value)
+
+
 def _plain(value: Any) -> str:
     text = format(value, "g") if isinstance(value, float) else str(value)
     return re.sub(r"[^a-z0-9_.+-]", "_", text.lower())
@@ -126,16 +156,15 @@ def load_config(
     config = validate(values, Config, where)
     for name in config.recipes:
         load_recipe(name, folder)
-    for ablation in config.ablations:
-        for vary in ablation.variants:
-            resolve_run(
-                ablation.recipe,
-                scale=config.scale,
-                backend=config.backends[0],
-                seed=config.seeds[0],
-                vary=vary,
-                folder=folder,
-            )
+    for recipe, vary in selected_variants(config, folder).values():
+        resolve_run(
+            recipe,
+            scale=config.scale,
+            backend=config.backends[0],
+            seed=config.seeds[0],
+            vary=vary,
+            folder=folder,
+        )
     for name, suite in config.suites.items():
         if name == f"{suite.task}_test":
             raise UserError(

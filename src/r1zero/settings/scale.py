@@ -1,10 +1,45 @@
 """A scale: other sizes for the same recipes."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from r1zero.settings.base import Name, Section
+
+
+class CountdownTraces(Section):
+    """Random searches."""
+
+    task: Literal["countdown"]
+    """Task of the base."""
+    persistence: float = Field(gt=0, lt=1)
+    """Chance that a trace goes on to another attempt after a failed one."""
+    patient_persistence: float = Field(gt=0, lt=1)
+    """The same chance in a patient trace: there the model learns what long searches look like."""
+    patient_share: float = Field(ge=0, le=1)
+    """Share of patient traces."""
+    max_attempts: int = Field(ge=1)
+    """Most attempts in one trace."""
+
+
+class QuestionTraces(Section):
+    """Calculations whose steps are chosen at random, now and then as the question says."""
+
+    task: Literal["gsm8k", "math"]
+    """Task of the base: word problems, or expressions."""
+    heed: float = Field(ge=0, le=1)
+    """Chance that a step is the one that the question asks for; otherwise it is any that is
+    possible, by chance the same."""
+
+
+class PostTraces(Section):
+    """Summaries of random lengths."""
+
+    task: Literal["tldr"]
+    """Task of the base."""
+
+
+Traces = Annotated[CountdownTraces | QuestionTraces | PostTraces, Field(discriminator="task")]
 
 
 class MiniBase(Section):
@@ -26,14 +61,11 @@ class MiniBase(Section):
     """Peak learning rate of Muon, which trains the matrices of the layers."""
     adam_learning_rate: float = Field(gt=0)
     """Peak learning rate of AdamW, which trains embeddings and norms."""
-    persistence: float = Field(gt=0, lt=1)
-    """Chance that a trace goes on to another attempt after a failed one."""
-    patient_persistence: float = Field(gt=0, lt=1)
-    """The same chance in a patient trace: there the model learns what long searches look like."""
-    patient_share: float = Field(ge=0, le=1)
-    """Share of patient traces."""
-    max_attempts: int = Field(ge=1)
-    """Most attempts in one trace."""
+    prompts: list[Name] = Field(min_length=1)
+    """Prompt templates that it has seen, each in an equal share of the traces: those of the runs
+    that start from it."""
+    traces: Traces
+    """What its traces are of."""
     seed: int = 0
     """Seed of weights and traces."""
 

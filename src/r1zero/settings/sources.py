@@ -26,25 +26,41 @@ def check_numbers(numbers: list[int] | None, rows: Format) -> None:
 
 
 class Generated(Section):
-    """Rows drawn here, from the distribution of a published dataset."""
+    """Rows drawn here, in the format of a published dataset."""
 
     kind: Literal["generated"]
     """Made on this machine, without a network."""
-    generator: Literal["countdown"]
-    """Generator: `countdown` draws rows like those of Countdown-Tasks-3to4."""
+    generator: Literal["countdown", "word_problems", "expressions", "posts"]
+    """Generator: `countdown` draws rows like those of Countdown-Tasks-3to4; the others write rows
+    in the formats of GSM8K (`word_problems`), MATH (`expressions`) and TL;DR (`posts`), which a
+    mini base can learn."""
     train: int = Field(ge=1)
     """Training rows."""
     test: int = Field(ge=1)
-    """Held-out rows; none occurs in train, in any order of its numbers."""
-    numbers: list[Annotated[int, Field(ge=2, le=4)]] = Field(min_length=1)
-    """How many numbers a row has, 2 to 4; each count is equally likely."""
+    """Held-out rows; none occurs in train, for Countdown in any order of its numbers."""
+    numbers: list[Annotated[int, Field(ge=2, le=4)]] | None = Field(default=None, min_length=1)
+    """Countdown only, required there: how many numbers a row has, 2 to 4; each count is equally
+    likely."""
     seed: int = 0
     """Seed of the rows."""
+
+    @model_validator(mode="after")
+    def _has_its_options(self) -> Self:
+        check_numbers(self.numbers, self.format)
+        if self.numbers is None and self.format == "countdown":
+            raise ValueError("generator `countdown` wants `numbers`")
+        return self
 
     @property
     def format(self) -> Format:
         """How the rows are read."""
-        return self.generator
+        formats: dict[str, Format] = {
+            "countdown": "countdown",
+            "word_problems": "gsm8k",
+            "expressions": "math",
+            "posts": "tldr",
+        }
+        return formats[self.generator]
 
     @property
     def split_names(self) -> list[SplitName]:
