@@ -1,8 +1,10 @@
 """`python -m r1zero evaluate`: one model on one suite."""
 
 import time
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import polars as pl
 import typer
@@ -17,9 +19,23 @@ from r1zero.files import (
     write_json,
 )
 from r1zero.provenance import provenance
-from r1zero.rewards.countdown import grade
+from r1zero.rewards.grade import Grade
+from r1zero.rewards.grading import grade_batch
 from r1zero.settings.recipe import Evaluation
 from r1zero.tasks.problems import read_problems
+from r1zero.tasks.prompts import Style, load_prompt
+
+if TYPE_CHECKING:
+    from r1zero.evaluate.generate import Completion
+
+# Metrics, each the mean of a column of the completions.
+_SCORES = {
+    "accuracy": "correct",
+    "lenient_accuracy": "lenient",
+    "format": "format",
+    "mean_length": "length",
+    "truncated": "truncated",
+}
 
 
 def evaluate(
@@ -36,6 +52,7 @@ def evaluate(
     folder, identity = _weights(run, step, model)
     settings = run["settings"]
     decoding = Evaluation.model_validate(settings["evaluation"])
+    prompt = load_prompt(settings["prompt"])
     test = read_json(problems)["files"]["test"]
     rows = read_problems(verify_file(test, problems.parent), decoding.max_problems)
     from r1zero.evaluate.generate import generate  # imports torch
@@ -48,8 +65,10 @@ def evaluate(
             decoding,
             max_new_tokens=settings["sizes"]["max_completion_length"],
             seed=run["run"]["seed"],
+            ends=prompt.ends,
         )
     )
+    graded = _graded(run["run"]["task"], rows, sampled, prompt)
     table = pl.DataFrame(
         [
             {
@@ -58,7 +77,7 @@ def evaluate(
                 "completion": completion.text,
                 "length": completion.length,
                 "truncated": int(completion.truncated),
-                **_graded(completion.text, row),
+                **asdict(next(graded)),
             }
             for row, completions in zip(rows, sampled, strict=True)
             for i, completion in enumerate(completions)
@@ -68,8 +87,8 @@ def evaluate(
     completions_path = out.with_suffix(".parquet")
     with atomic_path(completions_path) as temporary:
         table.write_parquet(temporary, compression="zstd")
-    means = table.select(pl.col("correct", "format", "length", "truncated").mean()).row(0)
-    accuracy, well_formed, length, truncated = (round(float(value), 6) for value in means)
+    means = table.select(pl.col(_SCORES.values()).mean()).row(0)
+    metrics = {name: round(float(value), 6) for name, value in zip(_SCORES, means, strict=True)}
     write_json(
         out,
         {
@@ -87,12 +106,7 @@ def evaluate(
             },
             "n_problems": len(rows),
             "n_samples": decoding.n_samples,
-            "metrics": {
-                "accuracy": accuracy,
-                "format": well_formed,
-                "mean_length": length,
-                "truncated": truncated,
-            },
+            "metrics": metrics,
             "problems": _by_problem(table),
             "completions": str(completions_path),
             "seconds": round(seconds, 1),
@@ -100,8 +114,8 @@ def evaluate(
         },
     )
     print(
-        f"{suite}, step {step}: {accuracy:.1%} correct, {well_formed:.1%} well-formed, "
-        f"{length:.0f} tokens, {seconds:.0f} s"
+        f"{suite}, step {step}: {metrics['accuracy']:.1%} correct, {metrics['format']:.1%} "
+        f"well-formed, {metrics['mean_length']:.0f} tokens, {seconds:.0f} s"
     )
 
 
@@ -136,19 +150,18 @@ def _weights(run: dict[str, Any], step: int, where: Path) -> tuple[Path, str]:
     return folder, found
 
 
-def _graded(completion: str, row: dict[str, Any]) -> dict[str, Any]:
-    verdict = grade(completion, row["nums"], row["target"])
-    return {
-        "correct": verdict.correct,
-        "format": verdict.format,
-        "extracted": verdict.extracted,
-        "reason": verdict.reason,
-    }
+def _graded(
+    task: str, rows: list[dict[str, Any]], sampled: "list[list[Completion]]", style: Style
+) -> Iterator[Grade]:
+    """Verdicts on all completions, in order."""
+    pairs = [
+        (completion.text, row)
+        for row, completions in zip(rows, sampled, strict=True)
+        for completion in completions
+    ]
+    texts, repeated = zip(*pairs, strict=True)
+    return iter(grade_batch(task, texts, repeated, style))
 
 
 def _by_problem(table: pl.DataFrame) -> list[dict[str, Any]]:
-    return (
-        table.group_by("problem_id", maintain_order=True)
-        .agg("correct", "format", "length", "truncated")
-        .to_dicts()
-    )
+    return table.group_by("problem_id", maintain_order=True).agg(*_SCORES.values()).to_dicts()

@@ -31,6 +31,7 @@ def generate(
     *,
     max_new_tokens: int,
     seed: int,
+    ends: Sequence[str] = (),
 ) -> Iterator[list[Completion]]:
     """Sample `decoding.n_samples` completions for each prompt, in order.
 
@@ -40,6 +41,7 @@ def generate(
         decoding: Temperature (0 is greedy), nucleus, samples per prompt.
         max_new_tokens: Length at which completions are cut off.
         seed: Seed of the sampling.
+        ends: Tokens that end a completion, besides those the model's files name.
 
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -47,7 +49,9 @@ def generate(
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     model = AutoModelForCausalLM.from_pretrained(model_path, dtype=dtype).to(device).eval()
     eos = model.generation_config.eos_token_id
-    ends = set(eos if isinstance(eos, list) else [eos])
+    ending = set(eos if isinstance(eos, list) else [eos])
+    vocabulary = tokenizer.get_vocab()
+    ending |= {vocabulary[token] for token in ends if token in vocabulary}
     torch.manual_seed(seed)
     n = decoding.n_samples
     ids = [prompt for prompt in tokenizer(list(prompts))["input_ids"] for _ in range(n)]
@@ -57,7 +61,7 @@ def generate(
             model,
             ids[start : start + size],
             max_new_tokens=max_new_tokens,
-            eos=sorted(ends),
+            eos=sorted(ending),
             pad=tokenizer.pad_token_id,
             temperature=decoding.temperature,
             top_p=decoding.top_p,
@@ -66,7 +70,7 @@ def generate(
             Completion(
                 tokenizer.decode(tokens, skip_special_tokens=True),
                 len(tokens),
-                truncated=tokens[-1] not in ends,
+                truncated=tokens[-1] not in ending,
             )
             for tokens in drawn
         ]
