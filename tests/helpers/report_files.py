@@ -69,6 +69,7 @@ class RunFiles:
             {
                 "problem_id": f"p{index:04d}",
                 "correct": row.tolist(),
+                "lenient": row.tolist(),
                 "format": [1] * len(row),
                 "length": length[index].tolist(),
                 "truncated": [0] * len(row),

@@ -37,6 +37,7 @@ def test_rows_computed_by_hand(two_problems: pl.DataFrame) -> None:
     assert to_csv(two_problems).splitlines() == [
         HEADER,
         f"{run},accuracy,2,1,0.0,0.5,0.5,0.0,1.0",
+        f"{run},lenient_accuracy,2,1,0.0,0.5,0.5,0.0,1.0",
         f"{run},format,2,1,1.0,1.0,0.0,0.0,0.0",
         f"{run},mean_length,2,1,15.0,21.0,6.0,6.0,6.0",
         f"{run},truncated,2,1,0.0,0.0,0.0,0.0,0.0",
@@ -49,7 +50,7 @@ def test_markdown_says_what_is_not_settled(two_problems: pl.DataFrame) -> None:
         "| datawhale_r1 | trl | 0 | countdown_test | accuracy (%) | 0.0 | 50.0 "
         "| +50.0 [0.0, +100.0] | not settled: the interval contains 0 |"
     )
-    assert lines[4].endswith("| mean length (tokens) | 15.0 | 21.0 | +6.0 [+6.0, +6.0] |  |")
+    assert lines[5].endswith("| mean length (tokens) | 15.0 | 21.0 | +6.0 [+6.0, +6.0] |  |")
 
 
 def test_latex_has_the_same_numbers(two_problems: pl.DataFrame) -> None:
@@ -84,7 +85,7 @@ def test_every_run_suite_and_metric_has_a_row(tmp_path: Path) -> None:
         first.evaluate(step, [[0, 1]] * 5, suite="harder")
     table = main_table(load(*paths(first, second)))
     assert table.select("seed", "suite", "metric").is_unique().all()
-    assert len(table) == 3 * 4
+    assert len(table) == 3 * 5
 
 
 def test_one_problem_has_no_limits(tmp_path: Path) -> None:
@@ -101,8 +102,8 @@ def test_one_problem_has_no_limits(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("low", "high", "expected"),
     [
-        (0.01, 0.2, "yes"),
-        (-0.2, -0.01, "yes"),
+        (0.01, 0.2, "better"),
+        (-0.2, -0.01, "worse"),
         (-0.1, 0.2, "not settled: the interval contains 0"),
         (0.0, 0.2, "not settled: the interval contains 0"),
     ],

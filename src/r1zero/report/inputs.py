@@ -89,6 +89,7 @@ class Problem(_File):
 
     problem_id: str
     correct: tuple[float, ...]
+    lenient: tuple[float, ...]
     format: tuple[float, ...]
     length: tuple[float, ...]
     truncated: tuple[float, ...]
@@ -122,7 +123,7 @@ class Evaluation(_File):
         if not self.problems:
             raise ValueError("no problems")
         for problem in self.problems:
-            for field in ("correct", "format", "length", "truncated"):
+            for field in ("correct", "lenient", "format", "length", "truncated"):
                 if len(getattr(problem, field)) != self.n_samples:
                     raise ValueError(
                         f"problem {problem.problem_id} doesn't have n_samples = {self.n_samples}"

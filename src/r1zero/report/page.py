@@ -77,10 +77,11 @@ def _main_result(table: pl.DataFrame) -> str:
         [
             "## Before and after training\n",
             to_markdown(table),
-            "Base is step 0, trained the last evaluated step, both measured on the same problems in"
-            " the same way. The interval is a paired bootstrap over problems (95 %); shares are in"
-            " per cent, their differences in percentage points. It doesn't cover the training seed:"
-            " for that, compare the seeds.\n",
+            "Accuracy takes the answer where the prompt asks for it, lenient accuracy wherever it"
+            " stands. Base is step 0, trained the last evaluated step, both measured on the same"
+            " problems in the same way. The interval is a paired bootstrap over problems (95 %);"
+            " shares are in per cent, their differences in percentage points. It doesn't cover the"
+            " training seed: for that, compare the seeds.\n",
             "The same numbers: [CSV](tables/main.csv), [LaTeX](tables/main.tex).",
         ]
     )

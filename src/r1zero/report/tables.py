@@ -27,6 +27,7 @@ class Metric:
 
 METRICS = (
     Metric("accuracy", "correct", "accuracy (%)", 100),
+    Metric("lenient_accuracy", "lenient", "lenient accuracy (%)", 100),
     Metric("format", "format", "format (%)", 100),
     Metric("mean_length", "length", "mean length (tokens)", 1),
     Metric("truncated", "truncated", "truncated (%)", 100),
@@ -98,7 +99,7 @@ def to_csv(table: pl.DataFrame) -> str:
 def to_markdown(table: pl.DataFrame) -> str:
     """Render for GitHub, with a verdict on each accuracy."""
     rows = [[*_cells(row), _delta(row), verdict(row)] for row in table.iter_rows(named=True)]
-    return markdown_table([*HEADINGS, INTERVAL, "settled?"], rows, numeric={2, 5, 6, 7})
+    return markdown_table([*HEADINGS, INTERVAL, "accuracy"], rows, numeric={2, 5, 6, 7})
 
 
 def to_latex(table: pl.DataFrame) -> str:
@@ -142,7 +143,9 @@ def verdict(row: dict[str, object]) -> str:
     if low is None or high is None:
         return "not settled: one problem gives no interval"
     delta = Interval(_number(row["delta"]), _number(low), _number(high))
-    return "yes" if delta.settled else "not settled: the interval contains 0"
+    if not delta.settled:
+        return "not settled: the interval contains 0"
+    return "better" if delta.low > 0 else "worse"
 
 
 def markdown_table(
