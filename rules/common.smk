@@ -7,17 +7,16 @@ from pathlib import Path
 from shlex import quote
 from typing import NamedTuple
 
-from snakemake.exceptions import WorkflowError
-
 from r1zero.errors import UserError
 from r1zero.plan.command import architecture_of, demand
 from r1zero.plan.machine import find_machine, require_stack
-from r1zero.plan.render import reward_functions
+from r1zero.rewards.terms import check_terms
 from r1zero.settings import (
     load_config,
     load_recipe,
     load_scale,
     load_sources,
+    published_recipes,
     recipe_names,
     resolve_run,
     selected_variants,
@@ -162,13 +161,24 @@ def settings_of_base(wildcards):
     return checked(load_scale, wildcards.scale).bases[wildcards.base].model_dump_json()
 
 
-def run_from(wildcards):
-    """A run that starts from a mini base: it has the prompt and the data the base is made for."""
-    for recipe in recipes:
-        run = settings_of(Run(wildcards.scale, recipe, settings.backends[0], 0))
-        if run.model == wildcards.base:
-            return run
-    raise WorkflowError(f"bases: no recipe starts from {wildcards.base}")
+def reward_models_of(run):
+    """Names of the reward models of a run."""
+    return [reward.model for reward in run.rewards if reward.model]
+
+
+def reward_model_manifests(wildcards):
+    """Their manifests, of wildcards."""
+    return [
+        f"resources/models/{name}/manifest.json"
+        for name in reward_models_of(settings_of(wildcards))
+    ]
+
+
+def rows_of_base(wildcards):
+    """Manifest of the rows that runs from a mini base train on, and of what they hold out."""
+    made = checked(load_scale, wildcards.scale)
+    dataset = made.tasks[made.bases[wildcards.base].traces.task].dataset
+    return f"resources/rows/{dataset}/manifest.json"
 
 
 def held_out_from(dataset):
@@ -220,7 +230,10 @@ def sources_of(names):
     datasets = suites | {run.dataset for run in wanted}
     # What their rows are held against counts too: a suite of another task may hold out problems.
     held_out = {path for name in datasets for path in held_out_from(name).values()}
-    models = sorted({run.model for run in wanted if not run.made_here})
+    models = sorted(
+        {run.model for run in wanted if not run.made_here}
+        | {name for run in wanted for name in reward_models_of(run)}
+    )
     return [
         *sorted({f"resources/datasets/{name}/manifest.json" for name in datasets} | held_out),
         *(f"resources/models/{name}/manifest.json" for name in models),
@@ -242,12 +255,13 @@ def reported(wildcards):
 
 
 recipes = {name: checked(load_recipe, name) for name in checked(recipe_names)}
+published = checked(published_recipes)
 # What the configuration selects: recipes, and the variants of its ablations.
 selected = list(dict.fromkeys([*settings.recipes, *variants]))
 tasks = sorted({task_of(name) for name in selected})
 runs = [run for name in selected for run in runs_of(name)]
 # Reports by folder, each on some recipes and variants.
-reports = {"report": selected, "report_all": [*dict.fromkeys([*selected, *recipes])]}
+reports = {"report": selected, "report_all": [*dict.fromkeys([*selected, *published])]}
 
 # What can't be laid out, or lacks a package, is said now and not after hours of downloads.
 for run in runs:
@@ -255,7 +269,7 @@ for run in runs:
     architecture = checked(architecture_of, table.models.get(resolved.model), resolved.model)
     layout = checked(demand, resolved, machine, architecture, hardware)
     checked(require_stack, layout.placement, layout.zero_stage)
-    checked(reward_functions, settings_of(run))
+    checked(check_terms, resolved)
 
 # Files that are not what the lock says are not trained on, however they came here.
 for path in map(Path, sources_of(selected)):

@@ -11,6 +11,7 @@ rule resolve:
     input:
         problems=task_manifest,
         model=model_manifest,
+        reward_models=reward_model_manifests,
     output:
         "results/{scale}/{recipe}/{backend}/seed{seed}/run.json",
     log:
@@ -23,6 +24,9 @@ rule resolve:
         settings=lambda wildcards: settings_of(wildcards).training_hash(),
         evaluation=lambda wildcards: settings_of(wildcards).evaluation.model_dump_json(),
         recipe=recipe_options,
+        reward_models=lambda wildcards, input: [
+            f"--reward-model {path}" for path in input.reward_models
+        ],
     shell:
         r"""
         python -m r1zero resolve {params.recipe} \
@@ -30,7 +34,7 @@ rule resolve:
             --backend {wildcards.backend} \
             --seed {wildcards.seed} \
             --problems {input.problems:q} \
-            --model {input.model:q} \
+            --model {input.model:q} {params.reward_models} \
             --out {output:q} 2>&1 | tee {log:q}
         """
 

@@ -1,15 +1,14 @@
 """Pretrain: base models made on the spot, so that the mini scale needs no download.
 
-Needs: the problems and rows of the task, for its prompt and what it holds out.
+Needs: the rows that the task has at this scale, for what they hold out.
 Makes: resources/bases/<scale>/<base>/manifest.json, with the model and its tokenizer beside it.
 """
 
 
 rule base:
-    """A small base model: it knows the format and the arithmetic, and searches badly."""
+    """A small base model: it knows the formats and the arithmetic, and chooses badly."""
     input:
-        problems=lambda wildcards: task_manifest_of(run_from(wildcards)),
-        rows=lambda wildcards: f"resources/rows/{run_from(wildcards).dataset}/manifest.json",
+        rows=rows_of_base,
     output:
         manifest="resources/bases/{scale}/{base}/manifest.json",
     log:
@@ -29,7 +28,6 @@ rule base:
         r"""
         python -m r1zero pretrain {wildcards.base} \
             --scale {wildcards.scale} \
-            --problems {input.problems:q} \
             --rows {input.rows:q} \
             --out "$(dirname {output.manifest:q})" 2>&1 | tee {log:q}
         """

@@ -2,7 +2,7 @@
 
 
 rule train_all:
-    """Every recipe there is, and every selected variant, trained and evaluated; their report."""
+    """Every recipe that extends no other, and all that is selected; the report on them."""
     input:
         finished(reports["report_all"]),
     localrule: True

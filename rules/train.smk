@@ -1,7 +1,8 @@
 """Train: the only long stage.
 
 Needs: results/<run>/run.json, and the plan (a new layout of the same run trains nothing).
-Makes: results/<run>/model.json (checkpoints with hashes, cost, provenance) and metrics.jsonl.
+Makes: results/<run>/model.json (checkpoints with hashes, cost, provenance), metrics.jsonl
+       and rollouts.parquet.
        Checkpoints go to checkpoints/<run>/, which is no declared output: Snakemake deletes those
        before a retry, and a run that was cut off goes on from its last checkpoint.
 """
@@ -17,6 +18,7 @@ rule train:
     output:
         model="results/{scale}/{recipe}/{backend}/seed{seed}/model.json",
         metrics="results/{scale}/{recipe}/{backend}/seed{seed}/metrics.jsonl",
+        rollouts="results/{scale}/{recipe}/{backend}/seed{seed}/rollouts.parquet",
     log:
         "logs/train/{scale}.{recipe}.{backend}.seed{seed}.log",
     benchmark:

@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 
 from r1zero.provenance import usable_cores
+from r1zero.rewards.of_run import VARIABLE
 
 ENVIRONMENT = {
     **os.environ,
@@ -71,7 +72,7 @@ def pipeline(run: Path, folder: Path, steps: int) -> list[dict[str, Any]]:
     command = [
         *(sys.executable, "-m", "accelerate.commands.launch"),
         *("--config_file", str(run / "plan" / "accelerate.yaml")),
-        *("-m", "r1zero.train.trl", "--config", str(config)),
+        *("-m", "r1zero.train.trl", "--run", str(run / "run.json"), "--config", str(config)),
         *("--train", f"{problems}/train.parquet"),
         *("--config-hash", content["config_hash"]),
         *("--max-prompt-length", str(content["settings"]["sizes"]["max_prompt_length"])),
@@ -85,7 +86,8 @@ def by_hand(run: Path, folder: Path, steps: int) -> list[dict[str, Any]]:
     """Metrics of each step as `trl grpo` prints them."""
     command = [sys.executable, "-m", "trl.cli.main", "grpo"]
     command += ["--config", str(short_config(run, folder, steps))]
-    done = subprocess.run(command, env=ENVIRONMENT, check=True, capture_output=True, text=True)
+    environment = ENVIRONMENT | {VARIABLE: str(run / "run.json")}
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
     rows = [ast.literal_eval(line) for line in done.stdout.splitlines() if "'step_time'" in line]
     return [{key: float(value) for key, value in row.items()} for row in rows]
 

@@ -24,6 +24,7 @@ COLUMNS = [
     "length",
     "truncated",
     "correct",
+    "lenient",
     "format",
     "extracted",
     "reason",
@@ -95,7 +96,7 @@ def test_problems_are_the_first_of_the_suite_with_so_many_samples(run: Run, suit
     assert (scores["n_problems"], scores["n_samples"]) == (5, 3)
     wanted = pl.read_parquet(suite)["problem_id"].to_list()[:5]
     assert [problem["problem_id"] for problem in scores["problems"]] == wanted
-    for key in ("correct", "format", "length", "truncated"):
+    for key in ("correct", "lenient", "format", "length", "truncated"):
         assert all(len(problem[key]) == 3 for problem in scores["problems"])
     table = completions(scores)
     assert table.columns == COLUMNS
@@ -116,7 +117,7 @@ def test_every_number_follows_from_the_completions(run: Run, suite: Path) -> Non
     for row in table.to_dicts():
         problem = problems[row["problem_id"]]
         verdict = grade(row["completion"], problem["nums"], problem["target"])
-        for key in ("correct", "format", "extracted", "reason"):
+        for key in ("correct", "lenient", "format", "extracted", "reason"):
             assert row[key] == getattr(verdict, key)
         assert row["length"] <= longest
         assert row["length"] == longest or not row["truncated"]

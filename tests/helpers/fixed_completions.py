@@ -16,22 +16,36 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerFast, TrainerCallback
 from trl import GRPOConfig
 
-from r1zero.train.trainer import PiecewiseTrainer
+from r1zero.train.run_trainer import RunTrainer
 
 os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
 PROMPTS = ["1 2 3", "make 24 of 4 4 8", "ab", "a rather long question, much longer than the others"]
 GROUP = 4
 
 
+# The rewards of a problem that starts so are all equal.
+FLAT = "flat"
+
+
+def share_unless_flat(prompts: list[str], completion_ids: list[list[int]], **_: Any) -> list[float]:
+    shares = share_of_even_tokens(completion_ids)
+    return [
+        0.5 if prompt.startswith(FLAT) else share
+        for prompt, share in zip(prompts, shares, strict=True)
+    ]
+
+
 def share_of_even_tokens(completion_ids: list[list[int]], **_: Any) -> list[float]:
     return [sum(token % 2 == 0 for token in ids) / len(ids) for ids in completion_ids]
 
 
-def main(base: str, out: str, prompts: list[str], config: dict[str, Any]) -> None:
+def main(
+    base: str, out: str, prompts: list[str], config: dict[str, Any], equal_groups: str
+) -> None:
     order: list[list[str]] = []
     history: list[list[float]] = []
 
-    def given(own: list[str], trainer: PiecewiseTrainer) -> dict[str, Any]:
+    def given(own: list[str], trainer: RunTrainer) -> dict[str, Any]:
         """Completions that depend on the prompt, the place in its group and the step alone."""
         first = trainer.accelerator.process_index * len(own)
         completions = []
@@ -48,14 +62,15 @@ def main(base: str, out: str, prompts: list[str], config: dict[str, Any]) -> Non
             if "grad_norm" in logs:
                 history.append([float(logs[key]) for key in ("loss", "grad_norm", "reward", "kl")])
 
-    trainer = PiecewiseTrainer(
+    trainer = RunTrainer(
         model=base,
         processing_class=PreTrainedTokenizerFast.from_pretrained(base, padding_side="left"),
-        reward_funcs=[share_of_even_tokens],
+        reward_funcs=[share_unless_flat],
         args=GRPOConfig(**config),
         train_dataset=Dataset.from_dict({"prompt": prompts}),
         rollout_func=given,
         callbacks=[Record()],
+        equal_groups=equal_groups,
     )
     trainer.train()
     everybody = [None] * trainer.accelerator.num_processes

@@ -8,7 +8,7 @@ import yaml
 from r1zero.imports.draft import Draft, parse_choices
 from r1zero.imports.mapping import Options, draft_recipe
 from r1zero.imports.readers import read_published
-from r1zero.settings import load_sources
+from r1zero.settings import load_recipe, load_sources, recipe_names
 from tiny import CONFIG
 
 TRL: dict[str, Any] = {
@@ -54,5 +54,8 @@ def draft(*files: Path, choices: tuple[str, ...] = (), **options: Any) -> Draft:
     chosen = parse_choices(list(choices))
     options = {"trainers": 2, "prompt": "countdown_datawhale", **options}
     return draft_recipe(
-        read_published(list(files)), load_sources(CONFIG), Options(chosen=chosen, **options)
+        read_published(list(files)),
+        load_sources(CONFIG),
+        Options(chosen=chosen, **options),
+        {name: load_recipe(name, CONFIG) for name in recipe_names(CONFIG)},
     )

@@ -132,7 +132,7 @@ def rows_of(task: Path) -> Path:
 
 def make_base(out: Path, config: Path, task: Path) -> Path:
     """Pre-train the base model of the mini scale and return its manifest."""
-    inputs = ("--scale", "mini", "--config", config, "--problems", task, "--rows", rows_of(task))
+    inputs = ("--scale", "mini", "--config", config, "--rows", rows_of(task))
     stage("pretrain", BASE, *inputs, "--out", out)
     return out / "manifest.json"
 

@@ -64,7 +64,7 @@ def resolved(recipe: str = RECIPE, scale: str = "mini") -> RunSettings:
     return resolve_run(recipe, scale=scale, backend="trl", seed=3, folder=CONFIG)
 
 
-GPUS = (0, 1, 2, 3, 4, 8, 16)
+GPUS = {"mini": (0, 1), "paper": (1, 3, 8, 16)}
 
 
 def plannable() -> list[Any]:
@@ -73,7 +73,7 @@ def plannable() -> list[Any]:
         pytest.param(run, gpus, id=f"{run.recipe}-{run.scale}-{gpus}")
         for recipe in recipe_names(CONFIG)
         for run in (resolved(recipe, "mini"), resolved(recipe, "paper"))
-        for gpus in GPUS
+        for gpus in GPUS[run.scale]
         if isinstance(laid_out(run, gpus), Layout)
     ]
 
@@ -88,7 +88,12 @@ def laid_out(run: RunSettings, gpus: int) -> Any:
 
 def rendered(run: RunSettings, gpus: int, folder: Path) -> dict[str, Any]:
     return trl_config(
-        run, laid_out(run, gpus), model=folder / "m", problems=folder / "p", output=folder / "o"
+        run,
+        laid_out(run, gpus),
+        model=folder / "m",
+        problems=folder / "p",
+        output=folder / "o",
+        reward_models={reward.model: folder / "r" for reward in run.rewards if reward.model},
     )
 
 

@@ -133,9 +133,7 @@ def check_algorithm(run: RunSettings, script: GRPOScriptArguments, config: GRPOC
     assert config.optim == algorithm.optimizer
     assert config.seed == run.seed
     assert config.reward_weights == [reward.weight for reward in run.rewards]
-    assert script.reward_funcs == [
-        f"r1zero.rewards.{run.task}.{reward.name}" for reward in run.rewards
-    ]
+    assert script.reward_funcs == [f"r1zero.rewards.of_run.{reward.name}" for reward in run.rewards]
 
 
 def test_warm_up_is_the_share_of_the_steps_rounded_up(run_file: Path, tmp_path: Path) -> None:

@@ -3,24 +3,28 @@
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from r1zero.errors import UserError
 from r1zero.pretrain import base as base_module
+from r1zero.rewards.styles import extract
 from r1zero.settings import load_scale
-from r1zero.sources.countdown import Row, generate
+from r1zero.sources import countdown, expressions, posts, word_problems
+from r1zero.tasks.prompts import load_prompt
 from tiny import (
     BASE,
+    CONFIG,
     contents,
     edited,
     make_base,
-    make_problems,
     rows_of,
     stage,
     write_dataset,
@@ -67,38 +71,109 @@ def test_a_seed_gives_the_same_bytes_and_another_seed_other_weights(
     assert other["tokenizer.json"] == contents(again.parent)["tokenizer.json"]
 
 
-def test_a_base_does_not_meet_held_out_problems(
-    tiny_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # The very rows that pre-training would draw, in another order of their numbers.
-    drawn = generate(20_000, numbers=[3], seed=7_000_000)
-    held_out = [Row(row.nums[::-1], row.target) for row in drawn[:10_000]]
-    task = make_task_of(tmp_path, held_out)
-    met: list[Row] = []
+# Rows as pre-training draws its problems; numbers of Countdown in another order.
+DRAWN: dict[str, Callable[..., list[dict[str, Any]]]] = {
+    "mini_countdown": lambda count, seed: [
+        {"nums": row.nums[::-1], "target": row.target}
+        for row in countdown.generate(count, numbers=[3], seed=seed)
+    ],
+    "mini_gsm8k": lambda count, seed: rows_of_problems(word_problems, count, seed),
+    "mini_math": lambda count, seed: rows_of_problems(expressions, count, seed),
+    "mini_tldr": lambda count, seed: rows_of_problems(posts, count, seed),
+}
+
+
+def rows_of_problems(generator: ModuleType, count: int, seed: int) -> list[dict[str, Any]]:
+    return [problem.row._asdict() for problem in generator.generate(count, seed=seed)]
+
+
+class Met(NamedTuple):
+    """One text that a base was trained on."""
+
+    prompt: str
+    completion: str
+    template: str
+    problem: tuple[Any, ...]
+
+
+def met_by(
+    name: str, test: list[dict[str, Any]], config: Path, folder: Path, patch: pytest.MonkeyPatch
+) -> list[Met]:
+    """Make a base with these rows held out, and return what it met first."""
+    base = load_scale("mini", config).bases[name]
+    splits = {
+        split: [write_rows(folder / f"{split}.jsonl", rows)]
+        for split, rows in (("train", DRAWN[name](10, 1)), ("test", test))
+    }
+    dataset = write_dataset(folder / "dataset", base.traces.task, splits)
+    stage("tasks", "rows", dataset, "--out", folder / "rows")
+    pairs: list[tuple[str, str]] = []
 
     def spy(texts: Iterator[tuple[str, str]], *args: Any, **options: Any) -> Iterator[Any]:
-        met.extend(problem_of(prompt) for prompt, _ in islice(texts, 2_000))
+        pairs.extend(islice(texts, 2_000))
         return batches(texts, *args, **options)
 
     batches = base_module.batches
-    monkeypatch.setattr(base_module, "batches", spy)
-    make_base(tmp_path / "base", tiny_config, task)
-    assert len(met) == 2_000
-    assert not {row.key for row in met} & {row.key for row in held_out}
+    patch.setattr(base_module, "batches", spy)
+    inputs = ("--scale", "mini", "--config", config, "--rows", folder / "rows" / "manifest.json")
+    stage("pretrain", name, *inputs, "--out", folder / "base")
+    assert len(pairs) == 2_000
+    return [Met(*pair, *parts(pair[0], base.prompts)) for pair in pairs]
 
 
-def make_task_of(folder: Path, test: list[Row]) -> Path:
-    """Manifest of problems with these held out."""
-    splits = {
-        split: [write_rows(folder / f"{split}.jsonl", (row._asdict() for row in rows))]
-        for split, rows in (("train", [Row((1, 2, 3), 6)]), ("test", test))
-    }
-    return make_problems(write_dataset(folder / "dataset", "countdown", splits), folder)
+def parts(prompt: str, templates: list[str]) -> tuple[str, tuple[Any, ...]]:
+    """The template of a prompt, and the problem in it."""
+    for template in templates:
+        # Braces that are meant are written twice.
+        text = load_prompt(template).text.replace("{{", "\0").replace("}}", "\1")
+        constant = map(re.escape, re.split(r"\{\w+\}", text))
+        pattern = "(.+)".join(constant).replace("\0", r"\{").replace("\1", r"\}")
+        if found := re.fullmatch(pattern, prompt, re.DOTALL):
+            return template, problem_of(*found.groups())
+    raise AssertionError(prompt)
 
 
-def problem_of(prompt: str) -> Row:
-    numbers, target = re.search(r"\[([\d, ]+)\]\D+(\d+)", prompt).groups()  # type: ignore[union-attr]
-    return Row(tuple(map(int, numbers.split(", "))), int(target))
+def problem_of(*fields: Any) -> tuple[Any, ...]:
+    """Identity of a problem, whatever the order of the numbers of Countdown."""
+    first, *rest = map(str, fields)
+    numbers = re.fullmatch(r"[\[(]([\d, ]+)[\])]", first)
+    return (*sorted(map(int, numbers[1].split(", "))), *rest) if numbers else (first, *rest)
+
+
+def problems_of(rows: list[dict[str, Any]]) -> set[tuple[Any, ...]]:
+    """The same, of rows of any format: the columns of the prompt come first."""
+    return {problem_of(*list(row.values())[: 2 if "nums" in row else 1]) for row in rows}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_base_meets_no_held_out_problem(
+    name: str, tiny_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The very problems that pre-training would draw.
+    rows = DRAWN[name](20_000, 7_000_000)
+    held_out, others = problems_of(rows[:10_000]), problems_of(rows[10_000:])
+    met = met_by(name, rows[:10_000], tiny_config, tmp_path, monkeypatch)
+    assert {text.problem for text in met} & others
+    assert not {text.problem for text in met} & held_out
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_base_meets_each_of_its_prompts_in_its_format_and_in_bounds(
+    name: str, tiny_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scale = load_scale("mini", CONFIG)
+    base = scale.bases[name]
+    sizes = scale.tasks[base.traces.task].sizes
+    met = met_by(name, DRAWN[name](10, 2), tiny_config, tmp_path, monkeypatch)
+    counts = Counter(text.template for text in met)
+    assert min(counts[prompt] for prompt in base.prompts) > 0.8 * len(met) / len(base.prompts)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "base")
+    for text in met:
+        assert extract(text.completion, load_prompt(text.template)).format == 1
+        lengths = [len(ids) for ids in tokenizer([text.prompt, text.completion])["input_ids"]]
+        assert lengths[0] <= (sizes.max_prompt_length or 0)
+        # The token that ends it comes on top.
+        assert lengths[1] < (sizes.max_completion_length or 0)
 
 
 def test_a_failure_leaves_nothing(
@@ -134,24 +209,40 @@ def test_held_out_problems_that_were_changed_are_named(
     assert not (tmp_path / "base").exists()
 
 
-def test_rows_that_no_base_can_be_made_for_are_named(
-    tiny_config: Path, tiny_task: Path, tmp_path: Path
-) -> None:
+def test_rows_of_another_task_are_named(tiny_config: Path, tmp_path: Path) -> None:
     row = {"question": "How many?", "answer": "#### 3"}
     files = {"train": [write_rows(tmp_path / "rows.jsonl", [row])]}
     dataset = write_dataset(tmp_path / "dataset", "gsm8k", files)
     stage("tasks", "rows", dataset, "--out", tmp_path / "rows")
-    inputs = ("--problems", tiny_task, "--rows", tmp_path / "rows" / "manifest.json")
-    options = ("--scale", "mini", "--config", tiny_config, "--out", tmp_path / "base")
-    with pytest.raises(UserError, match=r"rows/manifest\.json: has no Countdown rows to train on"):
-        stage("pretrain", BASE, *inputs, *options)
+    inputs = ("--scale", "mini", "--config", tiny_config)
+    options = (*inputs, "--rows", tmp_path / "rows" / "manifest.json", "--out", tmp_path / "base")
+    message = (
+        r"rows/manifest\.json: has rows of gsm8k, and the traces of mini_countdown are of count"
+    )
+    with pytest.raises(UserError, match=message):
+        stage("pretrain", BASE, *options)
     assert not (tmp_path / "base").exists()
 
 
 def test_an_unknown_base_lists_those_there_are(tiny_config: Path, tmp_path: Path) -> None:
-    inputs = ("--config", tiny_config, "--problems", "task.json", "--rows", "rows.json")
+    inputs = ("--config", tiny_config, "--rows", "rows.json")
     options = (*inputs, "--out", tmp_path / "base")
     with pytest.raises(UserError, match=rf"bases: unknown base 'nope' \(there are: {BASE}"):
         stage("pretrain", "nope", "--scale", "mini", *options)
     with pytest.raises(UserError, match=r"unknown base 'nope' \(there are: none\)"):
         stage("pretrain", "nope", "--scale", "paper", *options)
+
+
+def test_a_prompt_of_another_task_is_named(
+    tiny_config: Path, tiny_task: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "config"
+    shutil.copytree(tiny_config, config)
+    with edited(config / "scales" / "mini.yaml") as scale:
+        scale["bases"][BASE]["prompts"].append("post_plain")
+    with pytest.raises(UserError) as raised:
+        make_base(tmp_path / "base", config, tiny_task)
+    assert str(raised.value) == (
+        f"bases.{BASE}.prompts: prompt post_plain does not show the fields of countdown "
+        "(they are numbers, target)"
+    )

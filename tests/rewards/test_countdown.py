@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from r1zero.rewards import countdown
 from r1zero.rewards.arithmetic import MAX_CHARACTERS
-from r1zero.rewards.countdown import Grade, grade
+from r1zero.rewards.countdown import grade
+from r1zero.rewards.grade import Grade
+from r1zero.tasks.prompts import Style
 
 TEN_MILLION = 10_000_000
 # Far above what is needed (well below 1 ms), since other processes may have the core.
@@ -232,6 +233,33 @@ def test_extracted_is_the_answer_or_none() -> None:
     assert grade("no answer", [1, 2], 3).extracted is None
 
 
+@pytest.mark.parametrize(
+    ("completion", "lenient"),
+    [
+        (answered("1+2"), 1),
+        (answered("1+3"), 0),
+        ("<answer>1+2</answer>", 1),  # no thought
+        (answered("9") + "<answer>1+2</answer>", 1),
+        (answered("1+2") + "<answer>9</answer>", 0),
+        (answered("1+2") + "<answer>9", 1),  # the last one is not closed
+        ("</answer><answer>", 0),
+        ("</answer>", 0),
+        ("1+2", 0),
+        ("", 0),
+    ],
+)
+def test_lenient_takes_the_last_answer_wherever_it_stands(completion: str, lenient: int) -> None:
+    assert grade(completion, [1, 2], 3).lenient == lenient
+
+
+def test_a_thought_that_the_model_opens() -> None:
+    style = Style(thought="generated", answer="tags")
+    opened = grade("<think>x</think> <answer>1+2</answer>", [1, 2], 3, style)
+    assert (opened.correct, opened.format) == (1, 1)
+    not_opened = grade(answered("1+2"), [1, 2], 3, style)
+    assert (not_opened.correct, not_opened.format) == (1, 0)
+
+
 # Expression trees: a number, or (operator, left, right).
 Tree = int | tuple[str, Any, Any]
 trees = st.recursive(
@@ -322,28 +350,3 @@ def test_no_text_raises(completion: str) -> None:
         assert verdict.format in (0, 1)
         assert verdict.reason.isascii()
         assert (verdict.reason == "ok") == (verdict.correct == 1)
-
-
-def test_rewards_in_the_signature_of_trl() -> None:
-    completions = [answered("1+2"), answered("1-2"), "x</think><answer>2+1</answer>", "nothing"]
-    rows = {"nums": [[1, 2]] * 4, "target": [3] * 4}
-    others = {"prompts": ["p"] * 4, "completion_ids": [[1]] * 4, "trainer_state": None}
-    assert countdown.correct(completions=completions, **rows, **others) == [1.0, 0.0, 1.0, 0.0]
-    assert countdown.format(completions=completions, **rows, **others) == [1.0, 1.0, 0.0, 0.0]
-    assert all(isinstance(reward, float) for reward in countdown.correct(completions, **rows))
-
-
-def test_rewards_of_conversations_look_at_the_last_message() -> None:
-    conversation = [
-        {"role": "user", "content": answered("9")},
-        {"role": "assistant", "content": answered("1+2")},
-    ]
-    assert countdown.correct([conversation], nums=[[1, 2]], target=[3]) == [1.0]
-    assert countdown.format([conversation]) == [1.0]
-
-
-def test_rewards_have_the_names_that_trl_logs() -> None:
-    assert [reward.__name__ for reward in (countdown.correct, countdown.format)] == [
-        "correct",
-        "format",
-    ]

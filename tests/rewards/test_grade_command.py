@@ -1,4 +1,4 @@
-"""`python -m r1zero grade countdown`, as a process and in process."""
+"""`python -m r1zero grade`, as a process and in process."""
 
 import json
 import subprocess
@@ -14,9 +14,9 @@ COMMAND = [sys.executable, "-m", "r1zero", "grade", "countdown"]
 GOOD = json.dumps({"completion": "x</think>\n<answer>1+2</answer>", "nums": [1, 2], "target": 3})
 
 
-def run(*lines: str) -> subprocess.CompletedProcess[str]:
+def run(*lines: str, command: list[str] = COMMAND) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        COMMAND,
+        command,
         input="".join(line + "\n" for line in lines),
         capture_output=True,
         text=True,
@@ -30,12 +30,66 @@ def test_one_object_per_line_in_order() -> None:
     bad = json.dumps({"completion": "é \ud800", "nums": [1, 2], "target": 3, "extra": None})
     result = run(GOOD, bad, GOOD)
     assert (result.returncode, result.stderr) == (0, "")
-    good = {"correct": 1, "format": 1, "extracted": "1+2", "reason": "ok"}
+    good = {"correct": 1, "lenient": 1, "format": 1, "extracted": "1+2", "reason": "ok"}
     assert [json.loads(line) for line in result.stdout.splitlines()] == [
         good,
-        {"correct": 0, "format": 0, "extracted": None, "reason": "no <answer> tag"},
+        {
+            "correct": 0,
+            "lenient": 0,
+            "format": 0,
+            "extracted": None,
+            "reason": "no <answer> tag",
+        },
         good,
     ]
+
+
+GRADE = COMMAND[:-1]
+
+
+@pytest.mark.parametrize(
+    ("options", "completion", "answer", "correct", "lenient", "format_"),
+    [
+        (["gsm8k"], "2 + 3 = 5\n#### $1,005.00", "1005", 1, 1, 1),
+        (["gsm8k"], "The answer is 5.", "5", 0, 1, 0),
+        (["gsm8k", "--lenient"], "The answer is 5.", "5", 1, 1, 0),
+        (
+            ["gsm8k", "--style", "tags", "--thought", "generated"],
+            "<think>x</think> <answer>5</answer>",
+            "5",
+            1,
+            1,
+            1,
+        ),
+        (["math"], r"So $\boxed{\frac{2}{4}}$.", "0.5", 1, 1, 1),
+        (["math"], r"So $\frac{2}{4}$.", "0.5", 0, 1, 0),
+        (["math", "--lenient"], r"So $\frac{2}{4}$.", "0.5", 1, 1, 0),
+        (["math", "--style", "line"], "So\nAnswer: 1/2", "0.5", 1, 1, 1),
+        (["math"], r"\boxed{10^{10^{10}}}", "7", 0, 0, 1),
+    ],
+)
+def test_tasks_with_a_gold_answer(
+    options: list[str], completion: str, answer: str, correct: int, lenient: int, format_: int
+) -> None:
+    line = json.dumps({"completion": completion, "answer": answer})
+    result = run(line, line, command=[*GRADE, *options])
+    assert (result.returncode, result.stderr) == (0, "")
+    for out in result.stdout.splitlines():
+        verdict = json.loads(out)
+        assert list(verdict) == ["correct", "lenient", "format", "extracted", "reason"]
+        assert (verdict["correct"], verdict["lenient"]) == (correct, lenient)
+        assert verdict["format"] == format_
+        assert (verdict["reason"] == "ok") == bool(correct)
+    assert len(result.stdout.splitlines()) == 2
+
+
+@pytest.mark.parametrize("task", ["gsm8k", "math"])
+def test_a_gold_answer_that_is_no_text_is_named(task: str) -> None:
+    result = run('{"completion": "x", "answer": 5}', command=[*GRADE, task])
+    assert result.returncode == 2
+    assert result.stderr == (
+        "error: standard input, line 1: `answer` must be a string, got an integer\n"
+    )
 
 
 def test_lone_surrogates_and_unicode_come_back() -> None:
@@ -110,14 +164,18 @@ def test_lines_are_graded_as_they_come() -> None:
     assert read == 1
 
 
-def test_answers_each_line_before_the_next_is_sent() -> None:
+GOLD = json.dumps({"completion": r"\boxed{2/4}", "answer": "0.5"})
+
+
+@pytest.mark.parametrize(("task", "line"), [("countdown", GOOD), ("math", GOLD)])
+def test_answers_each_line_before_the_next_is_sent(task: str, line: str) -> None:
     with subprocess.Popen(
-        COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [*GRADE, task], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         for _ in range(2):
-            process.stdin.write(GOOD + "\n")
+            process.stdin.write(line + "\n")
             process.stdin.flush()
             assert json.loads(process.stdout.readline())["correct"] == 1
         process.stdin.close()

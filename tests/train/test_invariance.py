@@ -16,7 +16,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from fixed_completions import PROMPTS
+from fixed_completions import FLAT, PROMPTS
 from tiny import ENVIRONMENT, REPOSITORY
 
 pytestmark = pytest.mark.slow
@@ -24,11 +24,29 @@ pytestmark = pytest.mark.slow
 SCRIPT = REPOSITORY / "tests" / "helpers" / "fixed_completions.py"
 COMPLETIONS, STEPS = 16, 4
 # Processes, passes of each behind one step, ZeRO stage.
-LAYOUTS = [(1, 1, 0), (1, 2, 0), (1, 4, 0), (2, 1, 0), (2, 2, 0), (2, 4, 0)]
+LAYOUTS = [(1, 1, 0), (1, 2, 0), (1, 4, 0), (2, 1, 0), (2, 2, 0)]
+# A pass has fewer completions than a group.
+CUT_GROUPS = [(1, 8, 0), (1, 16, 0), (2, 4, 0)]
 SHARDED = [(2, 2, 2), (2, 2, 3)]
+GROUP = 4
+# Every third problem is one whose rewards are all equal.
+SOME_FLAT = [
+    f"{'and' if number % 3 else FLAT} {number} {prompt}"
+    for number in range(9)
+    for prompt in PROMPTS
+]
 
 
-def train(base: Path, out: Path, processes: int, passes: int, stage: int) -> dict[str, Any]:
+def train(
+    base: Path,
+    out: Path,
+    processes: int,
+    passes: int,
+    stage: int,
+    *,
+    equal_groups: str = "keep",
+    loss_type: str = "grpo",
+) -> dict[str, Any]:
     """Four steps of 16 completions; returns the record and the weights."""
     config = {
         "output_dir": str(out / "checkpoints"),
@@ -42,13 +60,13 @@ def train(base: Path, out: Path, processes: int, passes: int, stage: int) -> dic
         "per_device_train_batch_size": COMPLETIONS // processes // passes,
         "gradient_accumulation_steps": passes,
         "steps_per_generation": passes,
-        "num_generations": 4,
+        "num_generations": GROUP,
         "max_completion_length": 24,
         "max_steps": STEPS,
         "learning_rate": 1e-3,
         "lr_scheduler_type": "constant",
         "adam_epsilon": 1e-5,  # the usual 1e-8 turns rounding of gradients near 0 into whole steps
-        "loss_type": "grpo",
+        "loss_type": loss_type,
         "scale_rewards": "group",
         "beta": 0.04,
         "temperature": 1.0,
@@ -56,7 +74,13 @@ def train(base: Path, out: Path, processes: int, passes: int, stage: int) -> dic
         "seed": 5,
         "model_init_kwargs": {"dtype": "float32", "attn_implementation": "eager"},
     }
-    options = {"base": str(base), "out": str(out), "prompts": PROMPTS * 3, "config": config}
+    options = {
+        "base": str(base),
+        "out": str(out),
+        "prompts": PROMPTS * 3 if equal_groups == "keep" else SOME_FLAT,
+        "config": config,
+        "equal_groups": equal_groups,
+    }
     if stage:
         path = out.parent / f"zero{stage}.yaml"
         path.write_text(
@@ -104,16 +128,21 @@ def flat(folder: Path) -> torch.Tensor:
     return torch.cat([weights[name].float().flatten() for name in names])
 
 
-def compare(base: Path, folder: Path, layouts: list[tuple[int, int, int]]) -> None:
+def compare(
+    base: Path, folder: Path, layouts: list[tuple[int, int, int]], **options: str
+) -> list[int]:
+    """Hold layouts against the first; returns how many problems each step of it drew."""
     begun = flat(base)
-    first = train(base, folder / "first", *LAYOUTS[0])
+    first = train(base, folder / "first", *LAYOUTS[0], **options)
     moved = (first["weights"] - begun).norm().item()
     assert moved > 0.01
     print(f"\nfour steps of {COMPLETIONS} given completions; the weights moved by {moved:.4f}")
     print("processes  passes  ZeRO  problems  largest difference of gradient norm   of weights")
     for processes, passes, stage in layouts:
-        found = train(base, folder / f"{processes}-{passes}-{stage}", processes, passes, stage)
-        same = found["asked"] == first["asked"]
+        out = folder / f"{processes}-{passes}-{stage}"
+        found = train(base, out, processes, passes, stage, **options)
+        # Several processes draw whole batches again, so only the first draws are alike.
+        same = "resample" in options.values() or found["asked"] == first["asked"]
         norms = [
             abs(one[1] - other[1]) / other[1]
             for one, other in zip(found["history"], first["history"], strict=True)
@@ -127,10 +156,26 @@ def compare(base: Path, folder: Path, layouts: list[tuple[int, int, int]]) -> No
         assert len(found["history"]) == STEPS
         assert max(norms) < 1e-4
         assert weights < 1e-3
+    return [len(prompts) // GROUP for prompts in first["asked"]]
 
 
 def test_processes_and_passes_compute_the_same_steps(base: Path, tmp_path: Path) -> None:
-    compare(base, tmp_path, LAYOUTS[1:])
+    assert compare(base, tmp_path, LAYOUTS[1:]) == [4] * STEPS
+
+
+def test_a_group_that_is_cut_into_passes_has_the_same_gradient(base: Path, tmp_path: Path) -> None:
+    assert all(COMPLETIONS // processes // passes < GROUP for processes, passes, _ in CUT_GROUPS)
+    compare(base, tmp_path, CUT_GROUPS)
+
+
+# A mean over completions, and one over tokens.
+@pytest.mark.parametrize(("equal_groups", "loss_type"), [("drop", "grpo"), ("resample", "dapo")])
+def test_equal_groups_are_treated_alike(
+    base: Path, tmp_path: Path, equal_groups: str, loss_type: str
+) -> None:
+    options = {"equal_groups": equal_groups, "loss_type": loss_type}
+    drawn = compare(base, tmp_path, [(1, 8, 0), (2, 4, 0)], **options)
+    assert (sum(drawn) > 4 * STEPS) == (equal_groups == "resample")
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("deepspeed"), reason="DeepSpeed is not installed")

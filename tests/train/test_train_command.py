@@ -238,7 +238,8 @@ def test_a_failed_trainer_leaves_no_model_json(run: Run, monkeypatch: pytest.Mon
 def test_prompts_that_are_all_too_long_stop_the_trainer(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = ["--config", run.plan / "trl.yaml", "--config-hash", "x", "--max-prompt-length", 9]
+    options = ["--run", run.file, "--config", run.plan / "trl.yaml", "--config-hash", "x"]
+    options += ["--max-prompt-length", 9]
     train_file = run.folder.parent / "task" / "problems" / "train.parquet"
     monkeypatch.setattr(sys, "argv", list(map(str, ["trl", *options, "--train", train_file])))
     with pytest.raises(UserError, match="prompts are longer than 9 tokens; the shortest has") as e:
@@ -252,7 +253,8 @@ def test_an_unknown_setting_in_the_plan_stops_the_trainer(
     with edited(run.plan / "trl.yaml") as config:
         config["betta"] = 0.1
     assert yaml.safe_load((run.plan / "trl.yaml").read_text())["betta"] == 0.1
-    options = ["--config", run.plan / "trl.yaml", "--config-hash", "x", "--max-prompt-length", 14]
+    options = ["--run", run.file, "--config", run.plan / "trl.yaml", "--config-hash", "x"]
+    options += ["--max-prompt-length", 14]
     monkeypatch.setattr(sys, "argv", list(map(str, ["trl", *options, "--train", "none"])))
     with pytest.raises(ValueError, match=r"Unknown arguments from config file.*betta"):
         trl.main()

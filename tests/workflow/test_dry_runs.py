@@ -1,7 +1,6 @@
 """The workflow as Snakemake reads it: targets, jobs, and one line for what is wrong."""
 
 import importlib.util
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,14 +8,14 @@ from typing import Any
 import pytest
 import yaml
 
-from r1zero.settings import load_recipe, recipe_names, resolve_run
+from r1zero.settings import load_recipe, published_recipes, recipe_names, resolve_run
 from tiny import CONFIG, RECIPE
 from workflow_copy import copy_workflow, jobs_of, snakemake
 
 RECIPES = recipe_names(CONFIG)
 TARGETS = {
     "report",
-    "write_report",
+    "train_all",
     "plan",
     "download",
     "verify_sources",
@@ -45,12 +44,32 @@ def test_the_menu_lists_every_target_with_what_it_makes(workflow: Path) -> None:
     assert described.keys() == TARGETS
 
 
-@pytest.mark.parametrize("target", sorted(TARGETS))
-def test_every_target_has_a_way_to_be_made(workflow: Path, target: str) -> None:
+def test_every_target_has_a_way_to_be_made(workflow: Path) -> None:
+    result = snakemake(workflow, *sorted(TARGETS), "--dry-run", "--forceall", "--quiet", "rules")
+    assert result.returncode == 0, result.stdout
+    jobs = jobs_of(result.stdout)
+    assert all(jobs[target] == 1 for target in TARGETS)
+    assert jobs["train"] == len(RECIPES)
+
+
+@pytest.mark.parametrize(
+    ("target", "runs"),
+    [
+        ("plan", 0),
+        ("download", 0),
+        ("verify_sources", 0),
+        ("report", 1),
+        ("train_all", len(published_recipes(CONFIG))),
+        (f"train_{RECIPE}", 1),
+        (f"evaluate_{RECIPE}", 1),
+        ("train_dapo", 1),
+        ("train_trl_tldr", 1),
+    ],
+)
+def test_a_target_trains_what_it_says(workflow: Path, target: str, runs: int) -> None:
     result = snakemake(workflow, target, "--dry-run", "--forceall", "--quiet", "rules")
     assert result.returncode == 0, result.stdout
-    trains = target not in ("plan", "download", "verify_sources")
-    assert jobs_of(result.stdout)["train"] == int(trains)
+    assert jobs_of(result.stdout)["train"] == runs
 
 
 def test_without_a_target_the_report_is_made(workflow: Path) -> None:
@@ -146,29 +165,15 @@ def test_download_fetches_all_that_the_runs_need_and_no_more(workflow: Path) -> 
         assert jobs_of(result.stdout) == wanted, result.stdout
 
 
-_REWARDS = """
-import sys, types
-module = types.ModuleType("r1zero.rewards.math")
-module.REWARDS = ("format", "correct")
-sys.modules[module.__name__] = module
-"""
-
-
 def test_download_fetches_what_suites_of_other_tasks_hold_out(workflow: Path) -> None:
-    recipe = yaml.safe_load((workflow / "config" / "recipes" / f"{RECIPE}.yaml").read_text())
-    recipe |= {"task": "math", "dataset": "math_7500"}
-    (workflow / "config" / "recipes" / "my_math.yaml").write_text(yaml.safe_dump(recipe))
     path = workflow / "config" / "scales" / "mini.yaml"
     scale = yaml.safe_load(path.read_text())
-    scale["tasks"]["math"] = {**scale["tasks"]["countdown"], "dataset": "math_7500"}
+    scale["tasks"]["math"]["dataset"] = "math_7500"
     path.write_text(yaml.safe_dump(scale))
-    (workflow / "stubs").mkdir()
-    (workflow / "stubs" / "sitecustomize.py").write_text(_REWARDS)
     suites = {"mine": {"task": "gsm8k", "dataset": "math500"}}
     result = snakemake(
         *(workflow, "download", "--dry-run"),
-        config={"recipes": ["my_math"], "suites": suites},
-        PYTHONPATH=os.pathsep.join([str(workflow / "stubs"), os.environ.get("PYTHONPATH", "")]),
+        config={"recipes": ["r1zero_math"], "suites": suites},
     )
     for dataset in ("math_7500", "math500"):
         assert f"output: resources/datasets/{dataset}/manifest.json" in result.stdout, result.stdout
@@ -312,11 +317,11 @@ def test_a_bad_file_is_one_line_that_names_file_and_key(
     assert error_of(workflow).startswith(f"config/{name}: {message}")
 
 
-def test_a_reward_that_the_task_has_not_is_named(workflow: Path) -> None:
+def test_a_reward_that_there_is_not_is_named(workflow: Path) -> None:
     path = workflow / "config" / "recipes" / f"{RECIPE}.yaml"
-    path.write_text(path.read_text().replace("name: format", "name: length"))
+    path.write_text(path.read_text().replace("name: format", "name: lenght"))
     assert error_of(workflow).startswith(
-        f"recipe {RECIPE}: rewards: task countdown has no reward 'length' (there are: "
+        f"recipe {RECIPE}: reward lenght: there is no such term (there are: correct, format, "
     )
 
 

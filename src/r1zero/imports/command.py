@@ -12,7 +12,7 @@ from r1zero.imports.draft import parse_choices
 from r1zero.imports.mapping import Options, draft_recipe
 from r1zero.imports.readers import read_published
 from r1zero.imports.writer import nested, recipe_text, report
-from r1zero.settings import Recipe, load_sources
+from r1zero.settings import Recipe, load_recipe, load_sources, recipe_names
 from r1zero.settings.load import CONFIG_FOLDER, validate
 
 
@@ -64,7 +64,8 @@ def import_recipe(
     options = Options(
         task, prompt, model, dataset, trainers, rows, trl_version, parse_choices(choices or [])
     )
-    draft = draft_recipe(found, load_sources(config), options)
+    recipes = {known: load_recipe(known, config) for known in recipe_names(config) if known != name}
+    draft = draft_recipe(found, load_sources(config), options, recipes)
     typer.echo(report(draft))
     if draft.missing:
         raise UserError(

@@ -1,6 +1,7 @@
 """From published settings to a recipe, key by key."""
 
 import re
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from r1zero.errors import redact
@@ -11,7 +12,7 @@ from r1zero.imports.placement import find_trainers, put_placement
 from r1zero.imports.readers import Published, Trainers, truth
 from r1zero.imports.releases import Release, swift, trl_of_file, trl_of_text
 from r1zero.imports.sizes import put_sizes
-from r1zero.settings import Sources
+from r1zero.settings import Recipe, Sources
 
 _SECRET = re.compile("token|secret|password|key", re.IGNORECASE)
 # Of a file's layout, what tells a placement. The rest is not shown: variables may hold secrets.
@@ -43,12 +44,22 @@ class Options(NamedTuple):
     chosen: dict[str, Any] = {}  # noqa: RUF012 - never changed
 
 
-def draft_recipe(found: Published, sources: Sources, options: Options) -> Draft:
-    """Map what was published onto the keys of a recipe."""
+def draft_recipe(
+    found: Published, sources: Sources, options: Options, recipes: Mapping[str, Recipe]
+) -> Draft:
+    """Map what was published onto the keys of a recipe; `recipes` are those there are."""
     draft = Draft(found, options.chosen)
     trainers = find_trainers(draft, options.trainers)
     draft.release = _release(draft, options.trl_version, trainers)
-    put_names(draft, sources, options.task, options.prompt, options.model, options.dataset)
+    put_names(
+        draft,
+        sources,
+        options.task,
+        options.prompt,
+        options.model,
+        options.dataset,
+        recipes,
+    )
     put_placement(draft, draft.release, trainers)
     _put_dtype(draft)
     _put_algorithm(draft)

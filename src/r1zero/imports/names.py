@@ -1,11 +1,12 @@
 """Names of this project for what published files name: model, data, task, prompt, rewards."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from r1zero.errors import UserError
 from r1zero.imports.draft import Draft, Given
-from r1zero.settings import Sources
+from r1zero.settings import Recipe, Sources
 from r1zero.tasks.problems import fits
 from r1zero.tasks.prompts import prompt_names
 
@@ -32,8 +33,12 @@ def put_names(
     prompt: str | None,
     model: str | None,
     dataset: str | None,
+    recipes: Mapping[str, Recipe],
 ) -> None:
-    """Give a recipe its model, dataset, task, prompt and rewards."""
+    """Give a recipe its model, dataset, task, prompt and rewards.
+
+    `recipes` are those there are: files hold no prompt, and that of a like recipe is assumed.
+    """
     models = {name: _repositories(entry) for name, entry in sources.models.items()}
     datasets = {name: _repositories(entry) for name, entry in sources.datasets.items()}
     _put_name(draft, "model", model, models, ("model_name_or_path", "model"))
@@ -41,7 +46,7 @@ def put_names(
     _put_name(draft, "dataset", dataset, datasets, keys)
     entry = sources.datasets.get(draft.values.get("dataset", ""))
     task = _put_task(draft, task, entry.format if entry else None)
-    _put_prompt(draft, task, prompt)
+    _put_prompt(draft, task, prompt, recipes)
     _put_rewards(draft, task)
 
 
@@ -78,7 +83,9 @@ def _put_name(
         for name, repos in table.items()
         if last == name or _is_in(last, {_last(repo) for repo in repos})
     ]
-    if len(alike) == 1 and not re.fullmatch(r"[\w.-]+/[\w.-]+", hub_name):
+    # Several entries may be of one repository.
+    same = all(table[name] == table[alike[0]] for name in alike)
+    if alike and same and not re.fullmatch(r"[\w.-]+/[\w.-]+", hub_name):
         draft.put(kind, alike[0], source, f"assumed from {given.key}: {hub_name}")
         return
     owner_and_name = hub_name if "/" in hub_name else "OWNER/NAME"
@@ -130,19 +137,34 @@ def _put_task(draft: Draft, option: str | None, of_data: str | None) -> str | No
     return task
 
 
-def _put_prompt(draft: Draft, task: str | None, option: str | None) -> None:
+def _put_prompt(
+    draft: Draft, task: str | None, option: str | None, recipes: Mapping[str, Recipe]
+) -> None:
     there = [name for name in prompt_names() if task and fits(name, task)]
     if option:
         draft.put("prompt", option, "--prompt", "--prompt")
         if option not in prompt_names():
             file = f"src/r1zero/tasks/prompts/{option}.yaml"
             draft.lost[f"the text of prompt {option}"] = f"no such template yet: write {file}"
+    elif like := _most_alike(draft, task, recipes):
+        origin = f"assumed: that of recipe {like}; the files hold no prompt"
+        draft.put("prompt", recipes[like].prompt, "(assumed)", origin)
     elif len(there) == 1:
         origin = f"assumed: the only template of {task}; the files hold no prompt"
         draft.put("prompt", there[0], "(assumed)", origin)
     else:
         known = f"; of {task} there are: {', '.join(there)}" if there else ""
         draft.lack("prompt", "prompt", f"the files hold no prompt: say --prompt NAME{known}")
+
+
+def _most_alike(draft: Draft, task: str | None, recipes: Mapping[str, Recipe]) -> str | None:
+    """The recipe of the task with the same data, if there is one, and with the same model."""
+    alike = {
+        name: (recipe.model == draft.values.get("model"))
+        for name, recipe in recipes.items()
+        if recipe.task == task and recipe.dataset == draft.values.get("dataset")
+    }
+    return max(alike, key=lambda name: alike[name], default=None)
 
 
 def _put_rewards(draft: Draft, task: str | None) -> None:

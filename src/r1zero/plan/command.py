@@ -96,6 +96,9 @@ def resolve(
     problems: Annotated[Path, typer.Option(help="Manifest of the problems.")],
     model: Annotated[Path, typer.Option(help="Manifest of the model.")],
     out: Annotated[Path, typer.Option(help="run.json to write.")],
+    reward_model: Annotated[
+        list[Path] | None, typer.Option(help="Manifest of a reward model; repeatable.")
+    ] = None,
     scale: Scale = "mini",
     backend: Backend = "trl",
     seed: Seed = 0,
@@ -119,14 +122,20 @@ def resolve(
             "config_hash": run.training_hash(),
             "data_hash": train["sha256"],
             "train_problems": {"kept": kept, "too_long": len(every) - kept},
-            "base_model": {
-                "name": run.model,
-                "path": str(model.parent),
-                "sha256": weights_hash(read_json(model)["files"]),
+            "base_model": _described_model(model) | {"name": run.model},
+            "reward_models": {
+                read_json(path)["name"]: _described_model(path) for path in reward_model or []
             },
             "problems": str(problems),
         },
     )
+
+
+def _described_model(manifest: Path) -> dict[str, str]:
+    return {
+        "path": str(manifest.parent),
+        "sha256": weights_hash(read_json(manifest)["files"]),
+    }
 
 
 def render(
@@ -146,7 +155,14 @@ def render(
     layout = demand(run, machine, architecture, wishes)
     manifest = Path(content["problems"])
     train = verify_file(read_json(manifest)["files"]["train"], manifest.parent)
-    trl = trl_config(run, layout, model=model, problems=train.parent, output=checkpoints)
+    trl = trl_config(
+        run,
+        layout,
+        model=model,
+        problems=train.parent,
+        output=checkpoints,
+        reward_models={name: Path(m["path"]) for name, m in content["reward_models"].items()},
+    )
     check_keys(trl)
     page, described = _described(
         run, layout, machine, architecture, wishes, model=model, plan=out, config=config

@@ -1,16 +1,16 @@
 """Run and layout as the files that accelerate and TRL read.
 
-`trl.yaml` is also a complete input of TRL's own `trl grpo --config`, so that anyone can start the
-same training by hand. It states every setting that matters: TRL's defaults change between releases
-(beta, loss type, temperature, completion length and placement all did).
+`trl.yaml` is also a complete input of TRL's own `trl grpo --config`, with `R1ZERO_RUN` set to the
+run's `run.json`, so that anyone can start the same training by hand. It states every setting that
+matters: TRL's defaults change between releases (beta, loss type, temperature, completion length and
+placement all did).
 """
 
-import importlib
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from r1zero.errors import UserError
 from r1zero.plan.launching import VLLM_PORT
 from r1zero.plan.layout import Layout
 from r1zero.settings.run import RunSettings
@@ -55,7 +55,13 @@ def _deepspeed(layout: Layout) -> dict[str, Any]:
 
 
 def trl_config(
-    run: RunSettings, layout: Layout, *, model: Path, problems: Path, output: Path
+    run: RunSettings,
+    layout: Layout,
+    *,
+    model: Path,
+    problems: Path,
+    output: Path,
+    reward_models: Mapping[str, Path] | None = None,
 ) -> dict[str, Any]:
     """Settings of `trl grpo`, in its own key names.
 
@@ -65,10 +71,11 @@ def trl_config(
         model: Folder of the model to start from.
         problems: Folder with `train.parquet`.
         output: Folder for checkpoints.
+        reward_models: Folders of the reward models, by name.
 
     """
     return {
-        **_places(run, layout, model, problems, output),
+        **_places(run, layout, model, problems, output, reward_models or {}),
         **_batches(run, layout),
         **_algorithm(run),
         **_optimization(run),
@@ -77,22 +84,25 @@ def trl_config(
     }
 
 
-def reward_functions(run: RunSettings) -> list[str]:
-    """Dotted names of the run's reward terms; an unknown term is an error that names it."""
-    module = f"r1zero.rewards.{run.task}"
-    known = importlib.import_module(module).REWARDS
-    for reward in run.rewards:
-        if reward.name not in known:
-            raise UserError(
-                f"task {run.task} has no reward '{reward.name}'",
-                where=f"recipe {run.recipe}: rewards",
-                hint=f"there are: {', '.join(known)}",
-            )
-    return [f"{module}.{reward.name}" for reward in run.rewards]
+def reward_functions(run: RunSettings, models: Mapping[str, Path]) -> list[str]:
+    """What TRL takes as the run's reward terms: dotted paths, and folders of reward models."""
+    return [
+        str(models[reward.model])
+        if reward.model
+        else reward.name
+        if "." in reward.name
+        else f"r1zero.rewards.of_run.{reward.name}"
+        for reward in run.rewards
+    ]
 
 
 def _places(
-    run: RunSettings, layout: Layout, model: Path, problems: Path, output: Path
+    run: RunSettings,
+    layout: Layout,
+    model: Path,
+    problems: Path,
+    output: Path,
+    reward_models: Mapping[str, Path],
 ) -> dict[str, Any]:
     return {
         "model_name_or_path": str(model),
@@ -101,7 +111,7 @@ def _places(
         "attn_implementation": "sdpa" if layout.gpus else "eager",
         "dataset_name": str(problems),
         "dataset_train_split": "train",
-        "reward_funcs": reward_functions(run),
+        "reward_funcs": reward_functions(run, reward_models),
         "reward_weights": [reward.weight for reward in run.rewards],
         "output_dir": str(output),
     }
@@ -124,6 +134,8 @@ def _algorithm(run: RunSettings) -> dict[str, Any]:
         "loss_type": algorithm.loss_type,
         "scale_rewards": algorithm.scale_rewards,
         "beta": algorithm.beta,
+        # The k3 estimate as in the GRPO paper, not times the ratio.
+        "use_bias_correction_kl": False,
         "num_iterations": algorithm.num_iterations,
         "epsilon": algorithm.epsilon,
         "epsilon_high": algorithm.epsilon_high,

@@ -1,8 +1,9 @@
-"""From settings, a prompt and rows to a base model's folder."""
+"""From settings and rows to a base model's folder."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import polars as pl
@@ -10,28 +11,31 @@ import torch
 from transformers.utils import logging
 
 from r1zero.files import verify_file
-from r1zero.pretrain import traces
+from r1zero.pretrain.completions import frame, write_completion
 from r1zero.pretrain.corpus import batches
 from r1zero.pretrain.model import build_model, pretrain
 from r1zero.pretrain.tokenizer import build_tokenizer
+from r1zero.pretrain.traces import Trace, countdown, gsm8k, math, tldr
 from r1zero.settings.scale import MiniBase
-from r1zero.sources.countdown import Row, generate
-from r1zero.tasks.prompts import literals, load_prompt
+from r1zero.tasks.prompts import Prompt, literals, load_prompt
 
-# Distinct problems behind the traces. Each comes back with other attempts.
-_PROBLEMS = 20_000
+_WRITERS: dict[str, ModuleType] = {
+    "countdown": countdown,
+    "gsm8k": gsm8k,
+    "math": math,
+    "tldr": tldr,
+}
 
 
 def make_base(
-    settings: MiniBase, prompt: str, rows: dict[str, Any], rows_folder: Path, out: Path
+    settings: MiniBase, rows: dict[str, Any], rows_folder: Path, out: Path
 ) -> dict[str, Any]:
-    """Pre-train a base model for a prompt and save it, with its tokenizer, in folder `out`.
+    """Pre-train a base model and save it, with its tokenizer, in folder `out`.
 
     Traces are written for problems drawn here; none is among the rows that are held out.
 
     Args:
-        settings: Size of the model and of the training.
-        prompt: Name of the prompt.
+        settings: Prompts, traces, size of the model and of the training.
         rows: Manifest of the rows that are trained on later.
         rows_folder: Folder of the manifest.
         out: An existing folder.
@@ -41,13 +45,17 @@ def make_base(
 
     """
     logging.disable_progress_bar()
-    template = load_prompt(prompt).text
-    tokenizer = build_tokenizer([*literals(template), ", ", *traces.literals()])
-    held_out = _held_out(verify_file(rows["files"]["held_out"], rows_folder))
+    prompts = [load_prompt(name) for name in settings.prompts]
+    writer = _WRITERS[settings.traces.task]
+    tokenizer = build_tokenizer(pieces(prompts, writer.literals()))
+    held_out = pl.read_parquet(verify_file(rows["files"]["held_out"], rows_folder))
     torch.manual_seed(settings.seed)
     rng = random.Random(settings.seed)
     model = build_model(settings, tokenizer)
-    texts = _texts(template, rows["numbers"], held_out, settings, rng)
+    traces = writer.traces(
+        settings.traces, rows=rows, held_out=held_out, seed=settings.seed, rng=rng
+    )
+    texts = _texts(traces, prompts, settings.seed)
     stream = batches(texts, tokenizer, tokens=settings.tokens_per_step, rng=rng)
     progress: dict[str, float] = {}
 
@@ -65,30 +73,20 @@ def make_base(
     return {"parameters": model.num_parameters(), "loss": round(progress["loss"], 4)}
 
 
-def _held_out(path: Path) -> set[Any]:
-    """Keys (`Row.key`) of held-out rows."""
-    table = pl.read_parquet(path, columns=["nums", "target"])
-    return {Row(tuple(nums), target).key for nums, target in table.iter_rows()}
+def pieces(prompts: Sequence[Prompt], words: Sequence[str]) -> list[str]:
+    """Texts worth a token of their own: of the prompts, of the task, around the answers."""
+    constant = [text for prompt in prompts for text in literals(prompt.text)]
+    frames = [text for prompt in prompts for text in frame(prompt)]
+    return [text for text in (*constant, *words, *frames) if len(text) > 1]
 
 
 def _texts(
-    template: str,
-    numbers: list[int],
-    held_out: set[Any],
-    settings: MiniBase,
-    rng: random.Random,
+    traces: Iterator[Trace], prompts: Sequence[Prompt], seed: int
 ) -> Iterator[tuple[str, str]]:
-    """Prompts and traces without end."""
-    # Another seed than any dataset's: a base should not have met the training problems either.
-    rows = generate(_PROBLEMS, numbers=numbers, seed=settings.seed + 7_000_000, exclude=held_out)
-    while True:
-        row = rng.choice(rows)
-        patient = rng.random() < settings.patient_share
-        trace = traces.write_trace(
-            row.nums,
-            row.target,
-            rng,
-            persistence=settings.patient_persistence if patient else settings.persistence,
-            max_attempts=settings.max_attempts,
-        )
-        yield template.format(numbers=list(row.nums), target=row.target), trace
+    """Pair prompts with completions, without end."""
+    # Prompts are drawn apart, so that the traces are the same whatever the prompts.
+    rng = random.Random(seed)
+    for trace in traces:
+        prompt = rng.choice(prompts)
+        completion = write_completion(prompt, trace.thought, trace.answer)
+        yield prompt.text.format(**trace.fields), completion

@@ -10,13 +10,14 @@ from r1zero.files import atomic_directory, describe_file, write_json
 from r1zero.settings import load_scale
 from r1zero.settings.load import CONFIG_FOLDER
 from r1zero.tasks.files import read_manifest
+from r1zero.tasks.formats import FORMATS
+from r1zero.tasks.problems import fits
 
 
 def pretrain(
     base: Annotated[str, typer.Argument(help="Name of the base model, under `bases`.")],
     scale: Annotated[str, typer.Option(help="Scale that describes it.")],
-    problems: Annotated[Path, typer.Option(help="Manifest of the problems, for their prompt.")],
-    rows: Annotated[Path, typer.Option(help="Manifest of their rows, for what is held out.")],
+    rows: Annotated[Path, typer.Option(help="Manifest of rows, for what is held out.")],
     out: Annotated[Path, typer.Option(help="Folder to write; its manifest.json is the output.")],
     config: Annotated[Path, typer.Option(help="Folder of the configuration.")] = CONFIG_FOLDER,
 ) -> None:
@@ -26,24 +27,31 @@ def pretrain(
         raise UserError(
             f"unknown base '{base}'", where="bases", hint=f"there are: {', '.join(bases) or 'none'}"
         )
-    prompt, kept = read_manifest(problems, "problems")["prompt"], read_manifest(rows, "rows")
-    if "numbers" not in kept:
+    settings, kept = bases[base], read_manifest(rows, "rows")
+    if kept["format"] != settings.traces.task:
         raise UserError(
-            "has no Countdown rows to train on; mini bases are made for these alone",
+            f"has rows of {kept['format']}, and the traces of {base} are of {settings.traces.task}",
             where=str(rows),
         )
+    for prompt in settings.prompts:
+        if not fits(prompt, kept["format"]):
+            raise UserError(
+                f"prompt {prompt} does not show the fields of {kept['format']}",
+                where=f"bases.{base}.prompts",
+                hint=f"they are {', '.join(FORMATS[kept['format']].fields)}",
+            )
     # Everything above answers at once; this import takes seconds.
     from r1zero.pretrain.base import make_base
 
     with atomic_directory(out) as folder:
-        summary = make_base(bases[base], prompt, kept, rows.parent, folder)
+        summary = make_base(settings, kept, rows.parent, folder)
         files = [describe_file(path, folder) for path in sorted(folder.iterdir())]
         write_json(
             folder / "manifest.json",
             {
                 "kind": "model",
                 "name": base,
-                "settings": bases[base].model_dump(mode="json"),
+                "settings": settings.model_dump(mode="json"),
                 **summary,
                 "files": files,
             },

@@ -1,8 +1,10 @@
 r"""The R1 format: a thought, then one answer, between tags.
 
-The prompt ends in `<think>`, so a completion starts inside the thought and the well-formed text is
-`THOUGHT</think>\n<answer>ANSWER</answer>`. A completion that itself begins with `<think>` is read
-the same way: the tag was generated instead of given.
+Where the prompt ends in `<think>`, a completion starts inside the thought and the well-formed text
+is `THOUGHT</think>\n<answer>ANSWER</answer>`. A completion that itself begins with `<think>` is
+read the same way: the tag was generated instead of given. Where the prompt leaves the tag to the
+model, the well-formed text is `<think>THOUGHT</think><answer>ANSWER</answer>`, with any newlines
+and spaces between the two.
 
 Two questions are answered apart, since a completion may pass one and fail the other:
 
@@ -10,10 +12,12 @@ Two questions are answered apart, since a completion may pass one and fail the o
   after the last `</think>`. A draft `<answer>` inside the thought counts as a second answer: public
   graders disagree on such completions (some take the first answer, some the last), so none is
   meant. Text around the answer doesn't matter here.
-- *Is the format right?* It takes exactly one thought and one answer, exactly one newline between
-  them, and nothing but white space after them. Every such text matches the regular expression that
-  mini-R1 and Datawhale-R1 published; that one also lets through answer tags inside the thought, and
-  tags inside the answer, which are not one thought and one answer.
+- *Is the format right?* It takes exactly one thought and one answer, and nothing but white space
+  after them. After a given tag, exactly one newline stands between them, as in the regular
+  expression that mini-R1 and Datawhale-R1 published; that one also lets through answer tags inside
+  the thought, and tags inside the answer, which are not one thought and one answer. After a
+  generated tag it is the format of simple_GRPO, which counts the tags too. open-r1's is one of its
+  cases (newlines inside all tags, and exactly one between the two).
 
 Completions are hostile: everything here is `str.find` and `str.count` of short strings, so the time
 is linear in the length, whatever the text.
@@ -39,8 +43,14 @@ class Parsed:
     format: int
 
 
-def parse(completion: str) -> Parsed:
-    """Find the answer of a completion and judge its format."""
+def parse(completion: str, *, generated: bool = False) -> Parsed:
+    """Find the answer of a completion and judge its format.
+
+    Args:
+        completion: What the model wrote.
+        generated: The prompt left it to the model to write `<think>`.
+
+    """
     problem = _count_problem(completion)
     if problem:
         return Parsed(None, problem, 0)
@@ -55,7 +65,7 @@ def parse(completion: str) -> Parsed:
     return Parsed(
         answer=completion[start + len(ANSWER) : end],
         problem="",
-        format=int(_well_formed(completion, thought_end, start, end)),
+        format=int(_well_formed(completion, thought_end, start, end, generated)),
     )
 
 
@@ -71,12 +81,14 @@ def _count_problem(completion: str) -> str:
     return "</answer> without <answer>" if closed else "no <answer> tag"
 
 
-def _well_formed(completion: str, thought_end: int, start: int, end: int) -> bool:
+def _well_formed(completion: str, thought_end: int, start: int, end: int, generated: bool) -> bool:
     """Whether nothing is amiss around one answer that follows the last `</think>`."""
-    thought_start = len(THINK) if completion.startswith(THINK) else 0
+    opened = completion.startswith(THINK)
+    between = completion[thought_end + len(END_THINK) : start]
     return (
-        completion.find(END_THINK) == thought_end
-        and completion.find(THINK, thought_start) < 0
-        and completion[thought_end + len(END_THINK) : start] == "\n"
+        (opened or not generated)
+        and completion.find(END_THINK) == thought_end
+        and completion.find(THINK, len(THINK) if opened else 0) < 0
+        and (not between.strip(" \n") if generated else between == "\n")
         and not completion[end + len(END_ANSWER) :].strip(WHITE_SPACE)
     )

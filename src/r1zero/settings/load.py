@@ -31,6 +31,15 @@ def load_recipe(name: str, folder: Path = CONFIG_FOLDER) -> Recipe:
     return validate(values, Recipe, str(path))
 
 
+def published_recipes(folder: Path = CONFIG_FOLDER) -> list[str]:
+    """Names of the recipes that extend no other."""
+    return [
+        name
+        for name in recipe_names(folder)
+        if "extends" not in (read_yaml(folder / "recipes" / f"{name}.yaml") or {})
+    ]
+
+
 def _extended(name: str, folder: Path, below: tuple[str, ...]) -> tuple[Any, Path]:
     """Content of a recipe's file, laid over that of the recipe it extends, and its path."""
     path = folder / "recipes" / f"{name}.yaml"
@@ -202,7 +211,7 @@ def resolve_run(
     values: dict[str, Any] = recipe.model_dump(exclude={"description", "source", "published_time"})
     scaled: dict[str, Any] = {}
     if changes:
-        values["model"] = changes.model or recipe.model
+        values["model"] = changes.model or _base_of(recipe_name, recipe, scale, scaling)
         values["dataset"] = changes.dataset or recipe.dataset
         scaled = {
             "sizes": changes.sizes.model_dump(exclude_none=True),
@@ -219,6 +228,21 @@ def resolve_run(
         "made_here": values["model"] in scaling.bases,
     }
     return validate(values, RunSettings, f"recipe {recipe_name} at scale {scale}")
+
+
+def _base_of(recipe_name: str, recipe: Recipe, scale_name: str, scale: Scale) -> str:
+    """The base of a scale that has seen a recipe's prompt; its own model if the scale has none."""
+    bases = {name: base for name, base in scale.bases.items() if base.traces.task == recipe.task}
+    for name, base in bases.items():
+        if recipe.prompt in base.prompts:
+            return name
+    if bases:
+        raise UserError(
+            f"no base of the scale {scale_name} has seen the prompt {recipe.prompt}",
+            where=f"recipe {recipe_name}",
+            hint=f"add it to bases.{next(iter(bases))}.prompts in scales/{scale_name}.yaml",
+        )
+    return recipe.model
 
 
 def _set(

@@ -84,6 +84,22 @@ class Algorithm(Section):
         return self
 
 
+def check_saved_steps(algorithm: Algorithm, save_steps: int, max_steps: int) -> None:
+    """Raise `ValueError` where a checkpoint would lie between steps that share rollouts.
+
+    Rollouts are not saved: a run that goes on from there would draw others, and end elsewhere.
+    """
+    shared = algorithm.updates_per_rollout * algorithm.num_iterations
+    if save_steps % shared:
+        whole = [n for n in range(shared, max_steps + 1, shared) if max_steps % n == 0]
+        nearest = min(whole, key=lambda n: abs(n - save_steps), default=None)
+        raise ValueError(
+            f"save_steps {save_steps} is no multiple of the {shared} steps that share a batch of "
+            "rollouts (updates_per_rollout x num_iterations)"
+            + (f"; {nearest} is" if nearest else f", nor is any that divides {max_steps}")
+        )
+
+
 class Sizes(Section):
     """What a scale may change: how much of it, never how."""
 
@@ -166,3 +182,16 @@ class Recipe(Section):
     """Published settings that only another backend honours, kept for it."""
     published_time: PublishedTime | None = None
     """How long the published run took, if that is reported."""
+
+    @model_validator(mode="after")
+    def _checkpoints_are_between_rollouts(self) -> Self:
+        check_saved_steps(self.algorithm, self.sizes.save_steps, self.sizes.max_steps)
+        return self
+
+    @model_validator(mode="after")
+    def _rewards_have_names_of_their_own(self) -> Self:
+        names = [reward.name for reward in self.rewards]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two rewards are called {name}")
+        return self

@@ -1,12 +1,12 @@
 """One run, resolved: recipe, scale and seed merged into what the trainer does."""
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from r1zero.files import sha256_json
 from r1zero.settings.base import Name, RunName, Section
-from r1zero.settings.recipe import Algorithm, Evaluation, Reward, Sizes
+from r1zero.settings.recipe import Algorithm, Evaluation, Reward, Sizes, check_saved_steps
 
 
 class RunSettings(Section):
@@ -31,6 +31,11 @@ class RunSettings(Section):
     evaluation: Evaluation
     backends: dict[str, dict[str, Any]] = Field(default={})
     """Settings that other backends honour, and this one does not."""
+
+    @model_validator(mode="after")
+    def _checkpoints_are_between_rollouts(self) -> Self:
+        check_saved_steps(self.algorithm, self.sizes.save_steps, self.sizes.max_steps)
+        return self
 
     @property
     def completions_per_step(self) -> int:

@@ -28,8 +28,8 @@ class QuestionTraces(Section):
     task: Literal["gsm8k", "math"]
     """Task of the base: word problems, or expressions."""
     heed: float = Field(ge=0, le=1)
-    """Chance that a step is the one that the question asks for; otherwise it is any that is
-    possible, by chance the same."""
+    """Chance that a step is the one that the question asks for; otherwise it is any other that is
+    possible."""
 
 
 class PostTraces(Section):
@@ -129,3 +129,13 @@ class Scale(Section):
     """Base models made on the spot, by name."""
     tasks: dict[Name, ScaledTask] = Field(default={})
     """Changes by task; a task that is not listed runs as published."""
+
+    @model_validator(mode="after")
+    def _bases_have_rows(self) -> Self:
+        for name, base in self.bases.items():
+            task = base.traces.task
+            if task not in self.tasks or self.tasks[task].dataset is None:
+                raise ValueError(
+                    f"bases.{name} has traces of {task}, and tasks.{task} names no `dataset` for it"
+                )
+        return self

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -23,7 +23,7 @@ from r1zero.settings.sources import (
     Split,
 )
 from r1zero.settings.workflow import Config
-from r1zero.sources.countdown import generate
+from r1zero.sources import countdown, expressions, posts, word_problems
 from r1zero.sources.download import Fetched, fetch
 from r1zero.sources.lock import Lock
 from r1zero.sources.models import check_no_remote_code, check_weights_complete, link_model
@@ -196,16 +196,21 @@ def _splits(source: HubDataset, fetched: Fetched) -> dict[str, Split]:
 
 
 def _draw(source: Generated, out: Path) -> dict[str, Split]:
-    test = generate(source.test, numbers=source.numbers, seed=source.seed)
-    train = generate(
-        source.train,
-        numbers=source.numbers,
-        seed=source.seed + 1,
-        exclude={row.key for row in test},
-    )
+    test = _rows(source, source.test, source.seed)
+    train = _rows(source, source.train, source.seed + 1, {row.key for row in test})
     for split, rows in (("train", train), ("test", test)):
         write_json_lines(out / f"{split}.jsonl", (row._asdict() for row in rows))
     return {split: Split(files=[f"{split}.jsonl"]) for split in ("train", "test")}
+
+
+_GENERATORS = {"word_problems": word_problems, "expressions": expressions, "posts": posts}
+
+
+def _rows(source: Generated, count: int, seed: int, exclude: Collection[Any] = ()) -> list[Any]:
+    if source.numbers is not None:
+        return countdown.generate(count, numbers=source.numbers, seed=seed, exclude=exclude)
+    problems = _GENERATORS[source.generator].generate(count, seed=seed, exclude=exclude)
+    return [problem.row for problem in problems]
 
 
 def _copy(source: Local, out: Path) -> dict[str, Split]:

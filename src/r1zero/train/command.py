@@ -17,7 +17,7 @@ from r1zero.plan.machine import Machine, visible_cards
 from r1zero.provenance import provenance
 from r1zero.settings import RunSettings
 from r1zero.settings.load import validate
-from r1zero.train import checkpoints, metrics
+from r1zero.train import checkpoints, metrics, rollouts
 from r1zero.train.launch import launch, serve
 
 
@@ -26,7 +26,9 @@ def train(
     plan: Annotated[Path, typer.Option(help="Folder of its plan.")],
     folder: Annotated[Path, typer.Option("--checkpoints", help="Folder for checkpoints.")],
     gpus: Annotated[int, typer.Option(help="GPUs this job was given.")],
-    out: Annotated[Path, typer.Option(help="model.json to write; metrics.jsonl goes beside it.")],
+    out: Annotated[
+        Path, typer.Option(help="model.json to write; metrics and rollouts go beside it.")
+    ],
 ) -> None:
     """Train one run; a run that was cut off goes on from its last complete checkpoint."""
     run, planned = read_json(run_file), read_json(plan / "plan.json")
@@ -48,22 +50,27 @@ def train(
         checkpoints.claim(folder, run)
         for name in checkpoints.drop_incomplete(folder):
             print(f"{folder / name}: incomplete, deleted")
-        _train_to_the_end(run, planned, plan, problems, folder)
+        _train_to_the_end(run, run_file, planned, plan, problems, folder)
         with atomic_path(out.parent / "metrics.jsonl") as temporary:
             shutil.copyfile(folder / "metrics.jsonl", temporary)
+        rollouts.collect(folder / "rollouts", out.parent / "rollouts.parquet")
         write_json(out, _describe(run, folder, out.parent / "metrics.jsonl"))
 
 
 def _verify_inputs(run: dict[str, Any]) -> Path:
-    """Check model and problems against their manifests, and those against the run.
+    """Check models and problems against their manifests, and those against the run.
 
     Returns the file of training problems.
     """
-    model, problems = Path(run["base_model"]["path"]), Path(run["problems"])
-    files = read_json(model / "manifest.json")["files"]
+    problems = Path(run["problems"])
     train = read_json(problems)["files"]["train"]
+    models = {
+        Path(model["path"]): model["sha256"]
+        for model in (run["base_model"], *run["reward_models"].values())
+    }
+    files = {model: read_json(model / "manifest.json")["files"] for model in models}
     for where, found, wanted in (
-        (model, weights_hash(files), run["base_model"]["sha256"]),
+        *((model, weights_hash(files[model]), models[model]) for model in models),
         (problems, train["sha256"], run["data_hash"]),
     ):
         if found != wanted:
@@ -72,13 +79,19 @@ def _verify_inputs(run: dict[str, Any]) -> Path:
                 where=str(where),
                 hint="resolve the run again",
             )
-    for entry in files:
-        verify_file(entry, model)
+    for model, entries in files.items():
+        for entry in entries:
+            verify_file(entry, model)
     return verify_file(train, problems.parent)
 
 
 def _train_to_the_end(
-    run: dict[str, Any], planned: dict[str, Any], plan: Path, problems: Path, folder: Path
+    run: dict[str, Any],
+    run_file: Path,
+    planned: dict[str, Any],
+    plan: Path,
+    problems: Path,
+    folder: Path,
 ) -> None:
     sizes = run["settings"]["sizes"]
     done = checkpoints.sealed(folder)
@@ -101,6 +114,7 @@ def _train_to_the_end(
         machine,
         plan,
         [
+            *("--run", str(run_file)),
             *("--config", str(plan / "trl.yaml")),
             *("--train", str(problems)),
             *("--config-hash", run["config_hash"]),
@@ -151,10 +165,10 @@ def _in_this_environment(arguments: list[str]) -> list[str]:
 
 def _describe(run: dict[str, Any], folder: Path, log: Path) -> dict[str, Any]:
     rows = metrics.read(log)
-    completions = (
-        run["settings"]["sizes"]["prompts_per_step"]
-        * run["settings"]["algorithm"]["num_generations"]
-    )
+    settings = RunSettings.model_validate(run["settings"])
+    # Steps that use the rollouts of an earlier one report no lengths.
+    lengths = [row["completions/mean_length"] for row in rows if "completions/mean_length" in row]
+    rollouts_at_once = settings.completions_per_step * settings.algorithm.updates_per_rollout
     return {
         **{key: run[key] for key in ("run", "config_hash", "data_hash", "base_model", "settings")},
         "checkpoints": [
@@ -163,8 +177,7 @@ def _describe(run: dict[str, Any], folder: Path, log: Path) -> dict[str, Any]:
         ],
         "metrics": str(log),
         "train_seconds": round(sum(row["step_time"] for row in rows), 1),
-        "generated_tokens": round(
-            sum(row["completions/mean_length"] * completions for row in rows)
-        ),
+        "rollouts": str(log.with_name("rollouts.parquet")),
+        "generated_tokens": round(sum(lengths) * rollouts_at_once),
         "provenance": provenance(),
     }

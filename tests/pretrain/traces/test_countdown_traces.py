@@ -1,4 +1,4 @@
-"""Traces say nothing that is false, whatever the numbers."""
+"""Searches say nothing that is false, whatever the numbers."""
 
 import random
 import re
@@ -7,31 +7,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from r1zero.pretrain.traces import HIT, LARGEST_RESULT, MISS, random_attempt, write_trace
+from r1zero.pretrain.traces.countdown import HIT, LARGEST_RESULT, MISS, random_attempt, search
 from r1zero.rewards.countdown import grade
 
 STEP = re.compile(r"(\d+)([-+*/])(\d+)=(\d+)")
 NUMBERS = st.lists(st.integers(1, 99), min_size=2, max_size=4)
 
 
-def trace_of(nums: list[int], target: int, seed: int, **options: float) -> str:
+def search_of(nums: list[int], target: int, seed: int, **options: float) -> tuple[str, str]:
     chosen = {"persistence": 0.7, "max_attempts": 6, **options}
-    return write_trace(nums, target, random.Random(seed), **chosen)  # type: ignore[arg-type]
+    return search(nums, target, random.Random(seed), **chosen)  # type: ignore[arg-type]
 
 
-def attempts_of(trace: str) -> list[str]:
-    return trace.partition("</think>")[0].split(";")
+def attempts_of(nums: list[int], target: int, seed: int, **options: float) -> list[str]:
+    return search_of(nums, target, seed, **options)[0].split(";")
 
 
 @settings(max_examples=300, deadline=None)
 @given(NUMBERS, st.integers(10, 100), st.integers())
-def test_a_trace_has_the_format_and_is_right_if_it_says_so(
-    nums: list[int], target: int, seed: int
-) -> None:
-    trace = trace_of(nums, target, seed)
-    verdict = grade(trace, nums, target)
-    assert verdict.format == 1
-    *misses, last = attempts_of(trace)
+def test_a_search_is_right_if_it_says_so(nums: list[int], target: int, seed: int) -> None:
+    thought, answer = search_of(nums, target, seed)
+    verdict = grade(f"{thought}</think>\n<answer>{answer}</answer>", nums, target)
+    *misses, last = thought.split(";")
     assert last.endswith((HIT, MISS))
     assert verdict.correct == last.endswith(HIT), verdict.reason
     assert all(attempt.endswith(MISS) for attempt in misses)
@@ -39,10 +36,10 @@ def test_a_trace_has_the_format_and_is_right_if_it_says_so(
 
 @settings(max_examples=300, deadline=None)
 @given(NUMBERS, st.integers(10, 100), st.integers())
-def test_every_step_of_a_trace_is_true_and_uses_what_is_there(
+def test_every_step_of_a_search_is_true_and_uses_what_is_there(
     nums: list[int], target: int, seed: int
 ) -> None:
-    for attempt in attempts_of(trace_of(nums, target, seed)):
+    for attempt in attempts_of(nums, target, seed):
         steps = attempt.removesuffix(HIT).removesuffix(MISS).split(",")
         there = sorted(nums)
         for step in steps:
@@ -79,10 +76,10 @@ def test_every_solution_of_a_small_problem_turns_up() -> None:
 
 
 @pytest.mark.parametrize("most", [1, 2, 5])
-def test_a_patient_trace_stops_at_the_limit(most: int) -> None:
+def test_a_patient_search_stops_at_the_limit(most: int) -> None:
     # 97 cannot be made of these.
     counts = {
-        len(attempts_of(trace_of([1, 2, 3], 97, seed, persistence=1.0, max_attempts=most)))
+        len(attempts_of([1, 2, 3], 97, seed, persistence=1.0, max_attempts=most))
         for seed in range(20)
     }
     assert counts == {most}
@@ -90,13 +87,13 @@ def test_a_patient_trace_stops_at_the_limit(most: int) -> None:
 
 def test_persistence_is_the_chance_to_go_on_after_a_miss() -> None:
     counts = [
-        len(attempts_of(trace_of([50, 60, 70], 97, seed, persistence=0.5, max_attempts=1000)))
+        len(attempts_of([50, 60, 70], 97, seed, persistence=0.5, max_attempts=1000))
         for seed in range(1000)
     ]
     # A geometric distribution with mean 2 and variance 2: four standard errors are 0.18.
     assert sum(counts) / len(counts) == pytest.approx(2, abs=0.18)
 
 
-def test_a_generator_state_gives_the_same_trace() -> None:
-    assert trace_of([44, 19, 35], 98, 1) == trace_of([44, 19, 35], 98, 1)
-    assert len({trace_of([44, 19, 35], 98, seed) for seed in range(20)}) > 10
+def test_a_generator_state_gives_the_same_search() -> None:
+    assert search_of([44, 19, 35], 98, 1) == search_of([44, 19, 35], 98, 1)
+    assert len({search_of([44, 19, 35], 98, seed) for seed in range(20)}) > 10

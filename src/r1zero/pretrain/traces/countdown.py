@@ -1,4 +1,4 @@
-"""Random searches in the R1 format: what a mini base model is pre-trained on.
+"""Countdown: random searches.
 
 A trace tries one random way to combine the numbers after another, works each out, step by step, and
 says whether it hit the target. It stops at a hit; after a miss it goes on or gives up, at random,
@@ -11,7 +11,14 @@ base went past most of its hits, and searching longer could not pay.
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from r1zero.pretrain.traces import PROBLEMS, SEED, Trace
+from r1zero.settings.scale import CountdownTraces
+from r1zero.sources.countdown import Row, generate
 
 OPERATIONS = "+-*/"
 # Sums and differences reach most targets, products and quotients some (72 % of the real 3-number
@@ -27,22 +34,65 @@ Attempt = tuple[str, str, int]
 """Steps such as `44+19=63,63+35=98`, the expression `(44+19)+35`, its value."""
 
 
-def write_trace(
+def traces(
+    settings: CountdownTraces,
+    *,
+    rows: Mapping[str, Any],
+    held_out: pl.DataFrame,
+    seed: int,
+    rng: random.Random,
+) -> Iterator[Trace]:
+    """Write traces without end.
+
+    Args:
+        settings: How patient they are.
+        rows: Manifest of the rows that are trained on later, for how many numbers they have.
+        held_out: Rows whose problems must not occur.
+        seed: Seed of the problems.
+        rng: Source of the choices.
+
+    """
+    known = held_out.select("nums", "target").iter_rows()
+    problems = generate(
+        PROBLEMS,
+        numbers=rows["numbers"],
+        seed=seed + SEED,
+        exclude={Row(tuple(nums), target).key for nums, target in known},
+    )
+    while True:
+        row = rng.choice(problems)
+        patient = rng.random() < settings.patient_share
+        thought, answer = search(
+            row.nums,
+            row.target,
+            rng,
+            persistence=settings.patient_persistence if patient else settings.persistence,
+            max_attempts=settings.max_attempts,
+        )
+        yield Trace({"numbers": list(row.nums), "target": row.target}, thought, answer)
+
+
+def literals() -> list[str]:
+    """Constant pieces of problems and traces."""
+    return [", ", HIT, MISS]
+
+
+def search(
     nums: Sequence[int],
     target: int,
     rng: random.Random,
     *,
     persistence: float,
     max_attempts: int,
-) -> str:
-    """Write one completion, from after the prefilled `<think>` to `</answer>`.
+) -> tuple[str, str]:
+    """Write one search: the thought, and the expression that is its answer.
 
     Args:
         nums: The numbers.
         target: The target.
         rng: Source of the attempts.
         persistence: Chance to go on after a miss.
-        max_attempts: Attempts after which the trace gives up in any case.
+        max_attempts: Attempts after which the search gives up in any case.
 
     """
     tried: list[str] = []
@@ -52,13 +102,8 @@ def write_trace(
         tried.append(steps)
         thought += steps + (HIT if value == target else MISS)
         if value == target or len(tried) == max_attempts or rng.random() > persistence:
-            return f"{thought}</think>\n<answer>{expression}</answer>"
+            return thought, expression
         thought += ";"
-
-
-def literals() -> list[str]:
-    """Constant pieces of a completion that are worth a token of their own."""
-    return [HIT, MISS, "</think>\n<answer>", "</answer>"]
 
 
 def _new_attempt(nums: Sequence[int], tried: list[str], rng: random.Random) -> Attempt:
