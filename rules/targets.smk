@@ -1,10 +1,13 @@
-"""Targets by name, generated from the recipes: `snakemake --list-target-rules` shows them."""
+"""Targets by name, generated from the recipes: `snakemake --list-target-rules` shows them.
+
+Inputs are functions: a recipe that does not fit the scale stops the targets that want it alone.
+"""
 
 
 rule train_all:
     """Every recipe that extends no other, and all that is selected; the report on them."""
     input:
-        finished(reports["report_all"]),
+        lambda wildcards: finished(reports["report_all"]),
     localrule: True
 
 
@@ -15,7 +18,9 @@ for _task in tasks:
         name:
             f"train_{_task}"
         input:
-            finished([name for name in selected if task_of(name) == _task]),
+            lambda wildcards, task=_task: finished(
+                [name for name in selected if task_of(name) == task]
+            ),
         localrule: True
 
 
@@ -26,7 +31,7 @@ for _recipe in recipes:
         name:
             f"train_{_recipe}"
         input:
-            finished([_recipe]),
+            lambda wildcards, recipe=_recipe: finished([recipe]),
         localrule: True
 
     rule:
@@ -34,5 +39,7 @@ for _recipe in recipes:
         name:
             f"evaluate_{_recipe}"
         input:
-            [path for run in runs_of(_recipe) for path in evaluations_of(run)],
+            lambda wildcards, recipe=_recipe: [
+                path for run in runs_of(recipe) for path in evaluations_of(run)
+            ],
         localrule: True

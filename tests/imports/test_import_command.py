@@ -325,7 +325,9 @@ HYPER: dict[str, st.SearchStrategy[Any]] = {
 }
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.fixed_dictionaries({}, optional=HYPER))
 def test_any_numbers_come_back_from_the_file(
     tmp_path: Path, run_import: Import, config: Path, published: dict[str, Any]

@@ -489,8 +489,8 @@ def test_the_share_gives_the_steps(max_steps: int, data: st.DataObject) -> None:
 def test_no_divisor_is_nearer(number: int, wanted: int) -> None:
     found = nearest_divisor(number, wanted)
     assert number % found == 0
-    gaps = [abs(n - wanted) for n in range(1, number + 1) if number % n == 0]
-    assert abs(found - wanted) == min(gaps)
+    gaps = [max(n / wanted, wanted / n) for n in range(1, number + 1) if number % n == 0]
+    assert max(found / wanted, wanted / found) == min(gaps)
 
 
 def test_choices_go_before_the_files(tmp_path: Path) -> None:

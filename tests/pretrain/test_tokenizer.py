@@ -11,7 +11,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen3Config
 from r1zero.pretrain.base import pieces
 from r1zero.pretrain.tokenizer import END, PAD, build_tokenizer
 from r1zero.pretrain.traces import countdown
-from r1zero.tasks.prompts import load_prompt
+from r1zero.prompts import load_prompt
 from tiny import PROMPT
 
 TEMPLATE = load_prompt(PROMPT).text

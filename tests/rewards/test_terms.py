@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from trl.rewards import get_repetition_penalty_reward, get_soft_overlong_punishment
 
 from r1zero.errors import UserError
+from r1zero.prompts import Style
 from r1zero.rewards import scoring, terms
 from r1zero.rewards.scoring import Term, Terms
 from r1zero.settings.recipe import Reward
-from r1zero.tasks.prompts import Style
 
 PREFILLED = Style(thought="prefilled", answer="tags")
 RIGHT = "so</think>\n<answer>1 + 2</answer>"

@@ -63,6 +63,7 @@ def test_numbers_of_an_audit_add_up(
         "no_answer": 0,
         "exact_duplicates": len(wanted) - len({tuple(row) for row in wanted}),
         "same_problem": len({tuple(row) for row in wanted}) - len(problems),
+        "unusable_answer": 0,
         "held_out": len(problems & (tested | of_suite)),
     }
     assert found["held_out"] == {
@@ -91,3 +92,19 @@ def test_numbers_of_an_audit_of_questions_add_up(
     assert found["left_out"]["train"]["same_problem"] == len(set(answered)) - len(problems)
     answers = Counter(q for q, _ in {(q.replace(" ", ""), a) for q, a in answered})
     assert found["conflicting_answers"]["train"] == sum(n > 1 for n in answers.values())
+
+
+def test_answers_that_cannot_be_graded_leave_train_and_are_counted_in_test() -> None:
+    train, test = [("a", "1"), ("b", "bad"), ("c", "3")], [("d", "bad"), ("e", "5")]
+    rows = {"train": questions(train), "test": questions(test)}
+    kept, found = audit(
+        rows,
+        ["question"],
+        {},
+        gold_problems=lambda rows: ["no number"[: 9 * (row["answer"] == "bad")] for row in rows],
+    )
+    check(found, kept)
+    assert kept["train"]["question"].to_list() == ["a", "c"]
+    assert kept["test"]["question"].to_list() == ["d", "e"]
+    assert found["left_out"]["train"]["unusable_answer"] == 1
+    assert found["unusable_answers"] == {"train": 1, "test": 1}

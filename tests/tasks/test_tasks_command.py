@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from r1zero.errors import UserError
+from r1zero.prompts import Prompt, load_prompt
 from r1zero.tasks.problems import read_problems
-from r1zero.tasks.prompts import Prompt, load_prompt
 from tiny import contents, stage, write_dataset, write_rows
 
 PROMPT = "countdown_datawhale"
@@ -73,6 +73,7 @@ def test_test_rows_are_not_trained_on_in_any_order(dataset: Path, tmp_path: Path
                 "no_answer": 0,
                 "exact_duplicates": 0,
                 "same_problem": 1,
+                "unusable_answer": 0,
                 "held_out": 1,
             },
             "test": {
@@ -83,6 +84,7 @@ def test_test_rows_are_not_trained_on_in_any_order(dataset: Path, tmp_path: Path
             },
         },
         "rows_out": {"train": 3, "test": 2},
+        "unusable_answers": {"train": 0, "test": 0},
         "conflicting_answers": {"train": 0, "test": 0},
         "held_out": {"test": {"problems": 2, "in_train": 1}},
     }
@@ -282,6 +284,7 @@ def test_conflicting_answers_are_counted_and_printed(tmp_path: Path) -> None:
         "no_answer": 1,
         "exact_duplicates": 1,
         "same_problem": 2,
+        "unusable_answer": 0,
         "held_out": 0,
     }
     assert "problems in train with different answers: 1\n" in printed

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer, Qwen3Config, Qwen3ForSequenceClassification
 
+from r1zero.prompts import Style
 from r1zero.rewards.scoring import Terms
 from r1zero.settings.recipe import Reward
-from r1zero.tasks.prompts import Style
 from r1zero.train import rollouts
 from r1zero.train.rollouts import Failures, Recording, collect, steps
 from r1zero.train.run_trainer import RunTrainer

@@ -18,12 +18,12 @@ from r1zero.files import (
     weights_hash,
     write_json,
 )
+from r1zero.prompts import Style, load_prompt
 from r1zero.provenance import provenance
 from r1zero.rewards.grade import Grade
 from r1zero.rewards.grading import grade_batch
 from r1zero.settings.recipe import Evaluation
 from r1zero.tasks.problems import read_problems
-from r1zero.tasks.prompts import Style, load_prompt
 
 if TYPE_CHECKING:
     from r1zero.evaluate.generate import Completion

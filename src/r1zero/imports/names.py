@@ -6,9 +6,9 @@ from typing import Any
 
 from r1zero.errors import UserError
 from r1zero.imports.draft import Draft, Given
+from r1zero.prompts import prompt_names
 from r1zero.settings import Recipe, Sources
 from r1zero.tasks.problems import fits
-from r1zero.tasks.prompts import prompt_names
 
 # Terms that files name in several ways.
 _REWARDS = {
@@ -144,7 +144,7 @@ def _put_prompt(
     if option:
         draft.put("prompt", option, "--prompt", "--prompt")
         if option not in prompt_names():
-            file = f"src/r1zero/tasks/prompts/{option}.yaml"
+            file = f"src/r1zero/prompts/{option}.yaml"
             draft.lost[f"the text of prompt {option}"] = f"no such template yet: write {file}"
     elif like := _most_alike(draft, task, recipes):
         origin = f"assumed: that of recipe {like}; the files hold no prompt"

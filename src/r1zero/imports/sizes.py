@@ -152,12 +152,16 @@ def _put_save_steps(
         raise UserError(f"{given.value} is not above 0", where=given.where)
     # Below one it is a share of the run.
     interval = math.ceil(wanted * max_steps) if wanted < 1 else int(wanted)
-    nearest = nearest_divisor(max_steps, interval)
+    # A checkpoint between steps that share rollouts could not be resumed from.
+    shared = int(draft.values.get("algorithm.num_iterations", 1))
+    shared = shared if max_steps % shared == 0 else 1
+    nearest = shared * nearest_divisor(max_steps // shared, interval / shared)
     if nearest == interval:
         draft.put(key, nearest, source, told)
     elif interval > max_steps or interval / 2 <= nearest <= interval * 2:
         draft.lost[f"save_steps {interval}"] = (
-            f"does not divide {max_steps} steps; {nearest} is taken"
+            f"does not divide {max_steps} steps, or parts those that share rollouts; "
+            f"{nearest} is taken"
         )
         draft.put(key, nearest, source, f"{told}: {interval}; the nearest that divides max_steps")
     else:
@@ -166,11 +170,11 @@ def _put_save_steps(
         draft.lack(key, f"save_steps {interval}", what)
 
 
-def nearest_divisor(number: int, wanted: int) -> int:
-    """The divisor of a number that is nearest to a wanted one; of two, the smaller."""
+def nearest_divisor(number: int, wanted: float) -> int:
+    """The divisor of a number that is nearest, by ratio, to a wanted one; of two, the smaller."""
     small = [n for n in range(1, math.isqrt(number) + 1) if number % n == 0]
     divisors = {*small, *(number // n for n in small)}
-    return min(divisors, key=lambda n: (abs(n - wanted), n))
+    return min(divisors, key=lambda n: (max(n / wanted, wanted / n), n))
 
 
 def _put_warmup(draft: Draft, max_steps: int | None) -> None:

@@ -11,18 +11,21 @@ the completion.
 
 from collections.abc import Sequence
 
+from r1zero.prompts import Style
 from r1zero.rewards.grade import Grade
 from r1zero.rewards.styles import extract
 from r1zero.rewards.tags import WHITE_SPACE, Parsed
 from r1zero.rewards.workers import Result, Workers
-from r1zero.tasks.prompts import Style
 
 SECONDS = 3.0
 MAX_CHARACTERS = 2000
 _BYTES = 2**30
 
 _judges = Workers("r1zero.rewards.equivalence.judge", deadline=SECONDS, memory=_BYTES)
-_gold_judges = Workers("r1zero.rewards.equivalence.judge_gold", deadline=SECONDS, memory=_BYTES)
+# More time: which rows there are must not depend on how busy a machine is.
+_gold_judges = Workers(
+    "r1zero.rewards.equivalence.judge_gold", deadline=10 * SECONDS, memory=_BYTES
+)
 
 
 def grade(completions: Sequence[str], answers: Sequence[str], style: Style) -> list[Grade]:

@@ -17,11 +17,11 @@ from types import SimpleNamespace
 from typing import Any
 
 from r1zero.errors import redact
+from r1zero.prompts import Style, load_prompt
 from r1zero.rewards.terms import TERMS, Batch, Completion, Scores, check, load
 from r1zero.rewards.workers import Result, Workers
 from r1zero.settings.recipe import Reward
 from r1zero.settings.run import RunSettings
-from r1zero.tasks.prompts import Style, load_prompt
 
 # Seconds that a function of the user's has for a batch, and twice that for its completions one by
 # one where the batch failed.

@@ -17,12 +17,12 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from r1zero.errors import UserError, redact
+from r1zero.prompts import Style
 from r1zero.rewards.grade import Grade
 from r1zero.rewards.grading import grade_batch
 from r1zero.settings.load import validate
 from r1zero.settings.recipe import Reward
 from r1zero.settings.run import RunSettings
-from r1zero.tasks.prompts import Style
 
 Completion = str | Sequence[Mapping[str, str]]
 Scores = Sequence[float | None]

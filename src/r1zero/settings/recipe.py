@@ -88,15 +88,15 @@ def check_saved_steps(algorithm: Algorithm, save_steps: int, max_steps: int) -> 
     """Raise `ValueError` where a checkpoint would lie between steps that share rollouts.
 
     Rollouts are not saved: a run that goes on from there would draw others, and end elsewhere.
+    Where `max_steps` is no multiple of such steps either, that can't be helped.
     """
     shared = algorithm.updates_per_rollout * algorithm.num_iterations
-    if save_steps % shared:
+    if save_steps % shared and max_steps % shared == 0:
         whole = [n for n in range(shared, max_steps + 1, shared) if max_steps % n == 0]
-        nearest = min(whole, key=lambda n: abs(n - save_steps), default=None)
+        nearest = min(whole, key=lambda n: abs(n - save_steps))
         raise ValueError(
             f"save_steps {save_steps} is no multiple of the {shared} steps that share a batch of "
-            "rollouts (updates_per_rollout x num_iterations)"
-            + (f"; {nearest} is" if nearest else f", nor is any that divides {max_steps}")
+            f"rollouts (updates_per_rollout x num_iterations); {nearest} is"
         )
 
 

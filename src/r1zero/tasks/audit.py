@@ -3,7 +3,7 @@
 Every row that comes in is kept or left out for exactly one reason, so that the numbers add up.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -12,6 +12,7 @@ Counts = dict[str, int]
 _REASONS = {
     "other_numbers": "another count of numbers",
     "no_answer": "no answer",
+    "unusable_answer": "an answer that can't be graded",
     "exact_duplicates": "equal to an earlier row",
     "same_problem": "same problem as an earlier row",
     "held_out": "held out",
@@ -70,14 +71,19 @@ def audit(
     fields: Sequence[str],
     held_out: Mapping[str, pl.DataFrame],
     numbers: Sequence[int] | None = None,
+    gold_problems: Callable[[Sequence[Mapping[str, Any]]], list[str]] | None = None,
 ) -> tuple[dict[str, pl.DataFrame], dict[str, Any]]:
     """Keep of each split its distinct problems, and of train those that nothing holds out.
+
+    A training row whose answer no completion can match only wastes rollouts, and is left out. A
+    test row of that kind stays, since it belongs to the test set, and is counted.
 
     Args:
         rows: Rows of `train`, `test` or both.
         fields: Columns of the prompt's fields.
         held_out: Rows to hold out of train besides those of `test`, by a name; distinct.
         numbers: Keep the rows with one of these counts of numbers; all if None.
+        gold_problems: Says why each of some rows can't be graded; empty where it can.
 
     Returns:
         The rows that are kept, and what `audit.json` says of them.
@@ -85,8 +91,15 @@ def audit(
     """
     kept: dict[str, pl.DataFrame] = {}
     left_out: dict[str, Counts] = {}
+    unusable: Counts = {}
     for split, frame in rows.items():
         kept[split], left_out[split] = distinct(frame, fields, numbers)
+        problems = gold_problems(kept[split].to_dicts()) if gold_problems else []
+        bad = pl.Series([bool(problem) for problem in problems], dtype=pl.Boolean)
+        unusable[split] = int(bad.sum())
+        if split == "train":
+            kept[split] = kept[split].filter(~bad) if problems else kept[split]
+            left_out[split]["unusable_answer"] = unusable[split]
     found: dict[str, Counts] = {}
     if "train" in kept:
         before = kept["train"].height
@@ -97,6 +110,7 @@ def audit(
         "rows_in": {split: frame.height for split, frame in rows.items()},
         "left_out": left_out,
         "rows_out": {split: frame.height for split, frame in kept.items()},
+        "unusable_answers": unusable,
         "conflicting_answers": {split: conflicts(frame) for split, frame in rows.items()},
         "held_out": found,
     }
@@ -111,13 +125,14 @@ def describe(found: Mapping[str, Any]) -> str:
     """What `audit.json` holds, as a table for people."""
     left_out, splits = found["left_out"], list(found["rows_in"])
     # A reason that the format does not have is no news.
-    moot = "no_answer" if found["format"] == "countdown" else "other_numbers"
+    answers = ("no_answer", "unusable_answer")
+    moot = answers if found["format"] == "countdown" else ("other_numbers",)
     table = [
         ("rows", found["rows_in"]),
         *(
             (f"- {words}", {split: left_out[split].get(reason, "") for split in splits})
             for reason, words in _REASONS.items()
-            if reason != moot and any(reason in left_out[split] for split in splits)
+            if reason not in moot and any(reason in left_out[split] for split in splits)
         ),
         ("= kept", found["rows_out"]),
     ]
@@ -128,6 +143,11 @@ def describe(found: Mapping[str, Any]) -> str:
         lines.append(
             f"held out: {name}, {counts['problems']:,} problems, "
             f"{counts['in_train']:,} of them were in train"
+        )
+    if found["unusable_answers"].get("test"):
+        count = found["unusable_answers"]["test"]
+        lines.append(
+            f"problems in test whose answer can't be graded, and count as wrong: {count:,}"
         )
     for split, count in found["conflicting_answers"].items():
         if count:

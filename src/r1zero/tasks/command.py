@@ -1,5 +1,6 @@
 """`python -m r1zero tasks`: from a dataset to audited rows, and from rows to problems."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -8,11 +9,12 @@ import typer
 
 from r1zero.errors import UserError
 from r1zero.files import describe_file, verify_file, write_json
+from r1zero.prompts import load_prompt
+from r1zero.rewards.grading import gold_problems
 from r1zero.tasks.audit import audit, describe, distinct, reasons
 from r1zero.tasks.files import read_manifest, write_table
 from r1zero.tasks.formats import FORMATS
 from r1zero.tasks.problems import check_fields, render
-from r1zero.tasks.prompts import load_prompt
 from r1zero.tasks.rows import read_split
 
 app = typer.Typer(help="Audited rows, and problems with prompts.", no_args_is_help=True)
@@ -40,7 +42,8 @@ def rows(
     raw = {s: read_split(dataset, s, source) for s in SPLITS if s in dataset["splits"]}
     # Rows without a training split are held out themselves: nothing is to be taken from them.
     suites = _suites(held_out or [], fields) if "train" in raw else {}
-    kept, counts = audit(raw, fields, suites, dataset["numbers"])
+    gradable = partial(gold_problems, dataset["format"])
+    kept, counts = audit(raw, fields, suites, dataset["numbers"], gradable)
     for split, frame in kept.items():
         if frame.is_empty():
             raise UserError(_nothing_left(split, counts["left_out"][split]), where=str(source))

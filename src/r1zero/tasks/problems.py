@@ -8,8 +8,8 @@ from typing import Any
 import polars as pl
 
 from r1zero.errors import UserError
+from r1zero.prompts import load_prompt
 from r1zero.tasks.formats import FORMATS
-from r1zero.tasks.prompts import load_prompt
 
 
 def render(rows: pl.DataFrame, template: str, fields: Mapping[str, str]) -> pl.DataFrame:

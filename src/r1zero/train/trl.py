@@ -29,11 +29,11 @@ from trl.scripts.grpo import GRPOScriptArguments
 
 from r1zero.errors import UserError
 from r1zero.files import read_json
+from r1zero.prompts import load_prompt
 from r1zero.rewards.scoring import Term, Terms
 from r1zero.settings import RunSettings
 from r1zero.settings.load import validate
 from r1zero.tasks.lengths import fitting
-from r1zero.tasks.prompts import load_prompt
 from r1zero.train import checkpoints, metrics
 from r1zero.train.rollouts import Failures, Recording
 from r1zero.train.run_trainer import RunTrainer

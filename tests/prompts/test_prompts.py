@@ -10,10 +10,10 @@ import jinja2
 import pytest
 
 from r1zero.errors import UserError
+from r1zero.prompts import literals, load_prompt, prompt_names
 from r1zero.settings import load_recipe, recipe_names
 from r1zero.tasks.formats import FORMATS
 from r1zero.tasks.problems import check_fields
-from r1zero.tasks.prompts import literals, load_prompt, prompt_names
 from tiny import CONFIG
 
 Message = dict[str, str]
