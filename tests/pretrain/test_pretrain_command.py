@@ -72,11 +72,18 @@ def test_a_seed_gives_the_same_bytes_and_another_seed_other_weights(
 
 
 # Rows as pre-training draws its problems; numbers of Countdown in another order.
-DRAWN: dict[str, Callable[..., list[dict[str, Any]]]] = {
-    "mini_countdown": lambda count, seed: [
+
+
+def rows_of_countdown(count: int, seed: int) -> list[dict[str, Any]]:
+    return [
         {"nums": row.nums[::-1], "target": row.target}
         for row in countdown.generate(count, numbers=[3], seed=seed)
-    ],
+    ]
+
+
+DRAWN: dict[str, Callable[..., list[dict[str, Any]]]] = {
+    "mini_countdown": rows_of_countdown,
+    "mini_countdown_en": rows_of_countdown,
     "mini_gsm8k": lambda count, seed: rows_of_problems(word_problems, count, seed),
     "mini_math": lambda count, seed: rows_of_problems(expressions, count, seed),
     "mini_tldr": lambda count, seed: rows_of_problems(posts, count, seed),

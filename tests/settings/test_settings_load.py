@@ -185,6 +185,40 @@ def test_heads_that_do_not_fit_a_base_are_refused(
     assert str(raised.value).startswith(f"{path}: bases.mini_countdown: {message}")
 
 
+def test_a_base_needs_rows_of_its_task(tmp_path: Path) -> None:
+    values = read_yaml(CONFIG / "scales" / "mini.yaml")
+    del values["tasks"]["math"]["dataset"]
+    path = tmp_path / "scales" / "odd.yaml"
+    path.parent.mkdir()
+    path.write_text(yaml.safe_dump(values))
+    with pytest.raises(UserError) as raised:
+        load_scale("odd", tmp_path)
+    assert str(raised.value).startswith(
+        f"{path}: (top level): bases.mini_math has traces of math, "
+        "and tasks.math names no `dataset` for it"
+    )
+
+
+@pytest.mark.parametrize(
+    ("generator", "numbers", "message"),
+    [
+        ("countdown", None, "generator `countdown` wants `numbers`"),
+        ("posts", [3], "numbers"),
+        ("riddles", None, "generator: Input should be 'countdown', 'word_problems',"),
+    ],
+)
+def test_rows_that_cannot_be_drawn_are_refused(
+    generator: str, numbers: list[int] | None, message: str
+) -> None:
+    drawn: Values = {"kind": "generated", "generator": generator, "train": 10, "test": 10}
+    if numbers:
+        drawn["numbers"] = numbers
+    with pytest.raises(UserError) as raised:
+        load_config({"datasets": {"mine": drawn}}, folder=CONFIG)
+    assert "datasets.mine" in str(raised.value)
+    assert message in str(raised.value)
+
+
 def test_a_scale_cannot_name_an_algorithm(tmp_path: Path) -> None:
     path = tmp_path / "scales" / "other.yaml"
     path.parent.mkdir()
