@@ -93,7 +93,7 @@ lock: ## Remake requirements.lock (ARGS=--upgrade for the newest versions).
 	  && $(PYTHON) -m venv "$$folder" \
 	  && "$$folder/bin/pip" install --quiet --disable-pip-version-check 'pip-tools>=7.6' \
 	  && cp requirements.lock "$$folder/lock" \
-	  && "$$folder/bin/pip-compile" --quiet --extra train --extra dev --strip-extras $(ARGS) \
+	  && "$$folder/bin/pip-compile" --quiet --extra train --extra track --extra dev --strip-extras $(ARGS) \
 	    --unsafe-package pip --annotation-style line --no-header \
 	    --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
 	    --output-file "$$folder/lock" pyproject.toml \

@@ -8,10 +8,12 @@ from shlex import quote
 from typing import NamedTuple
 
 from r1zero.errors import UserError
+from r1zero.files import write_json
 from r1zero.plan.command import architecture_of, demand
 from r1zero.plan.machine import find_machine, require_stack
 from r1zero.rewards.terms import check_terms
 from r1zero.settings import (
+    check_suites,
     load_config,
     load_recipe,
     load_scale,
@@ -20,12 +22,15 @@ from r1zero.settings import (
     recipe_names,
     resolve_run,
     selected_variants,
+    suites_beside,
     table_of,
 )
+from r1zero.settings.claims import load_claims
 from r1zero.settings.sources import are_alike
 from r1zero.sources.command import LOCK
 from r1zero.sources.lock import Lock
 from r1zero.sources.verify import check_lock
+from r1zero.train.trackers import require_trackers
 
 
 class Run(NamedTuple):
@@ -51,6 +56,8 @@ def checked(load, *args, **kwargs):
 
 
 settings = checked(load_config, config)
+# The report judges them after hours: a mistake there is said now.
+checked(load_claims)
 scale = checked(load_scale, settings.scale)
 # A scale for the CPU leaves the GPUs alone, whatever the machine has.
 hardware = settings.hardware
@@ -61,11 +68,15 @@ gpus = machine.gpus_per_node
 # Shipped entries, the user's, and the files of the user's suites.
 table = checked(table_of, settings)
 
-# Jobs inherit these. They are no params: from another mirror comes nothing new.
+# Jobs inherit these. They are no params: from another mirror, or watched by another tracker, comes
+# nothing new.
 endpoints = [each.model_dump(mode="json", exclude_none=True) for each in settings.endpoints]
 os.environ.update(
-    R1ZERO_ENDPOINTS=json.dumps(endpoints), R1ZERO_OFFLINE="1" if settings.offline else "0"
+    R1ZERO_ENDPOINTS=json.dumps(endpoints),
+    R1ZERO_OFFLINE="1" if settings.offline else "0",
+    R1ZERO_TRACKING=settings.tracking.model_dump_json(),
 )
+checked(require_trackers, settings.tracking)
 
 
 # Names of variants, which runs go by, with the recipe of each and what is varied.
@@ -110,10 +121,14 @@ def model_of(run):
     return f"results/{run.folder}/model.json"
 
 
-def suites_of(task):
-    """Suites that a task's recipes are measured on: its held-out rows, and the user's."""
-    own = [name for name, suite in settings.suites.items() if suite.task == task]
-    return [f"{task}_test", *own]
+def suites_of(run):
+    """Suites that a run is measured on: its held-out rows, the recipe's and the user's.
+
+    One that is the dataset whose held-out rows are measured on anyway is not measured twice.
+    """
+    own = [name for name, suite in settings.suites.items() if suite.task == run.task]
+    others = [name for name in run.evaluation.suites if name != run.dataset]
+    return list(dict.fromkeys([f"{run.task}_test", *others, *own]))
 
 
 def evaluations_of(run):
@@ -121,7 +136,7 @@ def evaluations_of(run):
     resolved = settings_of(run)
     return [
         f"results/{run.folder}/evaluations/{suite}/step{step}.json"
-        for suite in suites_of(resolved.task)
+        for suite in suites_of(resolved)
         for step in resolved.evaluated_steps
     ]
 
@@ -130,7 +145,8 @@ def dataset_of_suite(suite, run):
     """The dataset whose test rows a suite is."""
     if suite == f"{run.task}_test":
         return run.dataset
-    return settings.suites[suite].dataset or suite
+    own = settings.suites.get(suite)
+    return (own and own.dataset) or suite
 
 
 def problems_of_suite(wildcards):
@@ -186,7 +202,9 @@ def held_out_from(dataset):
     source = table.datasets.get(dataset)
     if source is None or "train" not in source.split_names:
         return {}
-    others = {name: suite.dataset or name for name, suite in settings.suites.items()}
+    suites = suites_beside(dataset, recipes, scale)
+    others = {name: name for name in suites if name in table.datasets}
+    others |= {name: suite.dataset or name for name, suite in settings.suites.items()}
     return {
         name: f"resources/datasets/{other}/manifest.json"
         for name, other in others.items()
@@ -226,7 +244,7 @@ def files_of_dataset(wildcards):
 def sources_of(names):
     """Manifests of every dataset and model that recipes need."""
     wanted = [settings_of(run) for name in names for run in runs_of(name)]
-    suites = {dataset_of_suite(suite, run) for run in wanted for suite in suites_of(run.task)}
+    suites = {dataset_of_suite(suite, run) for run in wanted for suite in suites_of(run)}
     datasets = suites | {run.dataset for run in wanted}
     # What their rows are held against counts too: a suite of another task may hold out problems.
     held_out = {path for name in datasets for path in held_out_from(name).values()}
@@ -245,13 +263,28 @@ def finished(names):
     files = [path for name in names for run in runs_of(name) for path in evaluations_of(run)]
     for report, reported_names in reports.items():
         if set(names) == set(reported_names):
-            return [*files, f"results/{settings.scale}/{report}/index.md"]
+            return [*files, f"results/{settings.scale}/{report}/report.pdf"]
     return files
 
 
 def reported(wildcards):
     """Runs that a report is on."""
     return [run for name in reports[wildcards.report] for run in runs_of(name)]
+
+
+def files_of_runs(wildcards, name):
+    """A file of each of these runs, by its name in their folders."""
+    return [f"results/{run.folder}/{name}" for run in reported(wildcards)]
+
+
+def published_scores(wildcards):
+    """What was published for the recipes of a report, as JSON."""
+    scores = {
+        name: [score.model_dump(mode="json") for score in recipes[name].published_scores]
+        for name in reports[wildcards.report]
+        if name in recipes
+    }
+    return json.dumps(scores)
 
 
 recipes = {name: checked(load_recipe, name) for name in checked(recipe_names)}
@@ -270,6 +303,7 @@ for run in runs:
     layout = checked(demand, resolved, machine, architecture, hardware)
     checked(require_stack, layout.placement, layout.zero_stage)
     checked(check_terms, resolved)
+    checked(check_suites, resolved, table)
 
 # Files that are not what the lock says are not trained on, however they came here.
 for path in map(Path, sources_of(selected)):

@@ -2,6 +2,8 @@
 
 Needs: results/<run>/model.json, the suite's problems.
 Makes: results/<run>/evaluations/<suite>/step<step>.json, and the completions as Parquet.
+       Finished chunks of completions stay beside them, in .step<step>.partial/, until all are: they
+       are no declared output, which Snakemake would delete before a retry.
 """
 
 
@@ -33,5 +35,6 @@ rule evaluate:
             --step {wildcards.step} \
             --suite {wildcards.suite} \
             --problems {input.problems:q} \
+            --gpus {resources.gpu} \
             --out {output.scores:q} 2>&1 | tee {log:q}
         """

@@ -1,42 +1,86 @@
-"""Report: tables, figures and a page, every number from a file.
+"""Report: the paper as PDF and as a page, its tables and figures, a card for each model.
 
-Needs: model.json, metrics.jsonl and evaluations of the selected runs.
-Makes: results/<scale>/report/ (report_all/ on every recipe there is): index.md, tables/main.{csv,md,tex},
-       figures/{learning_curve,training}.{svg,png}, report.json.
+Needs: model.json, metrics.jsonl, rollouts.parquet and evaluations of the selected runs,
+       config/claims.yaml.
+Makes: results/<scale>/report/ (report_all/ on every recipe there is): report.pdf, index.html,
+       tables/*.{csv,md,tex}, figures/*.{svg,pdf,png}, cards/<run>/README.md, claims.json,
+       report.json (checksums of all that was read and written).
 """
 
 
-rule write_report:
-    """Tables, figures and page on every selected run, or on every recipe's."""
-    input:
+report: "../report/workflow.rst"
+
+
+rule list_results:
+    """Paths of the results, in a file: too many for a command line."""
+    output:
+        "results/{scale}/{report}/inputs.json",
+    log:
+        "logs/report/{scale}.{report}.inputs.log",
+    localrule: True
+    params:
         models=lambda wildcards: [model_of(run) for run in reported(wildcards)],
-        metrics=lambda wildcards: [
-            f"results/{run.folder}/metrics.jsonl" for run in reported(wildcards)
-        ],
         evaluations=lambda wildcards: [
             path for run in reported(wildcards) for path in evaluations_of(run)
         ],
+    run:
+        write_json(
+            Path(output[0]), {"models": params.models, "evaluations": params.evaluations}
+        )
+
+
+rule write_report:
+    """Paper, page, tables, figures and cards on every selected run, or on every recipe's."""
+    input:
+        listed="results/{scale}/{report}/inputs.json",
+        models=lambda wildcards: [model_of(run) for run in reported(wildcards)],
+        metrics=lambda wildcards: files_of_runs(wildcards, "metrics.jsonl"),
+        rollouts=lambda wildcards: files_of_runs(wildcards, "rollouts.parquet"),
+        evaluations=lambda wildcards: [
+            path for run in reported(wildcards) for path in evaluations_of(run)
+        ],
+        claims="config/claims.yaml",
     output:
-        page="results/{scale}/{report}/index.md",
-        manifest="results/{scale}/{report}/report.json",
-        tables=expand("results/{{scale}}/{{report}}/tables/main.{kind}", kind=("csv", "md", "tex")),
-        figures=expand(
-            "results/{{scale}}/{{report}}/figures/{name}.{kind}",
-            name=("learning_curve", "training"),
-            kind=("svg", "png"),
+        paper=report(
+            "results/{scale}/{report}/report.pdf",
+            caption="../report/paper.rst",
+            category="Paper",
         ),
+        page=report(
+            "results/{scale}/{report}/index.html",
+            caption="../report/page.rst",
+            category="Paper",
+        ),
+        tables=report(
+            directory("results/{scale}/{report}/tables"),
+            patterns=["{name}.csv"],
+            caption="../report/table.rst",
+            category="Tables",
+            labels={"table": "{name}"},
+        ),
+        figures=report(
+            directory("results/{scale}/{report}/figures"),
+            patterns=["{name}.svg"],
+            caption="../report/figure.rst",
+            category="Figures",
+            labels={"figure": "{name}"},
+        ),
+        cards=directory("results/{scale}/{report}/cards"),
+        claims="results/{scale}/{report}/claims.json",
+        manifest="results/{scale}/{report}/report.json",
     log:
         "logs/report/{scale}.{report}.log",
+    benchmark:
+        "benchmarks/report/{scale}.{report}.jsonl"
     localrule: True
     conda:
         "../envs/r1zero.yaml"
     params:
-        models=lambda wildcards, input: [f"--model {path}" for path in input.models],
-        evaluations=lambda wildcards, input: [f"--evaluation {path}" for path in input.evaluations],
+        # Of the recipes' files the report reads these alone: a comment there changes nothing.
+        published=published_scores,
     shell:
         r"""
         python -m r1zero report \
-            {params.models} \
-            {params.evaluations} \
-            --out "$(dirname {output.page:q})" 2>&1 | tee {log:q}
+            --inputs {input.listed:q} \
+            --out "$(dirname {output.manifest:q})" 2>&1 | tee {log:q}
         """

@@ -20,6 +20,7 @@ from r1zero.settings.command import schema
 from r1zero.sources.command import app as sources
 from r1zero.tasks.command import app as tasks
 from r1zero.train.command import train
+from r1zero.watch.command import watch
 
 app = typer.Typer(
     name="r1zero",
@@ -38,6 +39,7 @@ app.command()(render)
 app.command()(train)
 app.command()(evaluate)
 app.command()(report)
+app.command()(watch)
 app.add_typer(grade, name="grade")
 app.command()(schema)
 

@@ -3,26 +3,37 @@
 import hashlib
 import json
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+from transformers import AutoTokenizer
 
 from r1zero.errors import UserError
-from r1zero.evaluate import generate as generate_module
+from r1zero.evaluate import transformers_engine
+from r1zero.evaluate.metrics import ks, majority_at_k, pass_at_k, repetition
 from r1zero.files import weights_hash
 from r1zero.rewards.countdown import grade
 from r1zero.train.checkpoints import identity, seal
-from tiny import Run, make_run, stage
+from tiny import ENVIRONMENT, Run, make_run, stage
 
+# What differs between two evaluations that give the same results.
+CLOCK = {"seconds", "tokens_per_second"}
 COLUMNS = [
     "problem_id",
+    "prompt",
+    "decoding",
     "sample",
     "completion",
     "length",
     "truncated",
+    "repetition",
     "correct",
     "lenient",
     "format",
@@ -44,6 +55,7 @@ def run(tiny_config: Path, tiny_task: Path, tiny_base: Path, tmp_path: Path) -> 
     seal(checkpoint, content["config_hash"])
     entry = {"step": 2, "path": str(checkpoint), "sha256": identity(checkpoint)}
     made.model.write_text(json.dumps({**content, "checkpoints": [entry]}))
+    decode(made, greedy=True)
     return made
 
 
@@ -53,17 +65,29 @@ def suite(tiny_task: Path) -> Path:
     return tiny_task.parent / "problems" / "test.parquet"
 
 
+def options(run: Run, suite: Path, step: int, name: str = "scores") -> list[object]:
+    manifest, out = suite.parents[1] / "manifest.json", run.folder / f"{name}.json"
+    places = ("--problems", manifest, "--out", out)
+    return [run.model, "--step", step, "--suite", "countdown_test", *places]
+
+
 def evaluate(run: Run, suite: Path, step: int, name: str = "scores") -> dict[str, Any]:
-    out = run.folder / f"{name}.json"
-    manifest = suite.parents[1] / "manifest.json"
-    options = ("--step", step, "--suite", "countdown_test", "--problems", manifest, "--out", out)
-    stage("evaluate", run.model, *options)
-    scores: dict[str, Any] = json.loads(out.read_text())
+    stage("evaluate", *options(run, suite, step, name))
+    scores: dict[str, Any] = json.loads((run.folder / f"{name}.json").read_text())
     return scores
 
 
 def completions(scores: dict[str, Any]) -> pl.DataFrame:
     return pl.read_parquet(scores["completions"])
+
+
+def sampled(scores: dict[str, Any]) -> pl.DataFrame:
+    return completions(scores).filter(decoding="sampled")
+
+
+def decode(run: Run, **changes: Any) -> None:
+    """Change how the run's models are measured."""
+    change(run, lambda model: model["settings"]["evaluation"].update(changes))
 
 
 def change(run: Run, edit: Callable[[dict[str, Any]], object]) -> None:
@@ -81,31 +105,35 @@ def test_scores_name_what_was_measured_and_how(run: Run, suite: Path) -> None:
     assert (scores["suite"], scores["step"]) == ("countdown_test", 2)
     assert scores["suite_sha256"] == hashlib.sha256(suite.read_bytes()).hexdigest()
     assert scores["decoding"] == {
-        **settings["evaluation"],
+        **{key: value for key, value in settings["evaluation"].items() if key != "suites"},
         "max_new_tokens": settings["sizes"]["max_completion_length"],
         "seed": model["run"]["seed"],
         "prompt": settings["prompt"],
     }
     assert scores["provenance"].keys() == {"commit", "versions", "hardware"}
+    assert scores["engine"] == f"transformers {scores['provenance']['versions']['transformers']}"
+    assert scores["tokens"] == completions(scores)["length"].sum()
+    assert scores["tokens_per_second"] > 0
     assert scores["seconds"] >= 0
 
 
 def test_problems_are_the_first_of_the_suite_with_so_many_samples(run: Run, suite: Path) -> None:
-    change(run, lambda model: model["settings"]["evaluation"].update(max_problems=5, n_samples=3))
+    decode(run, max_problems=5, n_samples=3)
     scores = evaluate(run, suite, 0)
     assert (scores["n_problems"], scores["n_samples"]) == (5, 3)
     wanted = pl.read_parquet(suite)["problem_id"].to_list()[:5]
     assert [problem["problem_id"] for problem in scores["problems"]] == wanted
-    for key in ("correct", "lenient", "format", "length", "truncated"):
+    for key in ("correct", "lenient", "format", "length", "truncated", "repetition", "vote"):
         assert all(len(problem[key]) == 3 for problem in scores["problems"])
     table = completions(scores)
     assert table.columns == COLUMNS
-    assert table["problem_id"].to_list() == [name for name in wanted for _ in range(3)]
-    assert table["sample"].to_list() == [0, 1, 2] * 5
+    assert table["problem_id"].to_list() == [name for name in wanted for _ in range(4)]
+    assert table["decoding"].to_list() == [*["sampled"] * 3, "greedy"] * 5
+    assert table["sample"].to_list() == [0, 1, 2, 0] * 5
 
 
 def test_a_suite_with_fewer_problems_is_taken_whole(run: Run, suite: Path) -> None:
-    change(run, lambda model: model["settings"]["evaluation"].update(max_problems=1000))
+    decode(run, max_problems=1000)
     assert evaluate(run, suite, 0)["n_problems"] == len(pl.read_parquet(suite))
 
 
@@ -121,21 +149,61 @@ def test_every_number_follows_from_the_completions(run: Run, suite: Path) -> Non
             assert row[key] == getattr(verdict, key)
         assert row["length"] <= longest
         assert row["length"] == longest or not row["truncated"]
+        assert row["repetition"] == round(repetition(row["completion"]), 6)
+    ways = {way: table.filter(decoding=way) for way in ("sampled", "greedy")}
     for metric, column in (
         ("accuracy", "correct"),
+        ("lenient_accuracy", "lenient"),
         ("format", "format"),
         ("mean_length", "length"),
         ("truncated", "truncated"),
+        ("repetition", "repetition"),
     ):
-        assert scores["metrics"][metric] == pytest.approx(table[column].mean(), abs=1e-6)
+        for key, rows in (("metrics", ways["sampled"]), ("greedy_metrics", ways["greedy"])):
+            assert scores[key][metric] == pytest.approx(rows[column].mean(), abs=1e-6)
         by_problem = [value for problem in scores["problems"] for value in problem[column]]
-        assert by_problem == table[column].to_list()
+        assert by_problem == ways["sampled"][column].to_list()
+        once = [problem["greedy"][column] for problem in scores["problems"]]
+        assert once == ways["greedy"][column].to_list()
+
+
+def test_pass_and_majority_follow_from_the_problems(
+    run: Run, suite: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = {row["prompt"]: row for row in pl.read_parquet(suite).to_dicts()}
+    tokenizer = AutoTokenizer.from_pretrained(run.checkpoints / "checkpoint-2")
+
+    def answer(model: Any, prompts: list[list[int]], **_: Any) -> list[list[int]]:
+        """Answer in turn with some number, nothing, and the numbers of the problem added up."""
+        texts = []
+        for turn, prompt in enumerate(prompts):
+            nums = right[tokenizer.decode(prompt)]["nums"]
+            expression = (str(nums[0]), None, " + ".join(map(str, nums)))[turn % 3]
+            texts.append(f"</think> <answer>{expression}</answer>" if expression else "nothing")
+        return [[*ids, tokenizer.eos_token_id] for ids in tokenizer(texts)["input_ids"]]
+
+    monkeypatch.setattr(transformers_engine, "sample", answer)
+    decode(run, n_samples=6, greedy=False)
+    scores = evaluate(run, suite, 2)
+    problems, metrics = scores["problems"], scores["metrics"]
+    assert [problem["vote"] for problem in problems] == [[0, None, 1, 0, None, 1]] * len(problems)
+    correct = [problem["correct"] for problem in problems]
+    vote = [problem["vote"] for problem in problems]
+    for k in ks(6):
+        assert metrics[f"pass@{k}"] == pytest.approx(pass_at_k(correct, k).mean(), abs=1e-6)
+        assert metrics[f"lenient_pass@{k}"] >= metrics[f"pass@{k}"]
+        if k > 1:
+            wanted = majority_at_k(correct, vote, k).mean()
+            assert metrics[f"maj@{k}"] == pytest.approx(wanted, abs=1e-6)
+    assert "maj@1" not in metrics
+    assert scores["greedy_metrics"] is None
+    assert all(problem["greedy"] is None for problem in problems)
 
 
 def test_a_base_and_a_checkpoint_with_its_weights_score_the_same(run: Run, suite: Path) -> None:
     base, checkpoint = evaluate(run, suite, 0, "base"), evaluate(run, suite, 2, "checkpoint")
     assert completions(base).equals(completions(checkpoint))
-    for key in base.keys() - {"step", "completions", "seconds"}:
+    for key in base.keys() - {"step", "completions", *CLOCK}:
         assert base[key] == checkpoint[key], key
 
 
@@ -149,18 +217,36 @@ def test_a_seed_gives_the_same_completions_and_another_seed_others(run: Run, sui
 
 def test_samples_of_a_problem_differ_unless_greedy(run: Run, suite: Path) -> None:
     for temperature, distinct in ((1.0, True), (0.0, False)):
-        decoding = {"temperature": temperature}
-        change(run, lambda model, changes=decoding: model["settings"]["evaluation"].update(changes))
-        texts = completions(evaluate(run, suite, 2))["completion"].to_list()
+        decode(run, temperature=temperature)
+        texts = sampled(evaluate(run, suite, 2))["completion"].to_list()
         assert (texts[::2] != texts[1::2]) == distinct
+
+
+def test_the_greedy_completion_is_the_one_at_temperature_0(run: Run, suite: Path) -> None:
+    beside = evaluate(run, suite, 2)
+    decode(run, temperature=0.0)
+    alone = evaluate(run, suite, 2)
+    columns = [column for column in COLUMNS if column != "decoding"]
+    for scores in (beside, alone):
+        greedy = completions(scores).filter(decoding="greedy").select(columns)
+        assert greedy.equals(sampled(alone).filter(sample=0).select(columns))
+    # Generated once, it serves as every sample.
+    assert alone["tokens"] * 2 == sampled(alone)["length"].sum()
+
+
+def test_a_greedy_completion_besides_changes_no_sample(run: Run, suite: Path) -> None:
+    beside = sampled(evaluate(run, suite, 2))
+    decode(run, greedy=False)
+    alone = completions(evaluate(run, suite, 2))
+    assert alone.equals(beside)
 
 
 def test_batches_change_no_greedy_completion(
     run: Run, suite: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    change(run, lambda model: model["settings"]["evaluation"].update(temperature=0.0))
+    decode(run, temperature=0.0)
     whole = completions(evaluate(run, suite, 2))
-    monkeypatch.setattr(generate_module, "_BATCH", {"cpu": 5, "cuda": 5})
+    monkeypatch.setattr(transformers_engine, "_BATCH", {"cpu": 5, "cuda": 5})
     assert completions(evaluate(run, suite, 2)).equals(whole)
 
 
@@ -170,13 +256,95 @@ def test_completions_stand_beside_the_problem_they_answer(
     def echo(model: Any, prompts: list[list[int]], *, eos: list[int], **_: Any) -> list[list[int]]:
         return [[*prompt, eos[0]] for prompt in prompts]
 
-    monkeypatch.setattr(generate_module, "sample", echo)
-    monkeypatch.setattr(generate_module, "_BATCH", {"cpu": 5, "cuda": 5})
+    monkeypatch.setattr(transformers_engine, "sample", echo)
+    monkeypatch.setattr(transformers_engine, "_BATCH", {"cpu": 5, "cuda": 5})
     prompts = dict(pl.read_parquet(suite).select("problem_id", "prompt").iter_rows())
     for problem, completion in (
         completions(evaluate(run, suite, 2)).select("problem_id", "completion").iter_rows()
     ):
         assert completion == prompts[problem]
+
+
+class Counted:
+    """The sampler, which counts the completions it draws and may be cut off before some call."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, calls: int | None = None) -> None:
+        self.drawn, self.calls, self.sample = 0, calls, transformers_engine.sample
+        monkeypatch.setattr(transformers_engine, "sample", self)
+
+    def __call__(self, model: Any, prompts: list[list[int]], **options: Any) -> list[list[int]]:
+        if self.calls == 0:
+            raise RuntimeError("cut off")
+        self.calls = None if self.calls is None else self.calls - 1
+        self.drawn += len(prompts)
+        return self.sample(model, prompts, **options)
+
+
+def partial(run: Run, name: str = "scores") -> set[str]:
+    """Finished chunks of an evaluation that is under way or was cut off."""
+    return {path.stem for path in (run.folder / f".{name}.partial").glob("[!.]*.parquet")}
+
+
+@pytest.mark.parametrize("cut", [1, 3])
+def test_an_evaluation_that_was_cut_off_draws_only_what_is_missing(
+    run: Run, suite: Path, monkeypatch: pytest.MonkeyPatch, cut: int
+) -> None:
+    monkeypatch.setattr(transformers_engine, "_BATCH", {"cpu": 8, "cuda": 8})
+    whole = evaluate(run, suite, 2, "whole")  # two chunks of 4 x 2 samples, one of 8 greedy ones
+    with monkeypatch.context() as patched:
+        Counted(patched, calls=cut - 1)
+        with pytest.raises(RuntimeError, match="cut off"):
+            stage("evaluate", *options(run, suite, 2))
+    assert len(partial(run)) == cut - 1
+    counted = Counted(monkeypatch)
+    scores = evaluate(run, suite, 2)
+    assert counted.drawn == 24 - 8 * (cut - 1)
+    assert completions(scores).equals(completions(whole))
+    for key in whole.keys() - {"completions", *CLOCK}:
+        assert scores[key] == whole[key], key
+    assert [path for path in run.folder.iterdir() if "partial" in path.name] == []
+
+
+@pytest.mark.parametrize("changed", [{"temperature": 0.7}, {"n_samples": 4}, {"greedy": False}])
+def test_what_another_decoding_left_is_not_taken(
+    run: Run, suite: Path, monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(transformers_engine, "_BATCH", {"cpu": 8, "cuda": 8})
+    with monkeypatch.context() as patched:
+        Counted(patched, calls=1)
+        with pytest.raises(RuntimeError, match="cut off"):
+            stage("evaluate", *options(run, suite, 2))
+    decode(run, **changed)
+    counted = Counted(monkeypatch)
+    scores = evaluate(run, suite, 2)
+    assert counted.drawn == len(completions(scores))
+    assert completions(scores).equals(completions(evaluate(run, suite, 2, "afresh")))
+
+
+@pytest.mark.slow
+def test_a_killed_evaluation_ends_as_an_unbroken_one(
+    run: Run, suite: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # 256 samples are a chunk for each problem.
+    decode(run, max_problems=4, n_samples=256)
+    change(run, lambda model: model["settings"]["sizes"].update(max_completion_length=96))
+    command = [sys.executable, "-m", "r1zero", "evaluate", *map(str, options(run, suite, 2))]
+    process = subprocess.Popen(command, env=ENVIRONMENT)
+    while not partial(run):
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert not (run.folder / "scores.json").exists()
+    kept = partial(run)
+    assert 1 <= len(kept) < 5
+    counted = Counted(monkeypatch)
+    scores = evaluate(run, suite, 2)
+    assert counted.drawn == 4 * 256 + 4 - sum(256 for name in kept if name.startswith("sampled"))
+    whole = evaluate(run, suite, 2, "whole")
+    assert completions(scores).equals(completions(whole))
+    for key in whole.keys() - {"completions", *CLOCK}:
+        assert scores[key] == whole[key], key
 
 
 def refusal(run: Run, suite: Path, step: int) -> UserError:

@@ -1,7 +1,7 @@
 """Build the files that the train and evaluate stages would leave, with made-up outcomes."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,18 @@ class RunFiles:
         self.model = self.folder / "model.json"
         self.evaluations: dict[tuple[str, int], Path] = {}
 
-    def train(self, steps: Sequence[int] = STEPS, metrics: Sequence[dict[str, Any]] = ()) -> None:
-        """Write model.json and metrics.jsonl."""
+    def train(
+        self,
+        steps: Sequence[int] = STEPS,
+        metrics: Sequence[dict[str, Any]] = (),
+        settings: Mapping[str, Any] | None = None,
+        **model: Any,
+    ) -> None:
+        """Write model.json and metrics.jsonl.
+
+        `settings` are laid over the usual ones, as `{"algorithm.beta": 0.04}`; `model` has further
+        top-level keys of model.json.
+        """
         log = self.folder / "metrics.jsonl"
         rows = metrics or made_up_metrics(max(steps), self.run["seed"])
         log.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -41,15 +51,19 @@ class RunFiles:
             "config_hash": f"config-of-{self.folder.name}",
             "data_hash": "da7a" * 16,
             "base_model": {"name": "mini-base", "sha256": _model_hash(0)},
+            "settings": settings_of(self.run, settings or {}),
             "checkpoints": [
                 {"step": step, "path": f"checkpoint-{step}", "sha256": _model_hash(step)}
                 for step in steps
                 if step
             ],
             "metrics": str(log),
+            "gpus": 0,
+            "gpu": None,
             "train_seconds": 300.1,
             "generated_tokens": 123456,
             "provenance": provenance(),
+            **model,
         }
         self.model.write_text(json.dumps(content))
 
@@ -60,11 +74,19 @@ class RunFiles:
         *,
         suite: str = "countdown_test",
         length: Any = None,
+        vote: Any = None,
+        greedy: Any = None,
         completions: Path | None = None,
     ) -> Path:
-        """Write the evaluation of a step; `correct` and `length` are [n_problems, n_samples]."""
-        correct = np.asarray(correct)
+        """Write the evaluation of a step; the outcomes are [n_problems, n_samples].
+
+        Without `vote` all wrong answers of a problem are the same; `greedy` has whether the greedy
+        completion of each problem is correct, and is the first sample's by default.
+        """
+        correct = np.asarray(correct).astype(int)
         length = np.full(correct.shape, 50 + step) if length is None else np.asarray(length)
+        vote = 1 - correct if vote is None else np.asarray(vote, dtype=object)
+        greedy = correct[:, 0] if greedy is None else np.asarray(greedy).astype(int)
         problems = [
             {
                 "problem_id": f"p{index:04d}",
@@ -73,6 +95,16 @@ class RunFiles:
                 "format": [1] * len(row),
                 "length": length[index].tolist(),
                 "truncated": [0] * len(row),
+                "repetition": [0.1] * len(row),
+                "vote": vote[index].tolist(),
+                "greedy": {
+                    "correct": int(greedy[index]),
+                    "lenient": int(greedy[index]),
+                    "format": 1,
+                    "length": int(length[index, 0]),
+                    "truncated": 0,
+                    "repetition": 0.1,
+                },
             }
             for index, row in enumerate(correct)
         ]
@@ -83,19 +115,74 @@ class RunFiles:
             "config_hash": f"config-of-{self.folder.name}",
             "model_sha256": _model_hash(step),
             "suite_sha256": "5017e" * 12,
-            "decoding": {"temperature": 1.0, "top_p": 1.0, "seed": 0, "prompt": "Use `+`|\n{x}"},
+            "decoding": {
+                "max_problems": 512,
+                "n_samples": correct.shape[1],
+                "temperature": 1.0,
+                "top_p": 1.0,
+                "greedy": True,
+                "max_new_tokens": 272,
+                "seed": 0,
+                "prompt": "Use `+`|\n{x}",
+            },
+            "engine": "transformers 5.17.0",
             "n_problems": correct.shape[0],
             "n_samples": correct.shape[1],
-            "metrics": {"accuracy": float(correct.mean())},
+            "metrics": {"accuracy": float(correct.mean()), "format": 1.0, "repetition": 0.1},
+            "greedy_metrics": {"accuracy": float(greedy.mean()), "format": 1.0},
             "problems": problems,
             "completions": str(completions) if completions else None,
+            "tokens": int(length.sum() + length[:, 0].sum()),
             "seconds": 12.5,
+            "tokens_per_second": round(float(length.sum() + length[:, 0].sum()) / 10, 1),
             "provenance": provenance(),
         }
         path = self.folder / f"{suite}-{step}.json"
         path.write_text(json.dumps(content))
         self.evaluations[suite, step] = path
         return path
+
+
+def settings_of(run: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as a run of the mini scale has them, with changes by dotted key."""
+    settings: dict[str, Any] = {
+        **run,
+        "model": "mini-base",
+        "made_here": True,
+        "dataset": "countdown_3",
+        "prompt": "countdown_datawhale",
+        "placement": "colocate",
+        "dtype": "bfloat16",
+        "rewards": [
+            {"name": "format", "weight": 1.0, "options": {}, "model": None},
+            {"name": "correct", "weight": 1.0, "options": {}, "model": None},
+        ],
+        "algorithm": {
+            "loss_type": "grpo",
+            "scale_rewards": "group",
+            "beta": 0.001,
+            "num_generations": 8,
+            "num_iterations": 1,
+            "updates_per_rollout": 1,
+            "epsilon": 0.2,
+            "temperature": 0.9,
+            "lr_scheduler_type": "cosine",
+        },
+        "sizes": {
+            "max_steps": STEPS[-1],
+            "prompts_per_step": 32,
+            "max_prompt_length": 64,
+            "max_completion_length": 272,
+            "learning_rate": 6e-4,
+            "save_steps": 20,
+        },
+        "evaluation": {"max_problems": 512, "n_samples": 2, "temperature": 1.0, "top_p": 1.0},
+        "backends": {},
+    }
+    for key, value in changes.items():
+        section, _, name = key.rpartition(".")
+        (settings[section] if section else settings)[name] = value
+    return settings
 
 
 def small_run(folder: Path, recipe: str = "datawhale_r1", seed: int = 0, **run: str) -> RunFiles:
@@ -150,9 +237,10 @@ def made_up_metrics(steps: int, seed: int) -> list[dict[str, Any]]:
 
 
 def write_completions(path: Path, rows: Sequence[tuple[str, int, str, int]]) -> None:
-    """Write a parquet of (problem_id, sample, completion, correct)."""
+    """Write a parquet of (problem_id, sample, completion, correct), all of them sampled."""
     columns = ["problem_id", "sample", "completion", "correct"]
-    pl.DataFrame(rows, schema=columns, orient="row").write_parquet(path)
+    frame = pl.DataFrame(rows, schema=columns, orient="row")
+    frame.with_columns(decoding=pl.lit("sampled")).write_parquet(path)
 
 
 def _model_hash(step: int) -> str:

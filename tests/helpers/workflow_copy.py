@@ -13,7 +13,7 @@ import yaml
 
 from tiny import ENVIRONMENT, REPOSITORY
 
-PARTS = ("Snakefile", "rules", "profiles", "envs", "config")
+PARTS = ("Snakefile", "rules", "report", "profiles", "envs", "config")
 
 
 def copy_workflow(folder: Path, config: Path | None = None) -> Path:

@@ -2,88 +2,114 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pypdfium2
 import pytest
 
-from r1zero.report import figures
-from r1zero.report.inputs import RunResults
+from r1zero.report import figures, series
 from r1zero.report.load import load
+from r1zero.report.measures import Group, groups_of
+from r1zero.report.rendering import svg_to_pdf, svg_to_png, to_svg
+from r1zero.report.tables import names_of
 from report_files import RunFiles, made_up_metrics, paths, small_run
 
 
 @pytest.fixture
-def two_seeds(tmp_path: Path) -> list[RunResults]:
-    return load(*paths(small_run(tmp_path), small_run(tmp_path, seed=1)))
+def two_seeds(tmp_path: Path) -> list[Group]:
+    return groups_of(load(*paths(small_run(tmp_path), small_run(tmp_path, seed=1))))
 
 
-def test_points_are_the_evaluations(two_seeds: list[RunResults]) -> None:
-    names = figures.series_names(two_seeds)
-    points = figures.held_out_points(two_seeds, names, "countdown_test", "correct", 100)
-    assert [(row["seed"], row["step"]) for row in points] == [
-        (seed, step) for seed in (0, 1) for step in (0, 20, 40)
-    ]
-    evaluations = [item for result in two_seeds for item in result.suites[0].evaluations]
-    for row, evaluation in zip(points, evaluations, strict=True):
-        assert row["value"] == pytest.approx(100 * evaluation.outcomes("correct").mean())
+def test_points_are_means_over_the_seeds_evaluations(two_seeds: list[Group]) -> None:
+    names = names_of(two_seeds)
+    points = series.held_out_points(two_seeds, names, "countdown_test", "accuracy")
+    assert [row["step"] for row in points] == [0, 20, 40]
+    evaluations = [result.suites[0].evaluations for result in two_seeds[0].runs]
+    for row, first, second in zip(points, *evaluations, strict=True):
+        means = [item.outcomes("correct").mean() for item in (first, second)]
+        assert row["value"] == pytest.approx(100 * sum(means) / 2)
         assert row["low"] < row["value"] < row["high"]
         assert abs(row["shown_step"] - row["step"]) < 1
+    seeds = series.seed_points(two_seeds, names, "countdown_test", "accuracy")
+    assert [(row["seed"], row["step"]) for row in seeds] == [
+        (seed, step) for seed in (0, 1) for step in (0, 20, 40)
+    ]
 
 
-def test_training_lines_are_moving_means(two_seeds: list[RunResults]) -> None:
-    names = figures.series_names(two_seeds)
-    raw = [row["value"] for row in figures.training_lines(two_seeds[:1], names, "entropy", 1)]
-    smooth = figures.training_lines(two_seeds[:1], names, "entropy", 1, window=3)
-    assert raw == [row["entropy"] for row in made_up_metrics(40, seed=0)]
+def test_training_bands_go_from_the_lowest_to_the_highest_seed(two_seeds: list[Group]) -> None:
+    bands = series.training_bands(two_seeds, names_of(two_seeds), "entropy", 1)
+    logged = [[row["entropy"] for row in made_up_metrics(40, seed)] for seed in (0, 1)]
+    for row, first, second in zip(bands, *logged, strict=True):
+        assert row["value"] == pytest.approx((first + second) / 2)
+        assert (row["low"], row["high"]) == (min(first, second), max(first, second))
+
+
+def test_training_lines_are_moving_means(tmp_path: Path) -> None:
+    groups = groups_of(load(*paths(small_run(tmp_path))))
+    names = names_of(groups)
+    raw = [row["value"] for row in series.training_bands(groups, names, "entropy", 1)]
+    smooth = series.training_bands(groups, names, "entropy", 1, window=3)
     assert smooth[5]["value"] == pytest.approx(sum(raw[4:7]) / 3)
     assert smooth[0]["value"] == pytest.approx(sum(raw[:2]) / 2)
     assert len(smooth) == len(raw)
 
 
-def test_series_are_recipes_and_backends_where_these_differ(tmp_path: Path) -> None:
-    first, second = small_run(tmp_path), small_run(tmp_path, "tinyzero", seed=1)
-    third = small_run(tmp_path, backend="split")
-    assert set(figures.series_names(load(*paths(first, second))).values()) == {
-        "datawhale_r1",
-        "tinyzero",
-    }
-    assert set(figures.series_names(load(*paths(first, third))).values()) == {
-        "datawhale_r1 (split)",
-        "datawhale_r1 (trl)",
-    }
+def test_long_lines_are_thinned_and_keep_their_mean_and_limits(tmp_path: Path) -> None:
+    run = small_run(tmp_path)
+    logged = made_up_metrics(5000, seed=0)
+    run.train(metrics=logged)
+    groups = groups_of(load(*paths(run)))
+    bands = series.training_bands(groups, names_of(groups), "entropy", 1)
+    raw = [row["entropy"] for row in logged]
+    assert len(bands) == 400
+    assert sum(row["value"] for row in bands) / 400 == pytest.approx(sum(raw) / 5000, rel=1e-3)
+    limits = min(row["low"] for row in bands), max(row["high"] for row in bands)
+    assert limits == (min(raw), max(raw))
 
 
-def test_svg_is_the_same_each_time(two_seeds: list[RunResults]) -> None:
-    for draw in (figures.learning_curve, figures.training):
-        first, second = (figures.to_svg(draw(two_seeds)) for _ in range(2))
-        assert first == second
-        assert ElementTree.fromstring(first).tag.endswith("svg")
-        ids = re.findall(r'id="(clip\d+)"', first)
+def test_pass_points_start_at_accuracy_and_rise(two_seeds: list[Group]) -> None:
+    points = series.pass_points(two_seeds, names_of(two_seeds), "countdown_test")
+    for model in ("base", "trained"):
+        line = [row["value"] for row in points if row["model"] == model]
+        change = two_seeds[0].change("countdown_test", "accuracy")
+        assert line[0] == pytest.approx(100 * getattr(change, model))
+        assert line == sorted(line)
+
+
+def test_files_are_the_same_each_time_and_well_formed(two_seeds: list[Group]) -> None:
+    names = names_of(two_seeds)
+    for draw in (figures.learning_curve, figures.pass_at_k, figures.changes):
+        chart = draw(two_seeds, names)
+        assert chart is not None
+        svg = to_svg(chart)
+        assert svg == to_svg(chart)
+        assert ElementTree.fromstring(svg).tag.endswith("svg")
+        ids = re.findall(r'id="(clip\d+)"', svg)
         assert len(ids) == len(set(ids))
-        assert set(re.findall(r"url\(#(clip\d+)\)", first)) <= set(ids)
-
-
-def test_figures_say_what_they_show(two_seeds: list[RunResults]) -> None:
-    curve = figures.to_svg(figures.learning_curve(two_seeds))
-    for text in ("Accuracy on countdown_test", "mean length (tokens)", "optimizer step", "seed"):
-        assert text in curve
-    panels = figures.to_svg(figures.training(two_seeds))
-    assert all(title in panels for title in figures.TRAINING_PANELS.values())
-
-
-def test_figures_fit_a_readme(two_seeds: list[RunResults]) -> None:
-    for draw in (figures.learning_curve, figures.training):
-        width = re.search(r'<svg[^>]* width="(\d+)"', figures.to_svg(draw(two_seeds)))
+        assert set(re.findall(r"url\(#(clip\d+)\)", svg)) <= set(ids)
+        assert svg_to_pdf(svg) == svg_to_pdf(svg)
+        assert len(pypdfium2.PdfDocument(svg_to_pdf(svg))) == 1
+        assert svg_to_png(svg).startswith(b"\x89PNG")
+        width = re.search(r'<svg[^>]* width="(\d+)"', svg)
         assert width is not None
-        assert 700 < int(width[1]) <= 830
+        assert int(width[1]) <= 830
+
+
+def test_figures_say_what_they_show(two_seeds: list[Group]) -> None:
+    names = names_of(two_seeds)
+    curve = to_svg(figures.learning_curve(two_seeds, names))
+    for text in ("Accuracy on countdown_test", "mean length (tokens)", "optimizer step"):
+        assert text in curve
+    panels = to_svg(figures.training(two_seeds, names))
+    assert all(title in panels for title in figures.TRAINING_PANELS.values())
 
 
 def test_missing_metrics_leave_their_panel_out(tmp_path: Path) -> None:
     run = small_run(tmp_path)
     run.train(metrics=[{"step": step, "reward": step / 10} for step in range(1, 41)])
-    runs = load(*paths(run))
-    panels = figures.to_svg(figures.training(runs))
+    groups = groups_of(load(*paths(run)))
+    panels = to_svg(figures.training(groups, names_of(groups)))
     assert "Reward, all terms" in panels
     assert "KL to the reference" not in panels
-    assert "correctness reward" not in figures.to_svg(figures.learning_curve(runs))
+    assert "correctness reward" not in to_svg(figures.learning_curve(groups, names_of(groups)))
 
 
 def test_a_run_that_never_solves_anything_is_drawn(tmp_path: Path) -> None:
@@ -91,4 +117,8 @@ def test_a_run_that_never_solves_anything_is_drawn(tmp_path: Path) -> None:
     run.train(steps=[0, 20], metrics=[{"step": 1, "reward": 0.0}])
     for step in (0, 20):
         run.evaluate(step, [[0], [0]])
-    assert "NaN" not in figures.to_svg(figures.learning_curve(load(*paths(run))))
+    groups = groups_of(load(*paths(run)))
+    names = names_of(groups)
+    assert "NaN" not in to_svg(figures.learning_curve(groups, names))
+    assert "NaN" not in to_svg(figures.changes(groups, names))
+    assert figures.pass_at_k(groups, names) is None

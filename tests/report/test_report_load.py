@@ -64,8 +64,16 @@ def unknown_run(run: RunFiles) -> Path:
 
 
 def other_decoding(run: RunFiles) -> Path:
-    edit(run.evaluations["countdown_test", 40], decoding={"temperature": 0.6})
-    return run.evaluations["countdown_test", 40]
+    path = run.evaluations["countdown_test", 40]
+    decoding = json.loads(path.read_text())["decoding"]
+    edit(path, decoding={**decoding, "temperature": 0.6, "greedy": False})
+    return path
+
+
+def other_engine(run: RunFiles) -> Path:
+    path = run.evaluations["countdown_test", 40]
+    edit(path, engine="vllm 0.31.0")
+    return path
 
 
 def other_suite(run: RunFiles) -> Path:
@@ -148,11 +156,12 @@ def missing_metrics(run: RunFiles) -> Path:
         (other_base_model, "model_sha256 is other"),
         (unknown_step, "step 60 is not among the checkpoints"),
         (unknown_run, "has no model.json here"),
-        (other_decoding, "decoding differs in prompt, seed, temperature, top_p"),
+        (other_decoding, "decoding differs in greedy, temperature"),
         (other_suite, "suite_sha256 differs"),
         (other_problem, "the problems differ"),
         (fewer_problems, "the problems differ, first in p0039"),
-        (fewer_samples, "n_samples is 1, not 2"),
+        (fewer_samples, "decoding differs in n_samples"),
+        (other_engine, "engine vllm 0.31.0 differs"),
         (no_base, "no evaluation of step 0, the base model"),
         (no_base_on_second_suite, "no evaluation of step 0, the base model, on harder"),
         (no_trained_step, "no evaluation of a trained step"),
@@ -239,3 +248,20 @@ def test_empty_metrics_are_refused(tmp_path: Path) -> None:
     path.write_text("")
     with pytest.raises(UserError, match="no training metrics"):
         read_training(path)
+
+
+def test_seeds_that_differ_in_more_than_the_seed_are_refused(tmp_path: Path) -> None:
+    first, second = small_run(tmp_path), small_run(tmp_path, seed=1)
+    second.train(settings={"algorithm.beta": 0.04})
+    with pytest.raises(UserError, match="settings differ in algorithm from those of") as caught:
+        load(*paths(first, second))
+    assert str(second.model) in str(caught.value)
+
+
+def test_seeds_that_answered_other_problems_are_refused(tmp_path: Path) -> None:
+    first, second = small_run(tmp_path), small_run(tmp_path, seed=1)
+    for path in second.evaluations.values():
+        edit(path, suite_sha256="other")
+    with pytest.raises(UserError, match="other problems than") as caught:
+        load(*paths(first, second))
+    assert "of another seed" in str(caught.value)

@@ -1,91 +1,169 @@
-from pathlib import Path
+"""The tables against numbers computed here, from the JSON files and by other means."""
 
+import json
+from itertools import combinations
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
 import polars as pl
 import pytest
-from rich.console import Console
 
+from r1zero.report import tables
 from r1zero.report.load import load
-from r1zero.report.tables import (
-    main_table,
-    markdown_table,
-    signed,
-    to_csv,
-    to_latex,
-    to_markdown,
-    to_terminal,
-    verdict,
-)
+from r1zero.report.measures import groups_of
+from r1zero.report.statistics import hierarchical_delta
 from report_files import RunFiles, paths, small_run
 
-HEADER = (
-    "recipe,backend,seed,suite,metric,n_problems,n_samples,base,trained,delta,delta_low,delta_high"
-)
+
+def of_file(path: Path, measure: str) -> float:
+    """A measure of one evaluation file."""
+    problems = json.loads(path.read_text())["problems"]
+    name, _, k = measure.partition("@")
+    fields = {"accuracy": "correct", "lenient_accuracy": "lenient", "mean_length": "length"}
+    if measure == "greedy_accuracy":
+        return fmean(problem["greedy"]["correct"] for problem in problems)
+    if name == "pass":
+        return fmean(
+            any(subset) for item in problems for subset in combinations(item["correct"], int(k))
+        )
+    if name == "maj":
+        return fmean(vote for item in problems for vote in plurality(item, int(k)))
+    field = fields.get(measure, measure)
+    return fmean(value for problem in problems for value in problem[field])
+
+
+def plurality(problem: dict[str, Any], k: int) -> list[float]:
+    """Correctness of the most frequent answer of each subset, ties counting in equal parts."""
+    right = dict(zip(problem["vote"], problem["correct"], strict=True))
+    outcomes = []
+    for subset in combinations(problem["vote"], k):
+        most = max(subset.count(answer) for answer in subset)
+        winners = {answer for answer in subset if subset.count(answer) == most}
+        outcomes.append(fmean(right[answer] for answer in winners))
+    return outcomes
 
 
 @pytest.fixture
-def two_problems(tmp_path: Path) -> pl.DataFrame:
-    """Deltas 0 and 1 of accuracy, whose interval is known: see test_report_statistics."""
+def two_seeds(tmp_path: Path) -> list[RunFiles]:
+    return [small_run(tmp_path), small_run(tmp_path, seed=1)]
+
+
+def test_the_main_and_behaviour_tables_are_means_over_the_seeds(two_seeds: list[RunFiles]) -> None:
+    groups = groups_of(load(*paths(*two_seeds)))
+    found = [tables.main_table(groups).data, tables.behaviour_table(groups).data]
+    rows = [row for frame in found for row in frame.iter_rows(named=True)]
+    assert [row["metric"] for row in rows] == [
+        *("accuracy", "lenient_accuracy", "greedy_accuracy", "pass@2", "maj@2"),
+        *("format", "mean_length", "truncated", "repetition"),
+    ]
+    for row in rows:
+        means = {
+            step: fmean(
+                of_file(run.evaluations["countdown_test", step], row["metric"]) for run in two_seeds
+            )
+            for step in (0, 40)
+        }
+        assert (row["n_seeds"], row["n_problems"]) == (2, 40)
+        assert row["base"] == pytest.approx(means[0], abs=1e-6)
+        assert row["trained"] == pytest.approx(means[40], abs=1e-6)
+        assert row["delta"] == pytest.approx(means[40] - means[0], abs=2e-6)
+
+
+def test_limits_are_those_of_the_hierarchical_interval(two_seeds: list[RunFiles]) -> None:
+    groups = groups_of(load(*paths(*two_seeds)))
+    row = tables.main_table(groups).data.row(0, named=True)
+    outcomes = {
+        step: [
+            np.array(
+                [
+                    problem["correct"]
+                    for problem in json.loads(run.evaluations["countdown_test", step].read_text())[
+                        "problems"
+                    ]
+                ],
+                dtype=float,
+            )
+            for run in two_seeds
+        ]
+        for step in (0, 40)
+    }
+    expected = hierarchical_delta(outcomes[0], outcomes[40])
+    assert row["delta_low"] == pytest.approx(expected.low, abs=1e-6)
+    assert row["delta_high"] == pytest.approx(expected.high, abs=1e-6)
+
+
+def test_the_table_of_seeds_has_each_run_by_itself(two_seeds: list[RunFiles]) -> None:
+    table = tables.seeds_table(groups_of(load(*paths(*two_seeds))))
+    assert table.data.select("seed", "suite", "metric").is_unique().all()
+    for row in table.data.iter_rows(named=True):
+        run = two_seeds[row["seed"]]
+        for column, step in (("base", 0), ("trained", 40)):
+            expected = of_file(run.evaluations["countdown_test", step], row["metric"])
+            assert row[column] == pytest.approx(expected, abs=1e-6)
+
+
+def test_pass_at_k_has_every_k(tmp_path: Path) -> None:
+    run = RunFiles(tmp_path)
+    run.train(steps=[0, 20])
+    generator = np.random.default_rng(0)
+    for step in (0, 20):
+        run.evaluate(step, generator.random((12, 6)) < 0.3)
+    table = tables.pass_at_k_table(groups_of(load(*paths(run))))
+    assert table is not None
+    assert table.data["k"].to_list() == [1, 2, 4, 6]
+    for row in table.data.iter_rows(named=True):
+        expected = of_file(run.evaluations["countdown_test", 20], f"pass@{row['k']}")
+        assert row["trained"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_one_sample_has_no_pass_at_k(tmp_path: Path) -> None:
+    run = RunFiles(tmp_path)
+    run.train(steps=[0, 20])
+    for step in (0, 20):
+        run.evaluate(step, [[0], [1]])
+    groups = groups_of(load(*paths(run)))
+    assert tables.pass_at_k_table(groups) is None
+    assert "pass" not in " ".join(tables.main_table(groups).headings)
+
+
+def test_a_base_model_without_an_answer_still_votes(tmp_path: Path) -> None:
+    run = RunFiles(tmp_path)
+    run.train(steps=[0, 20])
+    run.evaluate(0, [[0, 0], [0, 0]], vote=[[None, None]] * 2)
+    run.evaluate(20, [[1, 1], [1, 0]])
+    table = tables.main_table(groups_of(load(*paths(run))))
+    row = table.data.row(by_predicate=pl.col("metric") == "maj@2", named=True)
+    assert (row["base"], row["trained"]) == (0.0, 0.75)
+
+
+def test_a_row_by_hand(tmp_path: Path) -> None:
     run = RunFiles(tmp_path)
     run.train(steps=[0, 20])
     run.evaluate(0, [[0], [0]], length=[[10], [20]])
     run.evaluate(20, [[0], [1]], length=[[16], [26]])
-    return main_table(load(*paths(run)))
+    groups = groups_of(load(*paths(run)))
+    table = tables.main_table(groups)
+    assert table.headings[-2:] == ("lenient (%)", "greedy (%)")
+    row = table.rows[0]
+    assert row[:4] == ("datawhale_r1", "countdown_test", "1", "0.0 → 50.0")
+    assert row[4].startswith("+50.0 [")
+    assert row[5:] == ("not settled", "0.0 → 50.0", "0.0 → 50.0")
+    assert tables.behaviour_table(groups).rows[0][3] == "15.0 → 21.0"
 
 
-def test_rows_computed_by_hand(two_problems: pl.DataFrame) -> None:
-    run = "datawhale_r1,trl,0,countdown_test"
-    assert to_csv(two_problems).splitlines() == [
-        HEADER,
-        f"{run},accuracy,2,1,0.0,0.5,0.5,0.0,1.0",
-        f"{run},lenient_accuracy,2,1,0.0,0.5,0.5,0.0,1.0",
-        f"{run},format,2,1,1.0,1.0,0.0,0.0,0.0",
-        f"{run},mean_length,2,1,15.0,21.0,6.0,6.0,6.0",
-        f"{run},truncated,2,1,0.0,0.0,0.0,0.0,0.0",
-    ]
-
-
-def test_markdown_says_what_is_not_settled(two_problems: pl.DataFrame) -> None:
-    lines = to_markdown(two_problems).splitlines()
-    assert lines[2] == (
-        "| datawhale_r1 | trl | 0 | countdown_test | accuracy (%) | 0.0 | 50.0 "
-        "| +50.0 [0.0, +100.0] | not settled: the interval contains 0 |"
-    )
-    assert lines[5].endswith("| mean length (tokens) | 15.0 | 21.0 | +6.0 [+6.0, +6.0] |  |")
-
-
-def test_latex_has_the_same_numbers(two_problems: pl.DataFrame) -> None:
-    text = to_latex(two_problems)
-    assert (
-        r"datawhale\_r1 & trl & 0 & countdown\_test & accuracy (\%) & 0.0 & 50.0 "
-        r"& +50.0 [0.0, +100.0] \\" in text
-    )
-    assert all(rule in text for rule in (r"\toprule", r"\midrule", r"\bottomrule"))
-
-
-def test_terminal_leaves_out_constant_columns(two_problems: pl.DataFrame) -> None:
-    console = Console(width=200, record=True, quiet=False, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(to_terminal(two_problems))
-    text = console.export_text()
-    assert "+50.0 [0.0, +100.0]" in text
-    assert "backend" not in text
-
-
-def test_trained_is_the_last_evaluated_step(tmp_path: Path) -> None:
-    run = small_run(tmp_path)
-    result = load(*paths(run))[0]
-    row = main_table([result]).row(0, named=True)
-    last = next(item for item in result.suites[0].evaluations if item.step == 40)
-    assert row["trained"] == pytest.approx(last.outcomes("correct").mean(), abs=1e-6)
-    assert row["delta"] == pytest.approx(row["trained"] - row["base"], abs=2e-6)
-
-
-def test_every_run_suite_and_metric_has_a_row(tmp_path: Path) -> None:
-    first, second = small_run(tmp_path), small_run(tmp_path, seed=1)
-    for step in (0, 40):
-        first.evaluate(step, [[0, 1]] * 5, suite="harder")
-    table = main_table(load(*paths(first, second)))
-    assert table.select("seed", "suite", "metric").is_unique().all()
-    assert len(table) == 3 * 5
+def test_a_settled_change_has_a_direction(tmp_path: Path) -> None:
+    run = RunFiles(tmp_path)
+    run.train(steps=[0, 20])
+    run.evaluate(0, [[0]] * 30 + [[1]] * 10)
+    run.evaluate(20, [[1]] * 40)
+    worse = RunFiles(tmp_path, seed=1)
+    worse.train(steps=[0, 20])
+    worse.evaluate(0, [[1]] * 40)
+    worse.evaluate(20, [[0]] * 30 + [[1]] * 10)
+    table = tables.seeds_table(groups_of(load(*paths(run, worse))))
+    assert [row[-1] for row in table.rows] == ["higher", "lower"]
 
 
 def test_one_problem_has_no_limits(tmp_path: Path) -> None:
@@ -93,32 +171,12 @@ def test_one_problem_has_no_limits(tmp_path: Path) -> None:
     run.train(steps=[0, 20])
     run.evaluate(0, [[0, 0]])
     run.evaluate(20, [[0, 1]])
-    table = main_table(load(*paths(run)))
-    assert to_csv(table).splitlines()[1].endswith("accuracy,1,2,0.0,0.5,0.5,,")
-    assert "+50.0 [–, –] | not settled: one problem gives no interval" in to_markdown(table)
-    assert "+50.0 [--, --]" in to_latex(table)
+    table = tables.main_table(groups_of(load(*paths(run))))
+    assert table.data["delta_low"][0] is None
+    assert table.rows[0][4:6] == ("+50.0 [–, –]", "not settled")
 
 
-@pytest.mark.parametrize(
-    ("low", "high", "expected"),
-    [
-        (0.01, 0.2, "better"),
-        (-0.2, -0.01, "worse"),
-        (-0.1, 0.2, "not settled: the interval contains 0"),
-        (0.0, 0.2, "not settled: the interval contains 0"),
-    ],
-)
-def test_verdict(low: float, high: float, expected: str) -> None:
-    row = {"metric": "accuracy", "delta": 0.0, "delta_low": low, "delta_high": high}
-    assert verdict(row) == expected
-    assert verdict({**row, "metric": "format"}) == ""
-
-
-def test_signs() -> None:
-    assert [signed(value) for value in (1.25, -1.0, 0.04, -0.04)] == ["+1.2", "−1.0", "0.0", "0.0"]
-
-
-def test_markdown_cells_cannot_break_the_row() -> None:
-    assert markdown_table(["a", "b"], [["x|y", "z"]], numeric={1}) == (
-        "| a | b |\n| --- | ---: |\n| x\\|y | z |\n"
-    )
+def test_backends_are_named_where_there_are_several(tmp_path: Path) -> None:
+    first, second = small_run(tmp_path), small_run(tmp_path, backend="split")
+    names = tables.names_of(groups_of(load(*paths(first, second))))
+    assert set(names.values()) == {"datawhale_r1 (split)", "datawhale_r1 (trl)"}

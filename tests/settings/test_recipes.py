@@ -172,7 +172,7 @@ def test_the_recipes_of_ms_swift_are_what_its_commands_import_as(
 @pytest.mark.parametrize(
     ("variant", "of", "keys"),
     [
-        ("simple_grpo_3b", "simple_grpo", {"model"}),
+        ("simple_grpo_3b", "simple_grpo", {"model", "published_scores"}),
         ("swift_numina_rm", "swift_numina", {"rewards"}),
         ("countdown_random", "datawhale_r1", {"rewards", "published_time"}),
         (

@@ -25,6 +25,8 @@ def another(value: Any) -> Any:
         return value + "x"
     if isinstance(value, dict):
         return value | {"x": 1}
+    if isinstance(value, list):
+        return [*value, "x"]
     return 7 if value is None else value + 1
 
 

@@ -76,6 +76,7 @@ def test_without_a_target_the_report_is_made(workflow: Path) -> None:
     result = snakemake(workflow, "--dry-run", "--quiet", "rules")
     assert jobs_of(result.stdout) == {
         "report": 1,
+        "list_results": 1,
         "write_report": 1,
         "evaluate": len(steps()),
         "train": 1,

@@ -68,9 +68,13 @@ def test_everything_is_made(finished: Path) -> None:
         f"results/{RUN}/metrics.jsonl",
         *(f"results/{RUN}/evaluations/countdown_test/step{step}.json" for step in STEPS),
         *(f"results/{RUN}/evaluations/countdown_test/step{step}.parquet" for step in STEPS),
-        *(f"results/mini/report/{name}" for name in ("index.md", "report.json")),
+        *(f"results/mini/report/{name}" for name in ("report.pdf", "index.html", "report.json")),
         *(f"results/mini/report/tables/main.{kind}" for kind in ("csv", "md", "tex")),
-        "results/mini/report/figures/learning_curve.svg",
+        *(
+            f"results/mini/report/figures/learning_curve_countdown.{kind}"
+            for kind in ("svg", "pdf", "png")
+        ),
+        f"results/mini/report/cards/{RECIPE}-trl-seed0/README.md",
     ]
     missing = [path for path in expected if not (finished / path).is_file()]
     assert not missing
@@ -128,6 +132,17 @@ def test_a_deleted_evaluation_is_made_again_and_the_report(workflow: Path) -> No
     for key in before.keys() - {"seconds", "provenance"}:
         assert after[key] == before[key], key
     assert NOTHING in snakemake(workflow, *TARGET).stdout
+
+
+def test_a_changed_result_changes_the_report_and_makes_nothing_else(workflow: Path) -> None:
+    path = workflow / "results" / RUN / "evaluations" / "countdown_test" / "step4.json"
+    cost = workflow / "results" / "mini" / "report" / "tables" / "cost.csv"
+    before = pl.read_csv(cost)["evaluation_seconds"].item()
+    path.write_text(json.dumps({**(content := read(path)), "seconds": content["seconds"] + 1000}))
+    result = snakemake(workflow, *TARGET)
+    assert jobs_of(result.stdout) == {"write_report": 1, "train_countdown": 1}
+    assert result.returncode == 0, result.stdout
+    assert pl.read_csv(cost)["evaluation_seconds"].item() == pytest.approx(before + 1000)
 
 
 def test_another_evaluation_measures_anew_and_trains_nothing(workflow: Path) -> None:

@@ -1,41 +1,39 @@
 """`python -m r1zero evaluate`: one model on one suite."""
 
+import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import polars as pl
 import typer
 
 from r1zero.errors import UserError
+from r1zero.evaluate.cards import taken_card
+from r1zero.evaluate.chunks import Chunks
+from r1zero.evaluate.engines import Decoding, EngineName, Model, open_engine
+from r1zero.evaluate.generate import Generated, generate
+from r1zero.evaluate.metrics import repetition
+from r1zero.evaluate.scores import by_problem, greedy_scores, scores
 from r1zero.files import (
     atomic_path,
     describe_file,
     read_json,
+    sha256_json,
     verify_file,
     weights_hash,
     write_json,
 )
-from r1zero.prompts import Style, load_prompt
-from r1zero.provenance import provenance
-from r1zero.rewards.grade import Grade
+from r1zero.prompts import Prompt, Style, load_prompt
+from r1zero.provenance import provenance, versions
 from r1zero.rewards.grading import grade_batch
 from r1zero.settings.recipe import Evaluation
 from r1zero.tasks.problems import read_problems
 
 if TYPE_CHECKING:
-    from r1zero.evaluate.generate import Completion
-
-# Metrics, each the mean of a column of the completions.
-_SCORES = {
-    "accuracy": "correct",
-    "lenient_accuracy": "lenient",
-    "format": "format",
-    "mean_length": "length",
-    "truncated": "truncated",
-}
+    from r1zero.evaluate.text import Completion
 
 
 def evaluate(
@@ -46,81 +44,201 @@ def evaluate(
     out: Annotated[
         Path, typer.Option(help="JSON to write; the completions go beside it as Parquet.")
     ],
+    engine: Annotated[
+        EngineName | None,
+        typer.Option(help="What generates; by default vLLM where there are a GPU and vLLM."),
+    ] = None,
+    gpus: Annotated[
+        int | None, typer.Option(help="GPUs it may use: 0 or 1. By default what torch sees.")
+    ] = None,
 ) -> None:
-    """Sample completions for a suite's problems and grade them."""
-    run = read_json(model)
-    folder, identity = _weights(run, step, model)
-    settings = run["settings"]
-    decoding = Evaluation.model_validate(settings["evaluation"])
-    prompt = load_prompt(settings["prompt"])
-    test = read_json(problems)["files"]["test"]
-    rows = read_problems(verify_file(test, problems.parent), decoding.max_problems)
-    from r1zero.evaluate.generate import generate  # imports torch
+    """Sample completions for a suite's problems and grade them.
 
-    started = time.monotonic()
-    sampled = list(
-        generate(
-            folder,
-            [row["prompt"] for row in rows],
-            decoding,
-            max_new_tokens=settings["sizes"]["max_completion_length"],
-            seed=run["run"]["seed"],
-            ends=prompt.ends,
-        )
-    )
-    graded = _graded(run["run"]["task"], rows, sampled, prompt)
-    table = pl.DataFrame(
-        [
-            {
-                "problem_id": row["problem_id"],
-                "sample": i,
-                "completion": completion.text,
-                "length": completion.length,
-                "truncated": int(completion.truncated),
-                **asdict(next(graded)),
-            }
-            for row, completions in zip(rows, sampled, strict=True)
-            for i, completion in enumerate(completions)
-        ]
-    )
-    seconds = time.monotonic() - started
-    completions_path = out.with_suffix(".parquet")
-    with atomic_path(completions_path) as temporary:
-        table.write_parquet(temporary, compression="zstd")
-    means = table.select(pl.col(_SCORES.values()).mean()).row(0)
-    metrics = {name: round(float(value), 6) for name, value in zip(_SCORES, means, strict=True)}
-    write_json(
-        out,
-        {
+    Finished chunks of them are kept in a hidden folder beside the output until that is written. A
+    killed evaluation goes on from there, and ends with the same results.
+    """
+    run = read_json(model)
+    weights = _weights(run, step, model)
+    manifest = read_json(problems)["files"]["test"]
+    partial = out.parent / f".{out.stem}.partial"
+    # Held until all is written: the card's memory is not free before this process ends.
+    with taken_card(gpus):
+        rows = verify_file(manifest, problems.parent)
+        measured, table = _measure(run, weights, rows, engine, partial)
+        completions = out.with_suffix(".parquet")
+        with atomic_path(completions) as temporary:
+            table.write_parquet(temporary, compression="zstd")
+        result = {
             "run": run["run"],
             "suite": suite,
             "step": step,
             "config_hash": run["config_hash"],
-            "model_sha256": identity,
-            "suite_sha256": test["sha256"],
-            "decoding": {
-                **decoding.model_dump(mode="json"),
-                "max_new_tokens": settings["sizes"]["max_completion_length"],
-                "seed": run["run"]["seed"],
-                "prompt": settings["prompt"],
-            },
-            "n_problems": len(rows),
-            "n_samples": decoding.n_samples,
-            "metrics": metrics,
-            "problems": _by_problem(table),
-            "completions": str(completions_path),
-            "seconds": round(seconds, 1),
+            "model_sha256": weights.sha256,
+            "suite_sha256": manifest["sha256"],
+            **measured,
+            "completions": str(completions),
             "provenance": provenance(),
-        },
+        }
+        write_json(out, result)
+        shutil.rmtree(partial)
+    print(_line(result))
+
+
+class _Weights(NamedTuple):
+    """Weights on disk."""
+
+    folder: Path
+    sha256: str
+
+
+def _measure(
+    run: Mapping[str, Any],
+    weights: _Weights,
+    problems: Path,
+    engine: EngineName | None,
+    partial: Path,
+) -> tuple[dict[str, Any], pl.DataFrame]:
+    """Complete and grade a suite: its results, and the graded completions."""
+    task, decoding = run["run"]["task"], _decoding(run)
+    rows = read_problems(problems, decoding["max_problems"])
+    prompt = load_prompt(decoding["prompt"])
+    completed = _complete(
+        weights, [row["prompt"] for row in rows], decoding, prompt, engine, partial
     )
-    print(
-        f"{suite}, step {step}: {metrics['accuracy']:.1%} correct, {metrics['format']:.1%} "
-        f"well-formed, {metrics['mean_length']:.0f} tokens, {seconds:.0f} s"
+    started = time.monotonic()
+    table = _graded(task, rows, completed, prompt)
+    seconds = completed.generated.seconds + time.monotonic() - started
+    outcomes = by_problem(table, task)
+    measured = {
+        "decoding": decoding,
+        "engine": completed.engine,
+        "n_problems": len(rows),
+        "n_samples": decoding["n_samples"],
+        "metrics": scores(outcomes),
+        "greedy_metrics": greedy_scores(outcomes),
+        "problems": outcomes,
+        "tokens": completed.generated.tokens,
+        "seconds": round(seconds, 1),
+        "tokens_per_second": round(completed.generated.tokens_per_second, 1),
+    }
+    return measured, table
+
+
+class _Completed(NamedTuple):
+    """Completions as text, and how they came about."""
+
+    engine: str
+    generated: Generated
+    completions: "list[list[tuple[str, int, Completion]]]"
+    """Of each problem: `sampled` or `greedy`, number of the sample, completion."""
+
+
+def _complete(
+    weights: _Weights,
+    prompts: Sequence[str],
+    decoding: Mapping[str, Any],
+    prompt: Prompt,
+    engine_name: EngineName | None,
+    partial: Path,
+) -> _Completed:
+    """Generate the completions of all prompts that are not in the folder of finished chunks."""
+    from r1zero.evaluate.text import Tokens  # imports transformers
+
+    tokens = Tokens(weights.folder, prompt.ends)
+    ids = tokens.encode(prompts)
+    longest = max(map(len, ids)) + decoding["max_new_tokens"]
+    engine = open_engine(Model(weights.folder, tokens.ends, tokens.pad, longest), engine_name)
+    decides = {
+        "weights": weights.sha256,
+        "prompts": ids,
+        "ends": tokens.ends,
+        "decoding": decoding,
+        "engine": (engine.version, engine.device, engine.batch),
+        "versions": versions(),
+    }
+    finished = Chunks(partial, sha256_json(decides))
+    if len(finished):
+        print(f"{partial}: goes on after {len(finished)} finished chunks", flush=True)
+    generated = generate(
+        engine,
+        ids,
+        Decoding(*(decoding[key] for key in Decoding._fields)),
+        greedy=decoding["greedy"],
+        seed=decoding["seed"],
+        finished=finished,
+    )
+    greedy = generated.greedy or [[] for _ in ids]
+    completions = [
+        [
+            (way, sample, tokens.completion(drawn))
+            for way, all_drawn in (("sampled", sampled), ("greedy", once))
+            for sample, drawn in enumerate(all_drawn)
+        ]
+        for sampled, once in zip(generated.sampled, greedy, strict=True)
+    ]
+    return _Completed(engine.version, generated, completions)
+
+
+def _decoding(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything that decides what is generated, but the model and the problems."""
+    settings = run["settings"]
+    evaluation = Evaluation.model_validate(settings["evaluation"])
+    return {
+        **evaluation.model_dump(mode="json", exclude={"suites"}),
+        "max_new_tokens": settings["sizes"]["max_completion_length"],
+        "seed": run["run"]["seed"],
+        "prompt": settings["prompt"],
+    }
+
+
+def _graded(
+    task: str, rows: Sequence[Mapping[str, Any]], completed: _Completed, style: Style
+) -> pl.DataFrame:
+    """One row per completion, those of a problem together, with the verdict on it."""
+    pairs = [
+        (row, *one)
+        for row, completions in zip(rows, completed.completions, strict=True)
+        for one in completions
+    ]
+    texts = [completion.text for *_, completion in pairs]
+    grades = grade_batch(task, texts, [row for row, *_ in pairs], style)
+    return pl.DataFrame(
+        [
+            {
+                "problem_id": row["problem_id"],
+                "prompt": row["prompt"],
+                "decoding": way,
+                "sample": sample,
+                "completion": completion.text,
+                "length": completion.length,
+                "truncated": int(completion.truncated),
+                "repetition": round(repetition(completion.text), 6),
+                **asdict(grade),
+            }
+            for (row, way, sample, completion), grade in zip(pairs, grades, strict=True)
+        ],
+        # A first completion without an answer would otherwise decide the type.
+        schema_overrides={"extracted": pl.String, "reason": pl.String},
     )
 
 
-def _weights(run: dict[str, Any], step: int, where: Path) -> tuple[Path, str]:
-    """Folder of the weights at a step and their identity, after checking them on disk."""
+def _line(result: Mapping[str, Any]) -> str:
+    """The result in one line."""
+    metrics, greedy, n = result["metrics"], result["greedy_metrics"], result["n_samples"]
+    parts = [
+        f"{result['suite']}, step {result['step']}: {metrics['accuracy']:.1%} correct",
+        *([f"pass@{n} {metrics[f'pass@{n}']:.1%}"] if n > 1 else []),
+        *([f"greedy {greedy['accuracy']:.1%}"] if greedy else []),
+        f"{metrics['format']:.1%} well-formed",
+        f"{metrics['mean_length']:.0f} tokens",
+        f"{result['tokens_per_second']:,.0f} tokens/s",
+        f"{result['seconds']:.0f} s",
+    ]
+    return ", ".join(parts)
+
+
+def _weights(run: dict[str, Any], step: int, where: Path) -> _Weights:
+    """The weights at a step, after checking them on disk."""
     if step == 0:
         entry = run["base_model"]
         manifest = Path(entry["path"]) / "manifest.json"
@@ -147,21 +265,4 @@ def _weights(run: dict[str, Any], step: int, where: Path) -> tuple[Path, str]:
             where=str(folder),
             hint="the files changed after training; train again or restore them",
         )
-    return folder, found
-
-
-def _graded(
-    task: str, rows: list[dict[str, Any]], sampled: "list[list[Completion]]", style: Style
-) -> Iterator[Grade]:
-    """Verdicts on all completions, in order."""
-    pairs = [
-        (completion.text, row)
-        for row, completions in zip(rows, sampled, strict=True)
-        for completion in completions
-    ]
-    texts, repeated = zip(*pairs, strict=True)
-    return iter(grade_batch(task, texts, repeated, style))
-
-
-def _by_problem(table: pl.DataFrame) -> list[dict[str, Any]]:
-    return table.group_by("problem_id", maintain_order=True).agg(*_SCORES.values()).to_dicts()
+    return _Weights(folder, found)

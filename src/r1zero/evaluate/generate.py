@@ -1,78 +1,93 @@
-"""Sampling completions with transformers."""
+"""Completions of all prompts, chunk by chunk, each finished chunk kept."""
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+import time
+from collections.abc import Sequence
 from typing import NamedTuple
 
-import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+import numpy as np
 
-from r1zero.sampling import sample
-from r1zero.settings.recipe import Evaluation
-
-# Completions generated at once: a decode step on a CPU costs little more for many than for few.
-_BATCH = {"cpu": 256, "cuda": 64}
+from r1zero.evaluate.chunks import Chunks, Drawn
+from r1zero.evaluate.engines import Decoding, Engine
 
 
-class Completion(NamedTuple):
-    """One sampled completion."""
+class Generated(NamedTuple):
+    """Completions, and what they took."""
 
-    text: str
-    length: int
-    """Tokens, the end token included."""
-    truncated: bool
-    """Whether it was cut off at the length limit."""
+    sampled: Drawn
+    """Of each prompt, `n_samples` completions."""
+    greedy: Drawn | None
+    """Of each prompt, one; None where none are wanted."""
+    tokens: int
+    """Tokens that were generated."""
+    seconds: float
+    """Seconds of generation over all attempts, without the loading of the model."""
+
+    @property
+    def tokens_per_second(self) -> float:
+        """How fast they were generated."""
+        return self.tokens / max(self.seconds, 1e-9)
 
 
 def generate(
-    model_path: Path,
-    prompts: Sequence[str],
-    decoding: Evaluation,
+    engine: Engine,
+    prompts: Sequence[Sequence[int]],
+    decoding: Decoding,
     *,
-    max_new_tokens: int,
+    greedy: bool,
     seed: int,
-    ends: Sequence[str] = (),
-) -> Iterator[list[Completion]]:
-    """Sample `decoding.n_samples` completions for each prompt, in order.
+    finished: Chunks,
+) -> Generated:
+    """Sample completions of each prompt, and a greedy one besides if wanted.
+
+    Chunks are seeded by their number: it does not matter which of them were finished before.
 
     Args:
-        model_path: Folder of model and tokenizer.
-        prompts: Rendered prompts, used as they are.
-        decoding: Temperature (0 is greedy), nucleus, samples per prompt.
-        max_new_tokens: Length at which completions are cut off.
-        seed: Seed of the sampling.
-        ends: Tokens that end a completion, besides those the model's files name.
+        engine: What generates.
+        prompts: Token ids.
+        decoding: How completions are sampled. At temperature 0 one is generated and serves as every
+            sample and as the greedy one.
+        greedy: Whether a greedy one is wanted.
+        seed: Seed of the evaluation.
+        finished: Chunks that are finished, and where others are put.
 
     """
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    tokenizer = AutoTokenizer.from_pretrained(model_path)
-    dtype = torch.bfloat16 if device == "cuda" else torch.float32
-    model = AutoModelForCausalLM.from_pretrained(model_path, dtype=dtype).to(device).eval()
-    eos = model.generation_config.eos_token_id
-    ending = set(eos if isinstance(eos, list) else [eos])
-    vocabulary = tokenizer.get_vocab()
-    ending |= {vocabulary[token] for token in ends if token in vocabulary}
-    torch.manual_seed(seed)
-    n = decoding.n_samples
-    ids = [prompt for prompt in tokenizer(list(prompts))["input_ids"] for _ in range(n)]
-    size = max(1, _BATCH[device] // n) * n
-    for start in range(0, len(ids), size):
-        drawn = sample(
-            model,
-            ids[start : start + size],
-            max_new_tokens=max_new_tokens,
-            eos=sorted(ending),
-            pad=tokenizer.pad_token_id,
-            temperature=decoding.temperature,
-            top_p=decoding.top_p,
-        )
-        completions = [
-            Completion(
-                tokenizer.decode(tokens, skip_special_tokens=True),
-                len(tokens),
-                truncated=tokens[-1] not in ending,
-            )
-            for tokens in drawn
-        ]
-        for first in range(0, len(completions), n):
-            yield completions[first : first + n]
+    if decoding.temperature == 0:
+        once, seconds = _chunks(engine, prompts, decoding.greedy, "greedy", seed, finished)
+        sampled = [completion * decoding.n_samples for completion in once]
+        return Generated(sampled, once if greedy else None, _tokens(once), seconds)
+    sampled, seconds = _chunks(engine, prompts, decoding, "sampled", seed, finished)
+    if not greedy:
+        return Generated(sampled, None, _tokens(sampled), seconds)
+    once, more = _chunks(engine, prompts, decoding.greedy, "greedy", seed, finished)
+    return Generated(sampled, once, _tokens(sampled) + _tokens(once), seconds + more)
+
+
+def _tokens(drawn: Drawn) -> int:
+    return sum(len(completion) for prompt in drawn for completion in prompt)
+
+
+def _chunks(
+    engine: Engine,
+    prompts: Sequence[Sequence[int]],
+    decoding: Decoding,
+    way: str,
+    seed: int,
+    finished: Chunks,
+) -> tuple[Drawn, float]:
+    """Completions in one way of decoding, and the seconds that they took."""
+    size = max(1, engine.batch // decoding.n_samples)
+    drawn: Drawn = []
+    total = 0.0
+    for number, start in enumerate(range(0, len(prompts), size)):
+        name = f"{way}-{number:05d}"
+        known = finished.read(name)
+        if known is None:
+            own = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+            engine.load()
+            started = time.monotonic()
+            chunk = engine.generate(prompts[start : start + size], decoding, own)
+            known = chunk, time.monotonic() - started
+            finished.write(name, *known)
+        drawn += known[0]
+        total += known[1]
+    return drawn, total

@@ -64,6 +64,15 @@ class BaseModelFile(_File):
     sha256: str
 
 
+class Tracker(_File):
+    """Where a tracker keeps its copy of a run's metrics: a link, or a folder."""
+
+    name: str
+    mode: str = ""
+    url: str | None = None
+    folder: str | None = None
+
+
 class Model(_File):
     """`model.json`: a finished run. `source` is the file it was read from."""
 
@@ -72,8 +81,13 @@ class Model(_File):
     config_hash: str
     data_hash: str
     base_model: BaseModelFile
+    settings: dict[str, Any]
     checkpoints: tuple[Checkpoint, ...]
     metrics: Path
+    rollouts: Path | None = None
+    trackers: tuple[Tracker, ...] = ()
+    gpus: int
+    gpu: str | None = None
     train_seconds: float
     generated_tokens: int
     provenance: Provenance
@@ -84,8 +98,23 @@ class Model(_File):
         return {**hashes, 0: self.base_model.sha256}.get(step)
 
 
+class Outcome(_File):
+    """What came of one completion; its length is in tokens."""
+
+    correct: float
+    lenient: float
+    format: float
+    length: float
+    truncated: float
+    repetition: float
+
+
 class Problem(_File):
-    """Outcomes on one problem, one number per sampled completion; lengths are in tokens."""
+    """Outcomes on one problem, one value per sampled completion; lengths are in tokens.
+
+    Samples with the same `vote` have the same answer; None is for none. `greedy` is the one greedy
+    completion, where there is one.
+    """
 
     problem_id: str
     correct: tuple[float, ...]
@@ -93,6 +122,9 @@ class Problem(_File):
     format: tuple[float, ...]
     length: tuple[float, ...]
     truncated: tuple[float, ...]
+    repetition: tuple[float, ...]
+    vote: tuple[int | None, ...]
+    greedy: Outcome | None
 
 
 class Evaluation(_File):
@@ -106,11 +138,16 @@ class Evaluation(_File):
     model_sha256: str
     suite_sha256: str
     decoding: dict[str, Any]
+    engine: str
     n_problems: int
     n_samples: int
+    metrics: dict[str, float]
+    greedy_metrics: dict[str, float] | None
     problems: tuple[Problem, ...]
     completions: Path | None = None
+    tokens: int
     seconds: float
+    tokens_per_second: float
     provenance: Provenance
 
     @model_validator(mode="after")
@@ -123,7 +160,7 @@ class Evaluation(_File):
         if not self.problems:
             raise ValueError("no problems")
         for problem in self.problems:
-            for field in ("correct", "lenient", "format", "length", "truncated"):
+            for field in (*Outcome.model_fields, "vote"):
                 if len(getattr(problem, field)) != self.n_samples:
                     raise ValueError(
                         f"problem {problem.problem_id} doesn't have n_samples = {self.n_samples}"
@@ -137,9 +174,20 @@ class Evaluation(_File):
         return frozenset(problem.problem_id for problem in self.problems)
 
     def outcomes(self, field: str) -> Outcomes:
-        """Values of one field of the problems, [n_problems, n_samples], ordered by problem_id."""
+        """Values of one field of the problems, [n_problems, n_samples], ordered by problem_id.
+
+        Samples without an answer have the vote NaN.
+        """
         ordered = sorted(self.problems, key=lambda problem: problem.problem_id)
         return np.array([getattr(problem, field) for problem in ordered], dtype=np.float64)
+
+    def greedy_outcomes(self, field: str) -> Outcomes | None:
+        """The same of the greedy completions, [n_problems, 1]; None where there are none."""
+        ordered = sorted(self.problems, key=lambda problem: problem.problem_id)
+        greedy = [problem.greedy for problem in ordered if problem.greedy is not None]
+        if len(greedy) < len(ordered):
+            return None
+        return np.array([[getattr(outcome, field)] for outcome in greedy], dtype=np.float64)
 
 
 @dataclass(frozen=True)

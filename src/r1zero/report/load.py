@@ -39,8 +39,9 @@ def load(models: Iterable[Path], evaluations: Iterable[Path]) -> list[RunResults
         by_run[model.run] = model
     for evaluation in measured:
         _refuse_stale(evaluation, by_run.get(evaluation.run))
+    _refuse_mixed_settings(trained)
     ordered = sorted(trained, key=lambda item: (item.run.recipe, item.run.backend, item.run.seed))
-    return [
+    runs = [
         RunResults(
             model,
             _suites(model, [item for item in measured if item.run == model.run]),
@@ -48,6 +49,8 @@ def load(models: Iterable[Path], evaluations: Iterable[Path]) -> list[RunResults
         )
         for model in ordered
     ]
+    _refuse_different_problems(runs)
+    return runs
 
 
 def _suites(model: Model, evaluations: Sequence[Evaluation]) -> tuple[SuiteResults, ...]:
@@ -111,6 +114,8 @@ def _refuse_different_measure(base: Evaluation, other: Evaluation) -> None:
         reason = f"decoding differs in {', '.join(keys)}"
     elif other.suite_sha256 != base.suite_sha256:
         reason = "suite_sha256 differs"
+    elif other.engine != base.engine:
+        reason = f"engine {other.engine} differs"
     elif other.problem_ids != base.problem_ids:
         odd = min(other.problem_ids ^ base.problem_ids)
         reason = f"the problems differ, first in {odd}"
@@ -130,6 +135,35 @@ def _refuse_mixed_scales(models: Sequence[Model]) -> None:
                 " one report has one scale"
             )
             raise UserError(message, where=str(model.source))
+
+
+def _refuse_mixed_settings(models: Sequence[Model]) -> None:
+    """Refuse seeds of one recipe that differ in more than the seed."""
+    first: dict[tuple[str, str], Model] = {}
+    for model in models:
+        known = first.setdefault((model.run.recipe, model.run.backend), model)
+        keys = sorted(
+            key
+            for key in model.settings.keys() | known.settings.keys()
+            if key != "seed" and model.settings.get(key) != known.settings.get(key)
+        )
+        if keys:
+            message = f"settings differ in {', '.join(keys)} from those of {known.source}"
+            hint = "the seeds of a recipe share a table only if they differ in nothing else"
+            raise UserError(message, where=str(model.source), hint=hint)
+
+
+def _refuse_different_problems(runs: Sequence[RunResults]) -> None:
+    """Refuse runs that answered different problems of one suite with one prompt."""
+    first: dict[tuple[str, str, str], Evaluation] = {}
+    for result in runs:
+        for suite in result.suites:
+            run, base = result.run, suite.base
+            known = first.setdefault((run.recipe, run.backend, suite.name), base)
+            if (base.suite_sha256, base.problem_ids) != (known.suite_sha256, known.problem_ids):
+                message = f"other problems than {known.source}, of another seed"
+                hint = "the seeds of a recipe are measured on the same problems"
+                raise UserError(message, where=str(base.source), hint=hint)
 
 
 def _refuse_mixed_versions(items: Sequence[Model] | Sequence[Evaluation]) -> None:

@@ -1,33 +1,62 @@
-"""Bootstrap intervals over problems.
+"""Intervals over problems and training seeds, and what they settle.
 
-Completions of one problem resemble each other, so the problem is the unit that is resampled: an
-interval over completions would be too narrow (Miller 2024, "Adding Error Bars to Evals",
-arXiv:2411.00640). Base and trained model answer the same problems, so their difference is
-bootstrapped as pairs, which takes the spread between easy and hard problems out of it.
+Completions of one problem resemble each other, so problems are the unit: an interval over
+completions would be too narrow (Miller 2024, "Adding Error Bars to Evals", arXiv:2411.00640). Base
+and trained model answer the same problems, so their difference is taken problem by problem, which
+takes the spread between easy and hard problems out of it. All seeds answer the same problems too:
+seeds and problems are crossed, and either adds to the error of a mean (Owen 2007, "The pigeonhole
+bootstrap", arXiv:0712.1111).
 
-The intervals are BCa, or percentile where BCa is undefined (Efron & Tibshirani 1993, "An
-Introduction to the Bootstrap", chapters 13 and 14). They cover the choice of problems and the
-sampling of completions. They don't cover the training seed: for that, compare runs.
+The error of a mean comes from the mean squares of the table seeds × problems (random effects,
+crossed; Searle, Casella & McCulloch 1992, "Variance Components", chapter 4): the variance between
+problems, and that between seeds beyond what sampling explains. With one seed it is the variance
+between problems, and the interval doesn't cover the training seed.
+
+- The quantile is Student's t with Satterthwaite's degrees of freedom (1946, Biometrics Bulletin 2),
+  or the mean of the quantiles of seeds and problems weighted by their variances (Cochran 1964,
+  Biometrics 20) where that is larger: with three seeds Satterthwaite alone falls to 92 %.
+- Means of shares, outcomes within [0, 1], have Wilson's limits (1927, JASA 22) for the effective
+  number of samples, the number that would give the same error (Korn & Graubard 1998, Survey
+  Methodology 24). Where every outcome is 0, or every one 1, that is the number of problems.
+- Differences of shares combine the limits of both by their correlation (MOVER: Newcombe 1998,
+  Statistics in Medicine 17, method 10; Zou & Donner 2008, Statistics in Medicine 27).
+- All else, lengths above all, is symmetric: estimate ± quantile × error.
+
+Nothing is resampled. Three seeds have ten different resamples, whose variance is a third too
+small; and BCa limits for one seed cover as little as 88 % where few of 50 problems change.
+
+Coverage of the 95 % intervals in simulation: 93 to 97 % with one seed, for shares of 5 to 95 % on
+50 to 512 problems, and with 3, 5 and 8 seeds whose effects are small to large. It is more where
+next to nothing varies: 98 to 99 % where few problems change, or where three seeds don't differ at
+all. It is less with two seeds that differ by more than sampling (90 %), on 30 problems with shares
+of 5 or 95 % (91 %), and for mean lengths with a heavy tail on 50 problems (90 %; 93 % on 128).
+`pytest -s tests/report/test_report_coverage.py` measures the first group again.
 """
 
-import warnings
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import nan
-from typing import TypeAlias
+from math import nan, sqrt
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 CONFIDENCE = 0.95
-RESAMPLES = 9999
-# Fixed, so that the same outcomes always give the same table.
-SEED = 20250122
-# Numbers held at once while resampling: 16 MB.
-_BATCH_SIZE = 2_000_000
+_UPPER = 0.5 + CONFIDENCE / 2
+# Errors below this share of the largest value are rounding.
+_ROUNDING = 1e-12
+
+# Of a trend: see `trend`.
+_BINS = 20
+_DEGREE = 3
+_FEWEST_STEPS = 10
+_LARGEST_CORRELATION = 0.97
+_ONE_SIDED = 1.645
 
 Outcomes: TypeAlias = NDArray[np.float64]
+# One metric of one run: training steps and values, both [n_steps].
+Series: TypeAlias = tuple[NDArray[np.int64], NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -47,75 +76,264 @@ class Interval:
         return self.low > 0 or self.high < 0
 
 
-def clustered_mean(values: Outcomes, *, resamples: int = RESAMPLES, seed: int = SEED) -> Interval:
-    """Mean of `values` [n_problems, n_samples], with an interval clustered by problem."""
-    _check_shape(values)
-    return _bootstrap((values.sum(axis=1),), _mean, values.shape[1], resamples, seed)
+def verdict(
+    interval: Interval, *, wanted: Literal["above", "below", "within"], margin: float = 0.0
+) -> Literal["yes", "no", "unsettled"]:
+    """Whether a quantity is above `margin`, below `-margin`, or within ±`margin`.
+
+    "yes" where the whole interval is there, "no" where the whole interval is elsewhere; "within" is
+    a test of equivalence. A quantity on the border gets "yes" at most 2.5 % of the time, as far as
+    the interval covers. Without limits nothing is settled.
+    """
+    low, high = interval.low, interval.high
+    if wanted == "below":
+        low, high = -high, -low
+    if wanted == "within":
+        there, elsewhere = -margin < low and high < margin, low > margin or high < -margin
+    else:
+        there, elsewhere = low > margin, high < margin
+    return "yes" if there else "no" if elsewhere else "unsettled"
 
 
-def paired_delta(
-    base: Outcomes, trained: Outcomes, *, resamples: int = RESAMPLES, seed: int = SEED
-) -> Interval:
+def clustered_mean(values: Outcomes, *, differences: bool = False) -> Interval:
+    """Mean of `values` [n_problems, n_samples], with an interval clustered by problem.
+
+    Values within [0, 1] are shares, unless they are `differences`, which have no such limits.
+    """
+    return hierarchical_mean([values], differences=differences)
+
+
+def paired_delta(base: Outcomes, trained: Outcomes) -> Interval:
     """Mean of `trained` minus mean of `base`, with an interval paired and clustered by problem.
 
-    Both are [n_problems, n_samples], and row i of both is the same problem.
+    Both are [n_problems, n_samples], and row i of both is the same problem. Statistics of a problem
+    that are no plain means, as pass@k, have one column.
     """
-    _check_shape(base)
-    if base.shape != trained.shape:
-        raise ValueError(f"base is {base.shape}, trained is {trained.shape}: not paired")
-    sums = base.sum(axis=1), trained.sum(axis=1)
-    return _bootstrap(sums, _mean_difference, base.shape[1], resamples, seed)
+    return hierarchical_delta([base], [trained])
 
 
-def _check_shape(values: Outcomes) -> None:
-    if values.ndim != 2 or 0 in values.shape:
-        raise ValueError(f"outcomes need the shape [n_problems, n_samples], not {values.shape}")
+def hierarchical_mean(values: Sequence[Outcomes], *, differences: bool = False) -> Interval:
+    """Mean over seeds, problems and samples, with an interval over seeds and problems.
+
+    One array [n_problems, n_samples] per seed; row i of all is the same problem. Values within
+    [0, 1] are shares, unless they are `differences`, which have no such limits.
+    """
+    mean = _mean([_cells(values)])
+    if differences or not _are_shares(values):
+        return _symmetric(mean)
+    return Interval(mean.estimate, *_share_limits(mean, mean.quantile))
 
 
-def _mean(values: Outcomes, axis: int = -1) -> Outcomes:
-    return np.asarray(values.mean(axis=axis))
+def hierarchical_delta(base: Sequence[Outcomes], trained: Sequence[Outcomes]) -> Interval:
+    """Mean of `trained` minus mean of `base`, with an interval over seeds and problems.
+
+    One array [n_problems, n_samples] per seed in each: entry s of both is the same seed, and row i
+    of all is the same problem.
+    """
+    if len(base) != len(trained):
+        raise ValueError(f"base has {len(base)} seeds, trained has {len(trained)}: not paired")
+    before, after = _cells(base), _cells(trained)
+    _check_paired(before, after)
+    difference = _mean([after - before])
+    shares = _are_shares([*base, *trained])
+    return _difference(before, after, difference) if shares else _symmetric(difference)
 
 
-def _mean_difference(base: Outcomes, trained: Outcomes, axis: int = -1) -> Outcomes:
-    return np.asarray((trained - base).mean(axis=axis))
-
-
-def _bootstrap(
-    sums: tuple[Outcomes, ...],
-    statistic: Callable[..., Outcomes],
-    n_samples: int,
-    resamples: int,
-    seed: int,
+def two_sample_delta(
+    a: Sequence[Outcomes], b: Sequence[Outcomes], *, differences: bool = False
 ) -> Interval:
-    """Bootstrap `statistic` of per-problem sums, each [n_problems], in units of one sample.
+    """Mean of the runs `b` minus mean of the runs `a`, which answered the same problems.
 
-    Sums and not means, because whole numbers keep ties between resamples exact, and BCa counts
-    ties to correct its bias.
+    One array [n_problems, n_samples] per run; the groups may differ in their numbers of runs. Each
+    group has its own variance between seeds; a single run is given that of the other group. With
+    one run in each the interval doesn't cover the seeds. `differences` as in `hierarchical_mean`.
     """
-    contrast = sums[-1] - sums[0] if len(sums) == 2 else sums[0]
-    estimate = float(contrast.mean()) / n_samples
-    if len(contrast) == 1:
-        return Interval(estimate, nan, nan)
-    if np.all(contrast == contrast[0]):
-        estimate = float(contrast[0]) / n_samples
-        return Interval(estimate, estimate, estimate)
-    for method in ("BCa", "percentile"):
-        with warnings.catch_warnings():
-            # Undefined BCa is seen by its NaN limits.
-            warnings.simplefilter("ignore")
-            limits = stats.bootstrap(
-                sums,
-                statistic,
-                paired=len(sums) == 2,
-                vectorized=True,
-                n_resamples=resamples,
-                batch=max(1, _BATCH_SIZE // len(contrast)),
-                confidence_level=CONFIDENCE,
-                method=method,
-                rng=np.random.default_rng(seed),
-            ).confidence_interval
-        low, high = float(limits.low) / n_samples, float(limits.high) / n_samples
-        if np.isfinite(low) and np.isfinite(high):
-            break
-    # Rounding, or a very skewed bootstrap distribution, can leave the estimate just outside.
-    return Interval(estimate, min(low, estimate), max(high, estimate))
+    before, after = _cells(a), _cells(b)
+    _check_paired(before, after)
+    difference = _mean([after, -before])
+    shares = not differences and _are_shares([*a, *b])
+    return _difference(before, after, difference) if shares else _symmetric(difference)
+
+
+def trend(series: Sequence[Series]) -> Interval:
+    """Change of one metric from the first to the last step along its linear trend; one per seed.
+
+    Several seeds: the mean of their changes, with Student's interval over the seeds.
+
+    One seed: metrics of neighbouring steps resemble each other. Values are averaged in 20 bins, so
+    that little of the resemblance is left, and the line through the bins has the error of a least
+    squares fit under noise that is autoregressive of order 1. The noise is what a cubic curve
+    leaves, so that a metric which rises and then stays isn't taken for a random walk. Its
+    autocorrelation is corrected for bias (Kendall 1954, Biometrika 41, extended to polynomials)
+    and taken at the upper limit of its one-sided 95 % interval; degrees of freedom are
+    Satterthwaite's. Without a trend the interval excludes 0 at most 5 % of the time for
+    autocorrelations from 0 to 0.8 and 40 to 500 steps (1 to 5 %), and 14 % for 0.8 and 12 steps.
+    Under 10 steps have no limits.
+    """
+    if len(series) == 1:
+        return _trend_of_one(*series[0])
+    changes = np.array([_trend_of_one(steps, values).estimate for steps, values in series])
+    n_seeds = len(changes)
+    variance = float(changes.var(ddof=1)) / n_seeds
+    return _symmetric(_Mean(float(changes.mean()), variance, _quantile(n_seeds - 1), 0))
+
+
+@dataclass(frozen=True)
+class _Mean:
+    """A mean over seeds and problems, its variance, and the quantile of its estimate / error."""
+
+    estimate: float
+    variance: float
+    quantile: float
+    n_problems: int
+
+
+def _cells(values: Sequence[Outcomes]) -> Outcomes:
+    """Means of seeds and problems, [n_seeds, n_problems]."""
+    for outcomes in values:
+        if outcomes.ndim != 2 or 0 in outcomes.shape:
+            expected = "outcomes need the shape [n_problems, n_samples]"
+            raise ValueError(f"{expected}, not {outcomes.shape}")
+    if len({len(outcomes) for outcomes in values}) != 1:
+        raise ValueError(f"problems of the seeds: {[len(item) for item in values]}: not paired")
+    return np.stack([outcomes.mean(axis=1) for outcomes in values])
+
+
+def _check_paired(base: Outcomes, trained: Outcomes) -> None:
+    if base.shape[1] != trained.shape[1]:
+        raise ValueError(f"{base.shape[1]} and {trained.shape[1]} problems: not paired")
+
+
+def _are_shares(values: Sequence[Outcomes]) -> bool:
+    return all(outcomes.min() >= 0 and outcomes.max() <= 1 for outcomes in values)
+
+
+def _mean(groups: Sequence[Outcomes]) -> _Mean:
+    """Sum of the means of groups of seeds, each [n_seeds, n_problems]."""
+    sums = np.sum([cells.mean(axis=0) for cells in groups], axis=0)
+    estimate, n_problems = float(sums.mean()), len(sums)
+    if n_problems == 1:
+        return _Mean(estimate, nan, nan, n_problems)
+    problems = float(sums.var(ddof=1)) / n_problems
+    seeds = sampling = seed_squares = sampling_squares = 0.0
+    for cells, weight in _seed_variances(groups):
+        of_seeds = cells.mean(axis=1, keepdims=True)
+        rest = cells - of_seeds - cells.mean(axis=0) + cells.mean()
+        df, rest_df = len(cells) - 1, (len(cells) - 1) * (n_problems - 1)
+        between = weight * float(of_seeds.var(ddof=1))
+        # What sampling alone puts between the means of seeds; it is in `problems` already.
+        within = weight * float((rest**2).sum()) / rest_df / n_problems
+        seeds, seed_squares = seeds + between, seed_squares + between**2 / df
+        sampling, sampling_squares = sampling + within, sampling_squares + within**2 / rest_df
+    excess = max(seeds - sampling, 0.0)
+    variance = problems + excess
+    if sqrt(variance) <= _ROUNDING * max(float(np.abs(cells).max()) for cells in groups):
+        return _Mean(estimate, 0.0, 0.0, n_problems)
+    squares = problems**2 / (n_problems - 1) + seed_squares + sampling_squares
+    quantile = _quantile(variance**2 / squares)
+    if excess > 0:
+        of_both = problems * _quantile(n_problems - 1) + excess * _quantile(seeds**2 / seed_squares)
+        quantile = max(quantile, of_both / variance)
+    return _Mean(estimate, variance, quantile, n_problems)
+
+
+def _quantile(df: float) -> float:
+    """Of Student's t, for both limits of an interval."""
+    return float(special.stdtrit(max(df, 1.0), _UPPER))
+
+
+def _seed_variances(groups: Sequence[Outcomes]) -> list[tuple[Outcomes, float]]:
+    """Groups to take variances between seeds from, and how often each counts in the sum's."""
+    several = [cells for cells in groups if len(cells) > 1]
+    weights = [1 / len(cells) for cells in several]
+    if len(several) == 1:
+        weights[0] += len(groups) - 1
+    return list(zip(several, weights, strict=True))
+
+
+def _symmetric(mean: _Mean) -> Interval:
+    half = mean.quantile * sqrt(mean.variance)
+    return Interval(mean.estimate, mean.estimate - half, mean.estimate + half)
+
+
+def _share_limits(mean: _Mean, quantile: float) -> tuple[float, float]:
+    """Wilson's limits of a share, for the effective number of samples."""
+    share, binomial = mean.estimate, mean.estimate * (1 - mean.estimate)
+    if mean.n_problems == 1:
+        return nan, nan
+    if 0 < share < 1 and mean.variance == 0:
+        return share, share
+    if mean.variance == 0 or binomial <= 0:
+        n_effective = float(mean.n_problems)
+        quantile = _quantile(mean.n_problems - 1)
+    else:
+        n_effective = binomial / mean.variance
+    pull = quantile**2 / n_effective
+    centre = (share + pull / 2) / (1 + pull)
+    half = quantile * sqrt(binomial / n_effective + pull / n_effective / 4) / (1 + pull)
+    return min(max(centre - half, 0.0), share), max(min(centre + half, 1.0), share)
+
+
+def _difference(a: Outcomes, b: Outcomes, difference: _Mean) -> Interval:
+    """Interval of `difference`, mean of shares `b` minus mean of shares `a`, by their limits.
+
+    The correlation is the one with which both variances make up that of the difference.
+    """
+    first, second = _mean([a]), _mean([b])
+    product = sqrt(first.variance * second.variance)
+    correlation = 0.0
+    if product > 0:
+        correlation = (first.variance + second.variance - difference.variance) / (2 * product)
+        correlation = min(max(correlation, -1.0), 1.0)
+    (a_low, a_high), (b_low, b_high) = (
+        _share_limits(mean, difference.quantile) for mean in (first, second)
+    )
+
+    def distance(of_first: float, of_second: float) -> float:
+        squares = of_first**2 + of_second**2 - 2 * correlation * of_first * of_second
+        return sqrt(max(squares, 0.0))
+
+    estimate = difference.estimate
+    return Interval(
+        estimate,
+        estimate - distance(a_high - first.estimate, second.estimate - b_low),
+        estimate + distance(first.estimate - a_low, b_high - second.estimate),
+    )
+
+
+def _trend_of_one(steps: NDArray[np.int64], values: Outcomes) -> Interval:
+    """Change along the line through one series; see `trend`."""
+    if len(steps) != len(values) or not len(steps):
+        raise ValueError(f"{len(steps)} steps and {len(values)} values: not a series")
+    n_bins = min(len(values), _BINS)
+    first = np.linspace(0, len(values), n_bins, endpoint=False).astype(np.int64)
+    sizes = np.diff([*first, len(values)])
+    binned = np.add.reduceat(values, first) / sizes
+    line = np.add.reduceat(steps.astype(np.float64), first) / sizes
+    line -= line.mean()
+    spread = float(line @ line)
+    if spread == 0:
+        return Interval(nan, nan, nan)
+    length = float(steps[-1] - steps[0])
+    change = float(line @ binned / spread) * length
+    if len(values) < _FEWEST_STEPS:
+        return Interval(change, nan, nan)
+    # What the curve leaves of values at the bins: [n_bins, n_bins].
+    powers, _ = np.linalg.qr(np.vander(line / np.abs(line).max(), _DEGREE + 1))
+    residual = np.eye(n_bins) - powers @ powers.T
+    residuals = residual @ binned
+    squares = float(residuals @ residuals)
+    if squares <= n_bins * (_ROUNDING * float(np.abs(binned).max())) ** 2:
+        return Interval(change, change, change)
+    observed = float(residuals[1:] @ residuals[:-1]) / squares
+    correlation = (n_bins * observed + _DEGREE + 1) / (n_bins - _DEGREE - 3)
+    correlation += _ONE_SIDED * sqrt(max(1 - correlation**2, 0.0) / n_bins)
+    correlation = min(max(correlation, 0.0), _LARGEST_CORRELATION)
+
+    index = np.arange(n_bins)
+    noise = correlation ** np.abs(np.subtract.outer(index, index))
+    seen = residual @ noise
+    share = float(np.trace(seen))
+    df = share**2 / float(np.sum(seen * seen.T))
+    variance = float(line @ noise @ line) / spread**2 * squares / share * length**2
+    return _symmetric(_Mean(change, variance, _quantile(df), n_bins))

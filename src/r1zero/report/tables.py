@@ -1,204 +1,268 @@
-"""The main table: each run before and after training, on each suite, with an interval.
+"""The tables of results: base against trained model, over seeds and for each, and pass@k."""
 
-One table of numbers (`main_table`) is rendered as CSV, Markdown, LaTeX and for the terminal.
-"""
-
-import math
-from collections.abc import Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Sequence
+from pathlib import Path
 
 import polars as pl
-from rich.markup import escape
-from rich.table import Table
 
-from r1zero.report.inputs import RunResults, SuiteResults
-from r1zero.report.statistics import Interval, paired_delta
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A measure of an evaluation: its name, the field of the problems, how it is shown."""
-
-    name: str
-    field: str
-    label: str
-    factor: float
-
-
-METRICS = (
-    Metric("accuracy", "correct", "accuracy (%)", 100),
-    Metric("lenient_accuracy", "lenient", "lenient accuracy (%)", 100),
-    Metric("format", "format", "format (%)", 100),
-    Metric("mean_length", "length", "mean length (tokens)", 1),
-    Metric("truncated", "truncated", "truncated (%)", 100),
+from r1zero.report.contents import Table
+from r1zero.report.inputs import Run
+from r1zero.report.measures import (
+    BEHAVIOUR,
+    Change,
+    Group,
+    best_k,
+    change_of,
+    label,
+    measures_of,
 )
+from r1zero.report.rendering import rounded
+from r1zero.report.statistics import Interval
+from r1zero.report.text import arrow, delta
 
-COLUMNS = {
-    "recipe": pl.String,
-    "backend": pl.String,
-    "seed": pl.Int64,
-    "suite": pl.String,
-    "metric": pl.String,
-    "n_problems": pl.Int64,
-    "n_samples": pl.Int64,
-    "base": pl.Float64,
-    "trained": pl.Float64,
-    "delta": pl.Float64,
-    "delta_low": pl.Float64,
-    "delta_high": pl.Float64,
-}
-# Finer than any evaluation resolves, and coarse enough that every machine writes the same digits.
-_DECIMALS = 6
-
-HEADINGS = ("recipe", "backend", "seed", "suite", "metric", "base", "trained")
-INTERVAL = "delta [95 % interval]"
+# Columns of the long tables: shares are between 0 and 1, lengths in tokens. Base is step 0, trained
+# the last evaluated step; the limits are empty where there is no interval.
+_WHAT = {"recipe": pl.String, "backend": pl.String, "suite": pl.String, "metric": pl.String}
+_COUNTS = {"n_seeds": pl.Int64, "n_problems": pl.Int64, "n_samples": pl.Int64}
+_NUMBERS = {name: pl.Float64 for name in ("base", "trained", "delta", "delta_low", "delta_high")}
+_LONG = {**_WHAT, **_COUNTS, **_NUMBERS}
+_INTERVAL = "change [95 % interval]"
 
 
-def main_table(runs: Sequence[RunResults]) -> pl.DataFrame:
-    """One row per run × suite × metric with the columns `COLUMNS`.
-
-    Shares (accuracy, format, truncated) are between 0 and 1, lengths in tokens. Base is step 0,
-    trained the last evaluated step. The limits are null where one problem gives no interval.
-    """
-    rows = [
-        _row(result, suite, metric)
-        for result in runs
-        for suite in result.suites
-        for metric in METRICS
-    ]
-    return (
-        pl.DataFrame(rows, schema=COLUMNS, orient="row")
-        .with_columns(pl.selectors.float().fill_nan(None))
-        .with_columns(pl.selectors.float().round(_DECIMALS))
-    )
-
-
-def _row(result: RunResults, suite: SuiteResults, metric: Metric) -> tuple[object, ...]:
-    base, trained = suite.base.outcomes(metric.field), suite.trained.outcomes(metric.field)
-    delta = paired_delta(base, trained)
-    return (
-        result.run.recipe,
-        result.run.backend,
-        result.run.seed,
-        suite.name,
-        metric.name,
-        *base.shape,
-        float(base.mean()),
-        float(trained.mean()),
-        delta.estimate,
-        delta.low,
-        delta.high,
-    )
-
-
-def to_csv(table: pl.DataFrame) -> str:
-    """Comma-separated, one header line."""
-    return table.write_csv()
-
-
-def to_markdown(table: pl.DataFrame) -> str:
-    """Render for GitHub, with a verdict on each accuracy."""
-    rows = [[*_cells(row), _delta(row), verdict(row)] for row in table.iter_rows(named=True)]
-    return markdown_table([*HEADINGS, INTERVAL, "accuracy"], rows, numeric={2, 5, 6, 7})
-
-
-def to_latex(table: pl.DataFrame) -> str:
-    r"""Render as a booktabs `tabular`, to be `\input` into a paper."""
-    lines = [
-        "% needs \\usepackage{booktabs}",
-        r"\begin{tabular}{llrllrrr}",
-        r"\toprule",
-        _latex_row([*HEADINGS, INTERVAL]),
-        r"\midrule",
-    ]
-    previous: tuple[object, ...] = ()
-    for row in table.iter_rows(named=True):
-        group = tuple(row[key] for key in HEADINGS[:4])
-        if previous and group != previous:
-            lines.append(r"\addlinespace")
-        lines.append(_latex_row([*_cells(row), _delta(row)]))
-        previous = group
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
-
-
-def to_terminal(table: pl.DataFrame) -> Table:
-    """Render for the terminal, without the columns that say the same in every row."""
-    constant = {key for key in ("backend", "suite") if table[key].n_unique() == 1}
-    shown = [index for index, key in enumerate(HEADINGS) if key not in constant]
-    rendered = Table(box=None, pad_edge=False)
-    for index in shown:
-        rendered.add_column(HEADINGS[index], justify="right" if index in {2, 5, 6} else "left")
-    rendered.add_column("delta, 95 % interval", justify="right")
-    for row in table.iter_rows(named=True):
-        cells = _cells(row)
-        rendered.add_row(*(escape(cells[index]) for index in shown), escape(_delta(row)))
-    return rendered
-
-
-def verdict(row: dict[str, object]) -> str:
-    """Whether a change of accuracy is settled; empty for the other metrics."""
-    if row["metric"] != "accuracy":
-        return ""
-    low, high = row["delta_low"], row["delta_high"]
-    if low is None or high is None:
-        return "not settled: one problem gives no interval"
-    delta = Interval(_number(row["delta"]), _number(low), _number(high))
-    if not delta.settled:
-        return "not settled: the interval contains 0"
-    return "better" if delta.low > 0 else "worse"
-
-
-def markdown_table(
-    headings: Sequence[str], rows: Sequence[Sequence[str]], numeric: Set[int] = frozenset()
-) -> str:
-    """Render a GitHub table; the columns in `numeric` are aligned right."""
-    marks = ["---:" if index in numeric else "---" for index in range(len(headings))]
-    lines = [headings, marks, *([cell.replace("|", r"\|") for cell in row] for row in rows)]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
-
-
-def _cells(row: dict[str, object]) -> list[str]:
-    """Identify a row and give its base and trained value, as text."""
-    metric = _metric(row)
-    values = [f"{_number(row[key]) * metric.factor:.1f}" for key in ("base", "trained")]
-    return [*(str(row[key]) for key in HEADINGS[:4]), metric.label, *values]
-
-
-def _delta(row: dict[str, object]) -> str:
-    """Give `+1.5 [+0.3, +2.8]`, or without limits where there are none."""
-    factor = _metric(row).factor
-    estimate = signed(_number(row["delta"]) * factor)
-    if row["delta_low"] is None or row["delta_high"] is None:
-        return f"{estimate} [–, –]"
-    low, high = (signed(_number(row[key]) * factor) for key in ("delta_low", "delta_high"))
-    return f"{estimate} [{low}, {high}]"
-
-
-def signed(value: float) -> str:
-    """One decimal, always with a sign (a real minus), except for 0.0."""
-    text = f"{value:+.1f}"
-    return "0.0" if float(text) == 0 else text.replace("-", "−")
-
-
-def _metric(row: dict[str, object]) -> Metric:
-    return next(metric for metric in METRICS if metric.name == row["metric"])
-
-
-def _number(value: object) -> float:
-    return float(value) if isinstance(value, int | float) else math.nan
-
-
-def _latex_row(cells: Sequence[str]) -> str:
-    return " & ".join(_latex_text(cell) for cell in cells) + r" \\"
-
-
-def _latex_text(text: str) -> str:
-    escapes = {
-        "\\": r"\textbackslash{}",
-        **{character: f"\\{character}" for character in "&%$#_{}"},
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "−": "$-$",
-        "–": "--",
+def names_of(groups: Sequence[Group]) -> dict[Run, str]:
+    """Name each run by its recipe, with the backend if there are several."""
+    several = len({group.run.backend for group in groups}) > 1
+    return {
+        result.run: f"{result.run.recipe} ({result.run.backend})" if several else result.run.recipe
+        for group in groups
+        for result in group.runs
     }
-    return "".join(escapes.get(character, character) for character in text)
+
+
+def main_table(groups: Sequence[Group]) -> Table:
+    """One row per recipe and suite: what is right, before and after training."""
+    names = names_of(groups)
+    rows, data = [], []
+    kinds = [
+        kind
+        for kind in ("lenient_accuracy", "greedy_accuracy", "pass", "maj")
+        if any(_found(group, suite, kind) for group in groups for suite in group.suites)
+    ]
+    largest = " Of pass@k and maj@k the largest k is shown." if "pass" in kinds else ""
+    found_k = {
+        kind: {_k(_found(group, suite, kind)) for group in groups for suite in group.suites} - {""}
+        for kind in kinds
+    }
+    for group in groups:
+        for suite in group.suites:
+            data += [
+                _long(group, suite, change)
+                for change in group.changes(suite)
+                if change.measure not in BEHAVIOUR
+            ]
+            accuracy = group.change(suite, "accuracy")
+            found = [_found(group, suite, kind) for kind in kinds]
+            rows.append(
+                (
+                    names[group.run],
+                    suite,
+                    str(len(group.runs)),
+                    arrow(accuracy),
+                    delta(accuracy),
+                    accuracy.verdict,
+                    *(
+                        _of_k(group.change(suite, name), found_k[kind]) if name else "–"
+                        for kind, name in zip(kinds, found, strict=True)
+                    ),
+                )
+            )
+    return Table(
+        name="main",
+        title="Base and trained model on held-out problems",
+        caption=(
+            "Step 0 → last evaluated step. Accuracy is the mean over sampled completions, taken"
+            " where the prompt asks for the answer; lenient accuracy takes it wherever it stands."
+            " Changes are in percentage points, with a 95 % interval paired by problem"
+            f" {_covers(groups)}.{largest}"
+        ),
+        data=rounded(pl.DataFrame(data, _LONG)),
+        headings=(
+            *("recipe", "suite", "seeds", "accuracy (%)", _INTERVAL, "verdict"),
+            *(_heading(kind, found_k[kind]) for kind in kinds),
+        ),
+        rows=tuple(rows),
+        numeric=frozenset({2, 3, 4, *range(6, 6 + len(kinds))}),
+        files=_files(groups),
+    )
+
+
+def behaviour_table(groups: Sequence[Group]) -> Table:
+    """One row per recipe and suite: how the completions look, before and after training."""
+    names = names_of(groups)
+    places = [(group, suite) for group in groups for suite in group.suites]
+    changes = [[group.change(suite, name) for name in BEHAVIOUR] for group, suite in places]
+    return Table(
+        name="behaviour",
+        title="What the completions look like",
+        caption=(
+            "Step 0 → last evaluated step, means over sampled completions. Truncated completions"
+            " hit the limit of new tokens; repeated 4-grams are those that occurred before in the"
+            " same completion. The CSV file has the intervals."
+        ),
+        data=rounded(
+            pl.DataFrame(
+                [
+                    _long(group, suite, change)
+                    for (group, suite), found in zip(places, changes, strict=True)
+                    for change in found
+                ],
+                _LONG,
+            )
+        ),
+        headings=("recipe", "suite", *(label(name) for name in BEHAVIOUR)),
+        rows=tuple(
+            (names[group.run], suite, *(arrow(change) for change in found))
+            for (group, suite), found in zip(places, changes, strict=True)
+        ),
+        numeric=frozenset(range(2, 2 + len(BEHAVIOUR))),
+        files=_files(groups),
+    )
+
+
+def seeds_table(groups: Sequence[Group]) -> Table:
+    """One row per run and suite; the data have every measure."""
+    names = names_of(groups)
+    rows, data = [], []
+    for group in groups:
+        for result in group.runs:
+            for suite in result.suites:
+                changes = {name: change_of([suite], name) for name in measures_of(suite)}
+                for change in changes.values():
+                    named = {"recipe": group.run.recipe, "backend": group.run.backend}
+                    data.append({**named, "seed": result.run.seed, **_numbers(suite.name, change)})
+                rows.append(
+                    (
+                        names[result.run],
+                        str(result.run.seed),
+                        suite.name,
+                        f"{suite.base.n_problems} × {suite.base.n_samples}",
+                        str(suite.trained.step),
+                        arrow(changes["accuracy"]),
+                        delta(changes["accuracy"]),
+                        changes["accuracy"].verdict,
+                    )
+                )
+    schema = {**_WHAT, "seed": pl.Int64, **_COUNTS, **_NUMBERS}
+    frame = pl.DataFrame(data, schema).drop("n_seeds")
+    return Table(
+        name="seeds",
+        title="Each run by itself",
+        caption=(
+            "The same comparison for each seed; its intervals cover the choice of problems and the"
+            " sampling of completions, not the seed of the training."
+        ),
+        data=rounded(frame),
+        headings=(
+            *("recipe", "seed", "suite", "problems × samples", "last step", "accuracy (%)"),
+            *(_INTERVAL, "verdict"),
+        ),
+        rows=tuple(rows),
+        numeric=frozenset({1, 3, 4, 5, 6}),
+        files=_files(groups),
+    )
+
+
+def pass_at_k_table(groups: Sequence[Group]) -> Table | None:
+    """One row per recipe, suite and k; None where no suite has several samples."""
+    names = names_of(groups)
+    rows, data = [], []
+    for group in groups:
+        for suite in group.suites:
+            found = [name for name in group.measures(suite) if name.startswith("pass@")]
+            for name in ["accuracy", *found] if found else []:
+                change = group.change(suite, name)
+                k = int(name.partition("@")[2] or 1)
+                data.append({**_long(group, suite, change), "metric": f"pass@{k}", "k": k})
+                rows.append(
+                    (names[group.run], suite, str(k), arrow(change), delta(change), change.verdict)
+                )
+    if not rows:
+        return None
+    return Table(
+        name="pass_at_k",
+        title="pass@k of base and trained model",
+        caption=(
+            "The share of problems of which at least one of k samples is right: the unbiased"
+            " estimate of Chen et al. 2021 (arXiv 2107.03374, equation 1)."
+        ),
+        data=rounded(pl.DataFrame(data, {**_WHAT, "k": pl.Int64, **_COUNTS, **_NUMBERS})),
+        headings=("recipe", "suite", "k", "pass@k (%)", _INTERVAL, "verdict"),
+        rows=tuple(rows),
+        numeric=frozenset({2, 3, 4}),
+        files=_files(groups),
+    )
+
+
+def _found(group: Group, suite: str, kind: str) -> str | None:
+    """The measure of a kind on a suite, if there is one."""
+    measures = group.measures(suite)
+    if kind in ("pass", "maj"):
+        return best_k(measures, "pass" if kind == "pass" else "maj")
+    return kind if kind in measures else None
+
+
+def _k(measure: str | None) -> str:
+    return (measure or "").partition("@")[2]
+
+
+def _heading(kind: str, ks: set[str]) -> str:
+    """Heading of a kind of measure, with its k if that is one for all rows."""
+    if not ks:
+        return f"{kind.removesuffix('_accuracy')} (%)"
+    return f"{kind}@{ks.copy().pop() if len(ks) == 1 else 'k'} (%)"
+
+
+def _of_k(change: Change, ks: set[str]) -> str:
+    """The values of a change, with its k where the heading can't say it."""
+    return f"{arrow(change)} (k={_k(change.measure)})" if len(ks) > 1 else arrow(change)
+
+
+def _covers(groups: Sequence[Group]) -> str:
+    counts = {len(group.runs) for group in groups}
+    if counts == {1}:
+        return "(it covers problems and sampling, not the training seed: there is one)"
+    if 1 in counts:
+        return "that covers problems, and seeds where there are several"
+    return "that covers problems and seeds"
+
+
+def _long(group: Group, suite: str, change: Change) -> dict[str, object]:
+    named = {"recipe": group.run.recipe, "backend": group.run.backend}
+    return {**named, **_numbers(suite, change)}
+
+
+def _numbers(suite: str, change: Change) -> dict[str, object]:
+    found: Interval = change.delta
+    return {
+        "suite": suite,
+        "metric": change.measure,
+        "n_seeds": change.n_seeds,
+        "n_problems": change.n_problems,
+        "n_samples": change.n_samples,
+        "base": change.base,
+        "trained": change.trained,
+        "delta": found.estimate,
+        "delta_low": found.low,
+        "delta_high": found.high,
+    }
+
+
+def _files(groups: Sequence[Group]) -> tuple[Path, ...]:
+    """The evaluations that the numbers come from: the first and last of each run and suite."""
+    return tuple(
+        item.source
+        for group in groups
+        for result in group.runs
+        for suite in result.suites
+        for item in (suite.base, suite.trained)
+    )

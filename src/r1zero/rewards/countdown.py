@@ -42,6 +42,11 @@ def grade(completion: str, nums: Sequence[int], target: int, style: Style = _PRE
     )
 
 
+def vote(answer: str) -> str | None:
+    """The expression without white space; equal values found in other ways are other answers."""
+    return "".join(answer.split()) or None
+
+
 def _right_somewhere(completion: str, nums: Sequence[int], target: int) -> bool:
     """Whether the last answer in tags solves the problem."""
     end = completion.rfind(tags.END_ANSWER)

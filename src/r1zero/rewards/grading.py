@@ -1,6 +1,6 @@
 """The one entry to all graders: training and evaluation grade a batch by the name of its task."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from r1zero.errors import UserError
@@ -39,6 +39,31 @@ def grade_batch(
         case "tldr":
             return tldr.grade(completions)
     raise _unknown(task)
+
+
+def votes(task: str, extracted: Sequence[str | None]) -> list[str | None]:
+    """The answer that each completion votes for where the most frequent one counts (maj@k).
+
+    Args:
+        task: One of `TASKS`.
+        extracted: The answers of the strict verdicts.
+
+    Returns:
+        Equal texts for equal answers; None where there is no answer to vote for.
+
+    """
+    match task:
+        case "countdown":
+            vote: Callable[[str], str | None] = countdown.vote
+        case "gsm8k":
+            vote = gsm8k.vote
+        case "math":
+            vote = math.vote
+        case "tldr":
+            return [None] * len(extracted)
+        case _:
+            raise _unknown(task)
+    return [None if answer is None else vote(answer) for answer in extracted]
 
 
 def gold_problems(task: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -53,6 +53,12 @@ def grade(completions: Sequence[str], answers: Sequence[str], style: Style) -> l
     ]
 
 
+def vote(answer: str) -> str | None:
+    """The number that an answer gives, as a fraction in lowest terms; None if not exactly one."""
+    found = numbers(answer.rpartition("=")[2])
+    return str(found[0]) if len(found) == 1 else None
+
+
 def gold_problem(answer: str) -> str:
     """Why an answer can't serve as the gold one, as a short sentence; empty if it can."""
     return "" if len(numbers(answer)) == 1 else "the gold answer is not one number"

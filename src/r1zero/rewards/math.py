@@ -9,7 +9,9 @@ verdict math-verify itself looks for an answer, in LaTeX or plain, in the last `
 the completion.
 """
 
+import re
 from collections.abc import Sequence
+from fractions import Fraction
 
 from r1zero.prompts import Style
 from r1zero.rewards.grade import Grade
@@ -20,6 +22,16 @@ from r1zero.rewards.workers import Result, Workers
 SECONDS = 3.0
 MAX_CHARACTERS = 2000
 _BYTES = 2**30
+
+_MARKUP = re.compile(r"\\(?:left|right)(?![A-Za-z])|\\[!,;: ]|\\[()\[\]]|\\?\$|\s")
+# `\dfrac{1}{2}` and `\frac12`.
+_FRACTION = re.compile(r"\\[dt]?frac(?:\{([^{}]*)\}|([0-9]))(?:\{([^{}]*)\}|([0-9]))")
+_PLAIN_FRACTION = re.compile(r"\\frac\{([0-9]{1,40})\}\{([0-9]{1,40})\}")
+_NUMBER = re.compile(
+    r"(?P<sign>[-+]?)"
+    r"(?P<whole>(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]{1,40})(?:\.[0-9]{1,40})?|\.[0-9]{1,40})"
+    r"(?:/(?P<below>[0-9]{1,40}))?"
+)
 
 _judges = Workers("r1zero.rewards.equivalence.judge", deadline=SECONDS, memory=_BYTES)
 # More time: which rows there are must not depend on how busy a machine is.
@@ -44,6 +56,27 @@ def grade(completions: Sequence[str], answers: Sequence[str], style: Style) -> l
     }
     judged = dict(zip(asked, _judges.map(list(asked.values())), strict=True))
     return [_grade(parsed, judged.get(index)) for index, parsed in enumerate(found)]
+
+
+def vote(answer: str) -> str | None:
+    r"""An answer as one would write it plainly, to be counted together with its equals.
+
+    Plain numbers and fractions of them go by their value. Of anything else `$`, `\left`, `\right`,
+    white space and a full stop at the end are left out, and every fraction is a `\frac{}{}`. sympy
+    takes no part: votes are counted on every completion, right or wrong.
+    """
+    text = _FRACTION.sub(_fraction, _MARKUP.sub("", answer).rstrip(".,;"))
+    plain = _PLAIN_FRACTION.sub(r"\1/\2", text).replace("{,}", ",")
+    number = _NUMBER.fullmatch(plain)
+    if number is None or not int(number["below"] or 1):
+        return text or None
+    whole = Fraction(number["sign"] + number["whole"].replace(",", ""))
+    return str(whole / int(number["below"] or 1))
+
+
+def _fraction(match: re.Match[str]) -> str:
+    above, above_digit, below, below_digit = match.groups()
+    return rf"\frac{{{above_digit or above}}}{{{below_digit or below}}}"
 
 
 def gold_problems(answers: Sequence[str]) -> list[str]:

@@ -1,6 +1,7 @@
 """Everything a user can set, typed and described; the JSON schemas are generated from here."""
 
 from r1zero.settings.load import (
+    check_suites,
     load_config,
     load_recipe,
     load_scale,
@@ -9,6 +10,7 @@ from r1zero.settings.load import (
     recipe_names,
     resolve_run,
     selected_variants,
+    suites_beside,
     table_of,
 )
 from r1zero.settings.recipe import Evaluation, Recipe, Reward
@@ -28,6 +30,7 @@ __all__ = [
     "RunSettings",
     "Scale",
     "Sources",
+    "check_suites",
     "load_config",
     "load_recipe",
     "load_scale",
@@ -36,5 +39,6 @@ __all__ = [
     "recipe_names",
     "resolve_run",
     "selected_variants",
+    "suites_beside",
     "table_of",
 ]

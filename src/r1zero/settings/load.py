@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -11,8 +11,8 @@ from pydantic import BaseModel, ValidationError
 from r1zero.errors import UserError, redact
 from r1zero.settings.recipe import Recipe
 from r1zero.settings.run import RunSettings
-from r1zero.settings.scale import Scale
-from r1zero.settings.sources import Local, Sources, are_alike
+from r1zero.settings.scale import Scale, ScaledTask
+from r1zero.settings.sources import Format, Local, Sources, are_alike
 from r1zero.settings.workflow import Config
 
 Settings = TypeVar("Settings", bound=BaseModel)
@@ -56,7 +56,7 @@ def _extended(name: str, folder: Path, below: tuple[str, ...]) -> tuple[Any, Pat
     if not isinstance(parent, dict):
         return parent, path
     # What says who published it, and what came of it, is not inherited.
-    own = {"description", "published_time"}
+    own = {"description", "published_time", "published_scores"}
     inherited = {key: value for key, value in parent.items() if key not in own}
     return _laid_over(inherited, {k: v for k, v in values.items() if k != "extends"}), path
 
@@ -158,6 +158,44 @@ def table_of(config: Config, folder: Path = CONFIG_FOLDER) -> Sources:
     return Sources(datasets=datasets, models=shipped.models | config.models)
 
 
+def suites_beside(dataset: str, recipes: Mapping[str, Recipe], scale: Scale) -> list[str]:
+    """Suites of all recipes that train on a dataset at a scale, besides its own test rows.
+
+    Of all recipes, not of the selected ones: to select one more must not change the rows that the
+    others train on.
+    """
+    found: set[str] = set()
+    for recipe in recipes.values():
+        changes = scale.tasks.get(recipe.task, ScaledTask())
+        if dataset == (changes.dataset or recipe.dataset):
+            suites = changes.evaluation.suites
+            found.update(recipe.evaluation.suites if suites is None else suites)
+    return sorted(found - {dataset})
+
+
+def check_suites(run: RunSettings, table: Sources) -> None:
+    """Raise `UserError`, with the recipe's name, where a run names a suite that can't be."""
+    task = cast(Format, run.task)
+    for name in run.evaluation.suites:
+        source = table.datasets.get(name)
+        if source is None or "test" not in source.split_names:
+            reason = f"no dataset '{name}' with test rows"
+        elif not are_alike(source.format, task):
+            reason = f"the rows of '{name}' are of the format {source.format}"
+        else:
+            continue
+        fitting = [
+            known
+            for known, entry in table.datasets.items()
+            if "test" in entry.split_names and are_alike(entry.format, task)
+        ]
+        raise UserError(
+            reason,
+            where=f"recipe {run.recipe}: evaluation.suites",
+            hint=f"there are: {', '.join(fitting)}",
+        )
+
+
 def load_config(
     values: dict[str, Any], where: str = "config", folder: Path = CONFIG_FOLDER
 ) -> Config:
@@ -208,7 +246,8 @@ def resolve_run(
     recipe = load_recipe(recipe_name, folder)
     scaling = load_scale(scale, folder)
     changes = scaling.tasks.get(recipe.task)
-    values: dict[str, Any] = recipe.model_dump(exclude={"description", "source", "published_time"})
+    unused = {"description", "source", "published_time", "published_scores"}
+    values: dict[str, Any] = recipe.model_dump(exclude=unused)
     scaled: dict[str, Any] = {}
     if changes:
         values["model"] = changes.model or _base_of(recipe_name, recipe, scale, scaling)

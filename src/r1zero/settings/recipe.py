@@ -139,6 +139,11 @@ class Evaluation(Section):
     """Sampling temperature; 0 is greedy."""
     top_p: float = Field(default=1.0, gt=0, le=1)
     """Nucleus of the sampling."""
+    greedy: bool = True
+    """Also one greedy completion per problem."""
+    suites: list[Name] = Field(default=[])
+    """Datasets of `sources.yaml` whose test rows are measured on, besides those of the recipe's own
+    dataset. They are held out of that one's training rows."""
 
 
 class PublishedTime(Section):
@@ -152,6 +157,26 @@ class PublishedTime(Section):
     """Hours of the whole run."""
     source: str
     """Where it is reported."""
+
+
+class PublishedScore(Section):
+    """A score that was published for the setup; the report puts it beside its own."""
+
+    suite: Name
+    """Suite, by its name here; where other problems were used, `protocol` says so."""
+    metric: Annotated[str, Field(pattern=r"^(accuracy|greedy_accuracy|(pass|maj)@[1-9]\d*)$")] = (
+        "accuracy"
+    )
+    """Metric of this project that it is nearest to. `accuracy` is the mean over samples, which
+    papers call avg@n or pass@1."""
+    base: float | None = Field(default=None, ge=0, le=100)
+    """Score of the base model in per cent, where one was published."""
+    trained: float = Field(ge=0, le=100)
+    """Score of the trained model in per cent."""
+    source: str
+    """Where it was published, to the table or line."""
+    protocol: str
+    """How it was measured there: problems, decoding, samples."""
 
 
 class Recipe(Section):
@@ -182,6 +207,8 @@ class Recipe(Section):
     """Published settings that only another backend honours, kept for it."""
     published_time: PublishedTime | None = None
     """How long the published run took, if that is reported."""
+    published_scores: list[PublishedScore] = Field(default=[])
+    """What the published run scored."""
 
     @model_validator(mode="after")
     def _checkpoints_are_between_rollouts(self) -> Self:

@@ -105,6 +105,10 @@ class ScaledEvaluation(Section):
     """Problems of each suite."""
     n_samples: int | None = Field(default=None, ge=1)
     """Completions sampled per problem."""
+    greedy: bool | None = None
+    """Also one greedy completion per problem."""
+    suites: list[Name] | None = None
+    """Suites besides the test rows of the dataset; an empty list drops those of the recipes."""
 
 
 class ScaledTask(Section):

@@ -90,6 +90,20 @@ class Ablation(Section):
         ]
 
 
+class Tracking(Section):
+    """Where the metrics of a training go besides `metrics.jsonl`. It decides no weights."""
+
+    to: list[Literal["swanlab", "tensorboard", "wandb", "trackio"]] = Field(default=[])
+    """Trackers, by the names of their packages; each has to be installed."""
+    mode: Literal["offline", "online"] = "offline"
+    """`offline`: on disk, under the run's folder of checkpoints. `online`: sent to the service as
+    well, with the key in SWANLAB_API_KEY or WANDB_API_KEY."""
+    project: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")] = "r1zero"
+    """Project that the runs are in."""
+    workspace: str | None = Field(default=None, min_length=1)
+    """Workspace of SwanLab, or entity of wandb; that of the key if left out."""
+
+
 class Config(Section):
     """Which runs the workflow makes, and on what."""
 
@@ -115,3 +129,5 @@ class Config(Section):
     """Models of yours, added to `config/sources.yaml` or in place of an entry there."""
     suites: dict[Name, Suite] = Field(default={})
     """More held-out suites, by name."""
+    tracking: Tracking = Tracking()
+    """Where the metrics of a training go besides `metrics.jsonl`."""

@@ -1,5 +1,6 @@
 """`python -m r1zero train`: run a plan to its end, from wherever it was cut off."""
 
+import json
 import shutil
 import sys
 from collections.abc import Iterator
@@ -17,7 +18,8 @@ from r1zero.plan.machine import Machine, visible_cards
 from r1zero.provenance import provenance
 from r1zero.settings import RunSettings
 from r1zero.settings.load import validate
-from r1zero.train import checkpoints, metrics, rollouts
+from r1zero.settings.workflow import Tracking
+from r1zero.train import checkpoints, metrics, rollouts, trackers
 from r1zero.train.launch import launch, serve
 
 
@@ -29,6 +31,12 @@ def train(
     out: Annotated[
         Path, typer.Option(help="model.json to write; metrics and rollouts go beside it.")
     ],
+    tracking: Annotated[
+        str,
+        typer.Option(
+            envvar="R1ZERO_TRACKING", help="The `tracking` of the configuration, as JSON."
+        ),
+    ] = "{}",
 ) -> None:
     """Train one run; a run that was cut off goes on from its last complete checkpoint."""
     run, planned = read_json(run_file), read_json(plan / "plan.json")
@@ -45,16 +53,29 @@ def train(
             where=str(plan / "plan.json"),
             hint=f"the commands for each node are in {plan / 'plan.md'}",
         )
+    wanted = _tracking(tracking)
     problems = _verify_inputs(run)
     with checkpoints.exclusive(folder):
         checkpoints.claim(folder, run)
         for name in checkpoints.drop_incomplete(folder):
             print(f"{folder / name}: incomplete, deleted")
-        _train_to_the_end(run, run_file, planned, plan, problems, folder)
+        _train_to_the_end(run, run_file, planned, plan, problems, folder, wanted)
         with atomic_path(out.parent / "metrics.jsonl") as temporary:
             shutil.copyfile(folder / "metrics.jsonl", temporary)
         rollouts.collect(folder / "rollouts", out.parent / "rollouts.parquet")
-        write_json(out, _describe(run, folder, out.parent / "metrics.jsonl"))
+        write_json(out, _describe(run, machine, folder, out.parent / "metrics.jsonl"))
+
+
+def _tracking(option: str) -> Tracking:
+    """The trackers that are wanted, after checking that each can start."""
+    where = "--tracking or R1ZERO_TRACKING"
+    try:
+        values = json.loads(option)
+    except ValueError:
+        raise UserError("not valid JSON", where=where) from None
+    tracking = validate(values, Tracking, where)
+    trackers.require_trackers(tracking)
+    return tracking
 
 
 def _verify_inputs(run: dict[str, Any]) -> Path:
@@ -92,6 +113,7 @@ def _train_to_the_end(
     plan: Path,
     problems: Path,
     folder: Path,
+    tracking: Tracking,
 ) -> None:
     sizes = run["settings"]["sizes"]
     done = checkpoints.sealed(folder)
@@ -123,7 +145,7 @@ def _train_to_the_end(
             *resume,
         ],
     )
-    with _generator(run, layout, machine, folder):
+    with trackers.following(tracking, run_file, folder), _generator(run, layout, machine, folder):
         launch(
             _in_this_environment(trainer.arguments),
             gpus=machine.gpus,
@@ -163,7 +185,7 @@ def _in_this_environment(arguments: list[str]) -> list[str]:
     raise ValueError("no program")
 
 
-def _describe(run: dict[str, Any], folder: Path, log: Path) -> dict[str, Any]:
+def _describe(run: dict[str, Any], machine: Machine, folder: Path, log: Path) -> dict[str, Any]:
     rows = metrics.read(log)
     settings = RunSettings.model_validate(run["settings"])
     # Steps that use the rollouts of an earlier one report no lengths.
@@ -176,8 +198,12 @@ def _describe(run: dict[str, Any], folder: Path, log: Path) -> dict[str, Any]:
             for step, path in checkpoints.sealed(folder).items()
         ],
         "metrics": str(log),
+        # A later plan of the run may be for another machine.
+        "gpus": machine.gpus,
+        "gpu": machine.gpu,
         "train_seconds": round(sum(row["step_time"] for row in rows), 1),
         "rollouts": str(log.with_name("rollouts.parquet")),
         "generated_tokens": round(sum(lengths) * rollouts_at_once),
+        "trackers": trackers.described(folder),
         "provenance": provenance(),
     }

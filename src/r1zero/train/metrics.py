@@ -1,6 +1,7 @@
 """Metrics of a run as JSON lines: one object per optimizer step, in order, none twice."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -23,3 +24,38 @@ def keep_until(path: Path, step: int) -> None:
     """Forget the steps after `step`: they are about to be done again."""
     kept = [row for row in read(path) if row["step"] <= step]
     path.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+
+
+class Tail:
+    """The rows of a file that another process writes, each read once."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._offset = 0
+
+    def read(self) -> list[dict[str, Any]] | None:
+        """Rows since the last time; None if the file has become shorter, and starts over.
+
+        A file that is not there has none. A line that is no row is left out: a file that was cut
+        and has grown again may begin in the middle of one.
+        """
+        try:
+            with self.path.open("rb") as stream:
+                if stream.seek(0, os.SEEK_END) < self._offset:
+                    self._offset = 0
+                    return None
+                stream.seek(self._offset)
+                text = stream.read()
+        except FileNotFoundError:
+            return []
+        complete = text[: text.rfind(b"\n") + 1]
+        self._offset += len(complete)
+        return [row for row in map(_row, complete.splitlines()) if row is not None]
+
+
+def _row(line: bytes) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) and isinstance(row.get("step"), int) else None

@@ -1,0 +1,50 @@
+"""Finished chunks of an evaluation on disk, so that a killed one goes on where it was."""
+
+import shutil
+from pathlib import Path
+
+import polars as pl
+
+from r1zero.files import atomic_path, write_text
+
+Drawn = list[list[list[int]]]
+"""Token ids, by prompt and sample."""
+
+
+class Chunks:
+    """A folder of finished chunks, which belong to one evaluation.
+
+    Args:
+        folder: The folder. Chunks in it that belong to another evaluation are removed.
+        key: Hash of everything that decides what is generated.
+
+    """
+
+    def __init__(self, folder: Path, key: str) -> None:
+        self._folder = folder
+        name = folder / "key"
+        if not (name.is_file() and name.read_text(encoding="utf-8") == key):
+            self.remove()
+            write_text(name, key)
+
+    def __len__(self) -> int:
+        return len(list(self._folder.glob("[!.]*.parquet")))
+
+    def read(self, name: str) -> tuple[Drawn, float] | None:
+        """Completions of a finished chunk and the seconds that they took; None if not finished."""
+        path = self._folder / f"{name}.parquet"
+        if not path.is_file():
+            return None
+        table = pl.read_parquet(path)
+        return table["tokens"].to_list(), table["seconds"][0]
+
+    def write(self, name: str, drawn: Drawn, seconds: float) -> None:
+        """Keep a chunk."""
+        with atomic_path(self._folder / f"{name}.parquet") as temporary:
+            table = pl.DataFrame({"tokens": drawn}, schema={"tokens": pl.List(pl.List(pl.Int32))})
+            table.with_columns(seconds=pl.lit(seconds)).write_parquet(temporary)
+
+    def remove(self) -> None:
+        """Remove the folder, if there is one."""
+        if self._folder.exists():
+            shutil.rmtree(self._folder)

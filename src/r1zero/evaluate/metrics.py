@@ -1,0 +1,119 @@
+"""Metrics of an evaluation, from the outcomes on each completion. The report uses them too."""
+
+import re
+from collections.abc import Hashable, Sequence
+from itertools import combinations
+from math import comb
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+# Subsets of the samples that `majority_at_k` looks at: all of them up to this many, else so many
+# drawn ones. Drawing adds a standard error of at most 0.5 / sqrt(2000) = 1.1 points to one problem,
+# and far less to a mean over problems.
+_MOST_SUBSETS = 2000
+_SEED = 0
+
+# A run of letters and digits; a character of a script that puts no space between words; any other
+# character that is no white space.
+_UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+_WORD = re.compile(rf"[{_UNSPACED}]|(?:(?![{_UNSPACED}])\w)+|[^\w\s]")
+_GRAM = 4
+
+
+def ks(n: int) -> list[int]:
+    """Numbers of samples that pass@k and maj@k are given for: 1, 2, 4, ... and `n` itself."""
+    powers = [2**i for i in range(n.bit_length())]
+    return powers if powers[-1] == n else [*powers, n]
+
+
+def pass_at_k(correct: ArrayLike, k: int) -> NDArray[np.float64]:
+    """Chance that at least one of k samples is correct, for each problem.
+
+    The unbiased estimator of Chen et al. 2021 (arXiv 2107.03374), equation 1: the share of the
+    subsets of k of the n samples that hold a correct one.
+
+    Args:
+        correct: 0 or 1, `[n_problems, n_samples]`.
+        k: Samples that one may try, at most `n_samples`.
+
+    """
+    outcomes = _outcomes(correct, k)
+    n = outcomes.shape[1]
+    by_count = [1 - comb(n - right, k) / comb(n, k) for right in range(n + 1)]
+    counts: NDArray[np.float64] = np.array(by_count)[outcomes.sum(axis=1).astype(int)]
+    return counts
+
+
+def majority_at_k(correct: ArrayLike, vote: ArrayLike, k: int) -> NDArray[np.float64]:
+    """Chance that the most frequent answer of k samples is correct, for each problem.
+
+    Self-consistency (Wang et al. 2022, arXiv 2203.11171), as a mean over subsets of k of the n
+    samples: all of them where there are at most 2,000, else 2,000 drawn with a fixed seed, the same
+    for every problem. Of answers that are equally frequent each counts alike. Samples without an
+    answer do not vote; where none votes, the outcome is wrong.
+
+    Args:
+        correct: 0 or 1, `[n_problems, n_samples]`.
+        vote: Samples with the same number have the same answer; NaN or None is for none. The same
+            shape.
+        k: Samples that vote, at most `n_samples`.
+
+    """
+    outcomes = _outcomes(correct, k)
+    answers = np.asarray(vote, dtype=np.float64)
+    if answers.shape != outcomes.shape:
+        raise ValueError(f"votes of shape {answers.shape}, outcomes of {outcomes.shape}")
+    subsets = _subsets(outcomes.shape[1], k)
+    # One problem at a time, which bounds the memory.
+    return np.array([_majority(o, a, subsets) for o, a in zip(outcomes, answers, strict=True)])
+
+
+def _majority(
+    correct: NDArray[np.float64], vote: NDArray[np.float64], subsets: NDArray[np.intp]
+) -> float:
+    """The same for one problem: outcomes and votes `[n]`, subsets of the samples `[subsets, k]`."""
+    named = np.unique(vote[~np.isnan(vote)])
+    if not len(named):
+        return 0.0
+    ballots = vote[:, None] == named  # [n, answers]
+    right = (correct @ ballots) / ballots.sum(axis=0)
+    counts = ballots[subsets].sum(axis=1)  # [subsets, answers]
+    most = counts.max(axis=1, keepdims=True)
+    leading = (counts == most) & (most > 0)
+    return float(np.mean((leading @ right) / np.maximum(leading.sum(axis=1), 1)))
+
+
+def _subsets(n: int, k: int) -> NDArray[np.intp]:
+    if comb(n, k) <= _MOST_SUBSETS:
+        return np.array(list(combinations(range(n), k)))
+    generator = np.random.default_rng(_SEED)
+    drawn: NDArray[np.intp] = generator.random((_MOST_SUBSETS, n)).argpartition(k - 1)[:, :k]
+    return drawn
+
+
+def repetition(text: str) -> float:
+    """Share of the 4-grams of words that occurred before in the text, from 0 to below 1.
+
+    seq-rep-4 of Welleck et al. 2020 (arXiv 1908.04319, section 6.1) on words in place of tokens, so
+    that models with different tokenizers compare. A word is a run of letters and digits, any other
+    visible character, or one character of Chinese or Japanese. A text of fewer than four words is
+    taken by its characters, white space left out: a model that broke down may write one endless
+    word.
+    """
+    words: Sequence[Hashable] = _WORD.findall(text)
+    if len(words) < _GRAM:
+        words = "".join(text.split())
+    total = len(words) - _GRAM + 1
+    if total < 1:
+        return 0.0
+    return 1 - len({tuple(words[i : i + _GRAM]) for i in range(total)}) / total
+
+
+def _outcomes(correct: ArrayLike, k: int) -> NDArray[np.float64]:
+    outcomes = np.asarray(correct, dtype=np.float64)
+    if outcomes.ndim != 2:
+        raise ValueError(f"outcomes are [n_problems, n_samples], not of shape {outcomes.shape}")
+    if not 1 <= k <= outcomes.shape[1]:
+        raise ValueError(f"k = {k} with {outcomes.shape[1]} samples per problem")
+    return outcomes

@@ -1,0 +1,77 @@
+"""From graded completions to outcomes on each problem and the scores of a suite."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from r1zero.evaluate.metrics import ks, majority_at_k, pass_at_k
+from r1zero.rewards.grading import votes
+
+# Scores that are the mean of an outcome of the completions.
+MEANS = {
+    "accuracy": "correct",
+    "lenient_accuracy": "lenient",
+    "format": "format",
+    "mean_length": "length",
+    "truncated": "truncated",
+    "repetition": "repetition",
+}
+_OUTCOMES = tuple(MEANS.values())
+
+
+def by_problem(table: pl.DataFrame, task: str) -> list[dict[str, Any]]:
+    """Outcomes on each problem, in the order of the table.
+
+    Args:
+        table: Graded completions, those of a problem together: `problem_id`, `decoding`, the
+            outcomes and `extracted`.
+        task: The task, which says what answers are the same.
+
+    Returns:
+        Per problem `problem_id`, lists of the outcomes of its samples, their `vote`, and `greedy`
+        with those of the greedy completion, None without one.
+
+    """
+    table = table.with_columns(vote=pl.Series(votes(task, table["extracted"].to_list())))
+    sampled = table.filter(decoding="sampled").group_by("problem_id", maintain_order=True)
+    greedy = table.filter(decoding="greedy").select("problem_id", *_OUTCOMES)
+    ones = {row.pop("problem_id"): row for row in greedy.to_dicts()}
+    return [
+        {
+            **problem,
+            "vote": _numbered(problem["vote"]),
+            "greedy": ones.get(problem["problem_id"]),
+        }
+        for problem in sampled.agg(*_OUTCOMES, "vote").to_dicts()
+    ]
+
+
+def scores(problems: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Scores of the sampled completions; `maj@k` only where a completion votes."""
+    found = {name: np.mean([p[outcome] for p in problems]) for name, outcome in MEANS.items()}
+    correct, lenient = ([p[outcome] for p in problems] for outcome in ("correct", "lenient"))
+    vote = np.array([p["vote"] for p in problems], dtype=np.float64)
+    for k in ks(vote.shape[1]):
+        found[f"pass@{k}"] = pass_at_k(correct, k).mean()
+        found[f"lenient_pass@{k}"] = pass_at_k(lenient, k).mean()
+        if k > 1 and not np.isnan(vote).all():
+            found[f"maj@{k}"] = majority_at_k(correct, vote, k).mean()
+    return {name: round(float(value), 6) for name, value in found.items()}
+
+
+def greedy_scores(problems: Sequence[Mapping[str, Any]]) -> dict[str, float] | None:
+    """Scores of the greedy completions; None without them."""
+    if problems[0]["greedy"] is None:
+        return None
+    return {
+        name: round(float(np.mean([p["greedy"][outcome] for p in problems])), 6)
+        for name, outcome in MEANS.items()
+    }
+
+
+def _numbered(answers: Sequence[str | None]) -> list[int | None]:
+    """The same number for the same answer, by first occurrence from 0 on."""
+    numbers: dict[str, int] = {}
+    return [None if a is None else numbers.setdefault(a, len(numbers)) for a in answers]

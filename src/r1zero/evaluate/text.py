@@ -1,0 +1,54 @@
+"""From prompts to tokens and back, the same for every engine."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from transformers import AutoConfig, AutoTokenizer, GenerationConfig
+
+
+class Completion(NamedTuple):
+    """One completion."""
+
+    text: str
+    length: int
+    """Tokens, the end token included."""
+    truncated: bool
+    """Whether it was cut off at the length limit."""
+
+
+class Tokens:
+    """The tokenizer of a model, and the tokens that end its completions.
+
+    Args:
+        folder: Folder of model and tokenizer.
+        ends: Tokens that end a completion, besides those that the model's files name.
+
+    """
+
+    def __init__(self, folder: Path, ends: Sequence[str] = ()) -> None:
+        self._tokenizer = AutoTokenizer.from_pretrained(folder)
+        vocabulary = self._tokenizer.get_vocab()
+        named = {vocabulary[token] for token in ends if token in vocabulary}
+        self.ends: tuple[int, ...] = tuple(sorted(_eos(folder) | named))
+        self.pad: int = self._tokenizer.pad_token_id
+
+    def encode(self, prompts: Sequence[str]) -> list[list[int]]:
+        """Token ids of prompts, which are used as they are."""
+        ids: list[list[int]] = self._tokenizer(list(prompts))["input_ids"]
+        return ids
+
+    def completion(self, tokens: Sequence[int]) -> Completion:
+        """What the tokens of a completion say."""
+        text = self._tokenizer.decode(tokens, skip_special_tokens=True)
+        return Completion(text, len(tokens), truncated=tokens[-1] not in self.ends)
+
+
+def _eos(folder: Path) -> set[int]:
+    """End tokens of the files of a model."""
+    if (folder / "generation_config.json").is_file():
+        config = GenerationConfig.from_pretrained(folder)
+    else:
+        config = GenerationConfig.from_model_config(AutoConfig.from_pretrained(folder))
+    eos = config.eos_token_id
+    return set(eos if isinstance(eos, list) else [eos])

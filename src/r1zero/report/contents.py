@@ -1,0 +1,87 @@
+"""What a report holds, before it is rendered: parts of text, tables and figures.
+
+`paper` makes it from the results; `pdf` and `html` render it, and add nothing of their own. All
+text is plain and untrusted: a renderer escapes it, or passes it as data.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import altair as alt
+import polars as pl
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: raw numbers for reuse, and the cells that are shown."""
+
+    name: str
+    """File stem in `tables/`."""
+    title: str
+    caption: str
+    """One or two sentences: what stands in a row, units, intervals."""
+    data: pl.DataFrame
+    """Raw numbers, as the CSV file holds them."""
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    """Shown cells: one for each heading."""
+    numeric: frozenset[int]
+    """Shown columns that are aligned right."""
+    files: tuple[Path, ...]
+    """Files its numbers come from."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure: a chart in a light theme, on white."""
+
+    name: str
+    """File stem in `figures/`."""
+    title: str
+    caption: str
+    chart: alt.TopLevelMixin
+    files: tuple[Path, ...]
+    """Files its numbers come from."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A completion that is shown whole, chosen by a rule."""
+
+    title: str
+    """Whose it is and by which rule it was chosen."""
+    completion: str
+    notes: tuple[str, ...]
+    """Verdict of the grader, length, and what else is known of it."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A section, the same in PDF and HTML: text, then its tables, figures and samples."""
+
+    anchor: str
+    title: str
+    paragraphs: tuple[str, ...] = ()
+    tables: tuple[Table, ...] = ()
+    figures: tuple[Figure, ...] = ()
+    samples: tuple[Sample, ...] = ()
+
+
+@dataclass(frozen=True)
+class Contents:
+    """A whole report."""
+
+    title: str
+    abstract: tuple[str, ...]
+    """Sentences."""
+    parts: tuple[Part, ...]
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """All tables, in reading order."""
+        return tuple(table for part in self.parts for table in part.tables)
+
+    @property
+    def figures(self) -> tuple[Figure, ...]:
+        """All figures, in reading order."""
+        return tuple(figure for part in self.parts for figure in part.figures)

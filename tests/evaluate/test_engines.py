@@ -1,0 +1,73 @@
+"""Which engine generates, and what vLLM is asked for."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+
+from r1zero.errors import UserError
+from r1zero.evaluate.engines import Decoding, Model, open_engine
+
+HAS_VLLM = importlib.util.find_spec("vllm") is not None
+MODEL = Model(Path("model"), ends=(3, 7), pad=0, max_length=64)
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+
+
+def install_vllm(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let it be found, as its metadata and an empty package."""
+    metadata = folder / "vllm-0.30.0.dist-info" / "METADATA"
+    for path, text in ((folder / "vllm" / "__init__.py", ""), (metadata, "Version: 0.30.0\n")):
+        path.parent.mkdir()
+        path.write_text(text)
+    monkeypatch.syspath_prepend(folder)
+
+
+def test_vllm_generates_where_there_are_a_gpu_and_vllm(
+    gpu: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not HAS_VLLM:
+        assert open_engine(MODEL).version.startswith("transformers ")
+        install_vllm(tmp_path, monkeypatch)
+    assert open_engine(MODEL).version.startswith("vllm 0.")
+    assert open_engine(MODEL, "transformers").version.startswith("transformers ")
+
+
+def test_on_a_cpu_transformers_generates_unless_vllm_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not HAS_VLLM:
+        install_vllm(tmp_path, monkeypatch)
+    assert open_engine(MODEL).version.startswith("transformers ")
+    assert open_engine(MODEL, "vllm").version.startswith("vllm 0.")
+
+
+@pytest.mark.skipif(HAS_VLLM, reason="vLLM is installed")
+def test_vllm_that_is_not_installed_is_named() -> None:
+    with pytest.raises(UserError) as raised:
+        open_engine(MODEL, "vllm")
+    assert str(raised.value) == (
+        "--engine vllm: vLLM is not installed (pip install 'r1zero[vllm]' in this environment, or "
+        "take transformers)"
+    )
+
+
+@pytest.mark.skipif(not HAS_VLLM, reason="needs vLLM")
+def test_vllm_is_asked_for_just_the_decoding() -> None:
+    from vllm import SamplingParams
+
+    from r1zero.evaluate.vllm_engine import sampling_params
+
+    params = sampling_params(MODEL, Decoding(4, 0.6, 0.95, 32), seed=11)
+    assert isinstance(params, SamplingParams)
+    assert (params.n, params.temperature, params.top_p, params.max_tokens) == (4, 0.6, 0.95, 32)
+    assert (params.top_k, params.min_p, params.repetition_penalty, params.seed) == (0, 0, 1, 11)
+    assert params.stop_token_ids == [3, 7]
+    assert params.ignore_eos
+    assert not params.detokenize
+    # Greedy decoding admits one sample only.
+    assert sampling_params(MODEL, Decoding(4, 0.6, 0.95, 32).greedy, seed=0).n == 1

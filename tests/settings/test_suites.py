@@ -1,0 +1,90 @@
+"""Suites of recipes: which rows they hold out, and which can't be."""
+
+import pytest
+
+from r1zero.errors import UserError
+from r1zero.settings import (
+    Sources,
+    check_suites,
+    load_recipe,
+    load_scale,
+    load_sources,
+    recipe_names,
+    resolve_run,
+    suites_beside,
+)
+from r1zero.settings.run import RunSettings
+from tiny import CONFIG
+
+RECIPES = {name: load_recipe(name, CONFIG) for name in recipe_names(CONFIG)}
+MINI, PAPER = load_scale("mini", CONFIG), load_scale("paper", CONFIG)
+SETS = {"aime24", "amc23", "minerva", "olympiadbench"}
+
+
+@pytest.fixture(scope="module")
+def table() -> Sources:
+    return load_sources(CONFIG)
+
+
+def resolved(recipe: str, scale: str = "paper", suites: list[str] | None = None) -> RunSettings:
+    run = resolve_run(recipe, scale=scale, backend="trl", seed=0, folder=CONFIG)
+    if suites is None:
+        return run
+    evaluation = run.evaluation.model_copy(update={"suites": suites})
+    return run.model_copy(update={"evaluation": evaluation})
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("scale", ["mini", "paper"])
+def test_the_shipped_suites_can_be(recipe: str, scale: str, table: Sources) -> None:
+    run = resolved(recipe, scale)
+    check_suites(run, table)
+    assert run.dataset not in run.evaluation.suites
+    assert scale == "paper" or run.evaluation.suites == []
+
+
+def test_recipes_are_measured_as_published() -> None:
+    assert set(RECIPES["oat_zero"].evaluation.suites) == SETS
+    assert set(RECIPES["simplerl_zoo"].evaluation.suites) == {"gsm8k", *SETS}
+    assert RECIPES["dapo"].evaluation.suites == ["aime24"]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "wanted"),
+    [
+        # Two recipes train on it.
+        ("math_levels3to5", {"gsm8k", *SETS}),
+        ("dapo_math", {"aime24"}),
+        ("gsm8k", set()),
+        ("countdown_3to4", set()),
+    ],
+)
+def test_suites_are_held_out_of_what_their_recipes_train_on(dataset: str, wanted: set[str]) -> None:
+    assert set(suites_beside(dataset, RECIPES, PAPER)) == wanted
+
+
+@pytest.mark.parametrize("dataset", ["countdown_3", "word_problems", "expressions", "posts"])
+def test_rows_of_the_mini_scale_hold_out_no_suite(dataset: str) -> None:
+    assert suites_beside(dataset, RECIPES, MINI) == []
+
+
+def test_a_dataset_does_not_hold_out_itself_as_a_suite() -> None:
+    evaluation = RECIPES["dapo"].evaluation.model_copy(update={"suites": ["dapo_math", "aime24"]})
+    recipe = RECIPES["dapo"].model_copy(update={"evaluation": evaluation})
+    assert suites_beside("dapo_math", {"dapo": recipe}, PAPER) == ["aime24"]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "suite", "message"),
+    [
+        ("dapo", "aime2024", "no dataset 'aime2024' with test rows (there are: word_problems, "),
+        ("dapo", "countdown_3", "the rows of 'countdown_3' are of the format countdown (there"),
+        ("tinyzero", "math500", "the rows of 'math500' are of the format math (there are: count"),
+    ],
+)
+def test_a_suite_that_cannot_be_is_named(
+    recipe: str, suite: str, message: str, table: Sources
+) -> None:
+    with pytest.raises(UserError) as raised:
+        check_suites(resolved(recipe, suites=[suite]), table)
+    assert str(raised.value).startswith(f"recipe {recipe}: evaluation.suites: {message}")

@@ -1,0 +1,47 @@
+"""Suites of recipes in the workflow: measured, and held out of the training rows."""
+
+from pathlib import Path
+
+import pytest
+
+from r1zero.settings import resolve_run
+from tiny import CONFIG
+from workflow_copy import copy_workflow, jobs_of, snakemake
+
+PAPER = {
+    "scale": "paper",
+    "recipes": ["oat_zero"],
+    "hardware": {"gpus": 8, "gpu": "a100-80g"},
+    "suites": {"mine": {"task": "math", "dataset": "math500"}},
+}
+
+
+@pytest.fixture
+def workflow(tmp_path: Path) -> Path:
+    return copy_workflow(tmp_path / "workflow")
+
+
+def installed(folder: Path) -> str:
+    """Folder of a vLLM and a DeepSpeed that are found, and are not imported."""
+    for name in ("vllm", "deepspeed"):
+        (folder / "stubs" / name).mkdir(parents=True)
+        (folder / "stubs" / name / "__init__.py").write_text("raise SystemExit\n")
+    return str(folder / "stubs")
+
+
+def test_suites_of_a_recipe_are_measured_and_held_out(workflow: Path) -> None:
+    options = ("evaluate_oat_zero", "--dry-run", "--printshellcmds")
+    shown = snakemake(workflow, *options, config=PAPER, PYTHONPATH=installed(workflow)).stdout
+    run = resolve_run("oat_zero", scale="paper", backend="trl", seed=0, folder=CONFIG)
+    suites = ["math_test", *run.evaluation.suites, "mine"]
+    for suite in suites:
+        for step in run.evaluated_steps:
+            place = f"results/paper/oat_zero/trl/seed0/evaluations/{suite}/step{step}.json"
+            assert f"--out {place}" in shown, shown
+    assert jobs_of(shown)["evaluate"] == len(suites) * len(run.evaluated_steps)
+    # Of the datasets, one has training rows: they are without the suites of both recipes that train
+    # on it, and without that of the user.
+    held_out = {name: name for name in (*run.evaluation.suites, "gsm8k")} | {"mine": "math500"}
+    for name, dataset in held_out.items():
+        assert f"--held-out {name}=resources/datasets/{dataset}/manifest.json" in shown, shown
+    assert shown.count("--held-out") == len(held_out)
