@@ -58,7 +58,7 @@ def _head(draft: Draft, files: list[str]) -> Iterator[str]:
 
 def _body(values: dict[str, Any], draft: Draft) -> Iterator[str]:
     for key, value in values.items():
-        if value == {}:
+        if value in ({}, []):
             continue
         if isinstance(value, dict):
             yield ""

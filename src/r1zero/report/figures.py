@@ -16,6 +16,7 @@ from r1zero.report.series import (
     limits_of,
     pass_points,
     seed_points,
+    share_right,
     smoothing,
     training_bands,
 )
@@ -26,12 +27,11 @@ PALETTE = [
 ]
 FONT = "Helvetica Neue, Helvetica, Arial, Liberation Sans, sans-serif"
 
-ACCURACY_REWARD = "rewards/correct/mean"
 LENGTH = "completions/mean_length"
 # Title with unit of each metric of the trainer, in reading order.
 TRAINING_PANELS = {
     "reward": "Reward, all terms",
-    ACCURACY_REWARD: "Correctness reward",
+    "rewards/correct/mean": "Correctness reward",
     "rewards/format/mean": "Format reward",
     LENGTH: "Mean length (tokens)",
     "kl": "KL to the reference (nats)",
@@ -56,13 +56,13 @@ def learning_curve(groups: Sequence[Group], names: Names) -> alt.VConcatChart:
     for suite in dict.fromkeys(name for group in groups for name in group.suites):
         members = [group for group in groups if suite in group.suites]
         window = smoothing(members)
-        reward = training_bands(members, names, ACCURACY_REWARD, 100, window)
+        right = share_right(members, names, window)
         accuracy = _panel(
             f"Accuracy on {suite}",
-            "accuracy, correctness reward (%)" if reward else "accuracy (%)",
+            "accuracy, right in training (%)" if right else "accuracy (%)",
             held_out_points(members, names, suite, "accuracy"),
             seed_points(members, names, suite, "accuracy"),
-            reward,
+            right,
             color,
         )
         length = _panel(

@@ -77,24 +77,40 @@ def training_bands(
     Each seed is a centred moving mean over `window` logged entries before. Lines of long runs are
     thinned. Empty where no run has the metric.
     """
-    smoothed = pl.col("value").rolling_mean(window, min_samples=1, center=True) * times
-    rows: list[Row] = []
+    shown = pl.col("value") * times
+    return [row for group in groups for row in _bands(group, names, metric, shown, window)]
+
+
+def share_right(groups: Sequence[Group], names: Names, window: int = 1) -> list[Row]:
+    """Right completions of the training in per cent, as bands: whatever the term `correct` pays."""
+    rows = []
     for group in groups:
-        lines = [
-            result.training.filter(pl.col("metric") == metric).select("step", smoothed)
-            for result in group.runs
-        ]
-        joined = (
-            pl.concat(lines)
-            .group_by("step")
-            .agg(
-                pl.col("value").mean(),
-                pl.col("value").min().alias("low"),
-                pl.col("value").max().alias("high"),
-            )
-        )
-        rows += [{"series": names[group.run], **row} for row in _thinned(joined.sort("step"))]
+        terms = group.runs[0].model.settings.get("rewards", [])
+        for term in terms:
+            if term["name"] == "correct":
+                options = {"right": 1.0, "wrong": 0.0, **term.get("options", {})}
+                span = options["right"] - options["wrong"]
+                shown = (pl.col("value") - options["wrong"]) / span * 100
+                rows += _bands(group, names, "rewards/correct/mean", shown, window)
     return rows
+
+
+def _bands(group: Group, names: Names, metric: str, shown: pl.Expr, window: int) -> list[Row]:
+    smoothed = shown.rolling_mean(window, min_samples=1, center=True)
+    lines = [
+        result.training.filter(pl.col("metric") == metric).select("step", smoothed)
+        for result in group.runs
+    ]
+    joined = (
+        pl.concat(lines)
+        .group_by("step")
+        .agg(
+            pl.col("value").mean(),
+            pl.col("value").min().alias("low"),
+            pl.col("value").max().alias("high"),
+        )
+    )
+    return [{"series": names[group.run], **row} for row in _thinned(joined.sort("step"))]
 
 
 def _thinned(bands: pl.DataFrame) -> list[Row]:
