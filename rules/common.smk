@@ -65,6 +65,10 @@ if scale.device == "cpu":
     hardware = hardware.model_copy(update={"gpus": 0})
 machine = checked(find_machine, hardware)
 gpus = machine.gpus_per_node
+# Snakemake only counts GPUs. So many are in use at once that runs and evaluations share none; what
+# the command line says goes before. A cluster counts its own.
+if workflow.local_exec and "gpu" not in workflow.global_resources:
+    workflow.register_resource("gpu", max(gpus, 1))
 # Shipped entries, the user's, and the files of the user's suites.
 table = checked(table_of, settings)
 

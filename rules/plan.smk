@@ -22,7 +22,9 @@ rule resolve:
     params:
         # Not the files of recipe and scale: what this run doesn't take from them changes nothing.
         settings=lambda wildcards: settings_of(wildcards).training_hash(),
-        evaluation=lambda wildcards: settings_of(wildcards).evaluation.model_dump_json(),
+        evaluation=lambda wildcards: settings_of(wildcards).evaluation.model_dump_json(
+            exclude={"suites"}
+        ),
         recipe=recipe_options,
         reward_models=lambda wildcards, input: [
             f"--reward-model {path}" for path in input.reward_models

@@ -111,7 +111,8 @@ def test_scores_name_what_was_measured_and_how(run: Run, suite: Path) -> None:
         "prompt": settings["prompt"],
     }
     assert scores["provenance"].keys() == {"commit", "versions", "hardware"}
-    assert scores["engine"] == f"transformers {scores['provenance']['versions']['transformers']}"
+    version = scores["provenance"]["versions"]["transformers"]
+    assert scores["engine"] == f"transformers {version} (cpu, float32)"
     assert scores["tokens"] == completions(scores)["length"].sum()
     assert scores["tokens_per_second"] > 0
     assert scores["seconds"] >= 0

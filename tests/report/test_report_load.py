@@ -265,3 +265,11 @@ def test_seeds_that_answered_other_problems_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="other problems than") as caught:
         load(*paths(first, second))
     assert "of another seed" in str(caught.value)
+
+
+def test_seeds_that_another_engine_measured_are_refused(tmp_path: Path) -> None:
+    first, second = small_run(tmp_path), small_run(tmp_path, seed=1)
+    for path in second.evaluations.values():
+        edit(path, engine="vllm 0.31.0 (cuda, bfloat16)")
+    with pytest.raises(UserError, match=r"engine vllm 0\.31\.0 \(cuda, bfloat16\), and"):
+        load(*paths(first, second))

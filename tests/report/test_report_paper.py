@@ -103,6 +103,14 @@ def test_ablations_are_found_by_their_settings(tmp_path: Path) -> None:
     assert "beta 0.04; loss_type grpo" in row["settings"]
 
 
+def test_runs_that_were_measured_otherwise_are_no_ablation(tmp_path: Path) -> None:
+    other = varied(tmp_path, "datawhale_r1-beta_0.04", algorithm__beta=0.04)
+    for path in other.evaluations.values():
+        edit(path, suite_sha256="of other problems")
+    groups = groups_of(load(*paths(small_run(tmp_path), other)))
+    assert ablations_of(groups) == []
+
+
 def test_without_ablations_and_backends_the_parts_say_so(tmp_path: Path) -> None:
     report = contents(load(*paths(small_run(tmp_path))), ())
     assert "no ablation was run" in part_of(report, "ablations").paragraphs[0]

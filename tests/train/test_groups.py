@@ -257,6 +257,7 @@ def test_redrawn_groups_take_the_place_of_equal_ones(build: Build) -> None:
         ordinary = drawn.filter(pl.col("draw") == 0)
         assert row["reward"] == pytest.approx(ordinary["reward"].mean())
         assert row["completions/mean_length"] == pytest.approx(ordinary["length"].mean())
+        assert row["completions/tokens_of_all_draws"] == drawn["length"].sum() / 16
         assert row["groups/redrawn"] == (len(drawn) - 16) / 16
         assert row["groups/dropped"] == 0
         assert drawn["in_loss"].sum() == 16

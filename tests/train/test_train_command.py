@@ -43,7 +43,7 @@ def launched(run: Run, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
 def append_metrics(run: Run, step: int) -> None:
     with (run.checkpoints / "metrics.jsonl").open("a") as stream:
-        row = {"step": step, "step_time": 0.5, "completions/mean_length": 10.0}
+        row = {"step": step, "step_time": 0.5, "completions/tokens_of_all_draws": 10.0}
         stream.write(json.dumps(row) + "\n")
 
 
@@ -112,6 +112,20 @@ def test_other_evaluation_settings_train_nothing_again(run: Run, launched: list[
     train(run)
     assert len(launched) == 1
     assert json.loads(run.model.read_text())["settings"]["evaluation"]["n_samples"] == 9
+
+
+def test_a_run_that_is_described_again_was_made_by_what_trained_it(
+    run: Run, launched: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(run)
+    first = json.loads(run.model.read_text())
+    later = {"commit": "later", "versions": {"torch": "9"}, "hardware": {}}
+    monkeypatch.setattr(command, "provenance", lambda: later)
+    change(run.file, lambda content: content["settings"]["evaluation"].update(n_samples=9))
+    train(run)
+    again = json.loads(run.model.read_text())
+    for key in ("provenance", "gpus", "gpu"):
+        assert again[key] == first[key], key
 
 
 def change(path: Path, edit: Callable[[dict[str, Any]], object]) -> None:

@@ -33,6 +33,8 @@ def test_suites_of_a_recipe_are_measured_and_held_out(workflow: Path) -> None:
     options = ("evaluate_oat_zero", "--dry-run", "--printshellcmds")
     shown = snakemake(workflow, *options, config=PAPER, PYTHONPATH=installed(workflow)).stdout
     run = resolve_run("oat_zero", scale="paper", backend="trl", seed=0, folder=CONFIG)
+    # The training has all cards, each evaluation one of them.
+    assert shown.count("--gpus 8 ") == 1
     suites = ["math_test", *run.evaluation.suites, "mine"]
     for suite in suites:
         for step in run.evaluated_steps:

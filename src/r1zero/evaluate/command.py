@@ -176,7 +176,7 @@ def _complete(
         ]
         for sampled, once in zip(generated.sampled, greedy, strict=True)
     ]
-    return _Completed(engine.version, generated, completions)
+    return _Completed(f"{engine.version} ({engine.device})", generated, completions)
 
 
 def _decoding(run: Mapping[str, Any]) -> dict[str, Any]:

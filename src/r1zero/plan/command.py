@@ -118,7 +118,8 @@ def resolve(
         out,
         {
             "run": run.identity(),
-            "settings": run.model_dump(mode="json"),
+            # Which suites there are is a matter of the workflow: one more makes no other anew.
+            "settings": run.model_dump(mode="json", exclude={"evaluation": {"suites"}}),
             "config_hash": run.training_hash(),
             "data_hash": train["sha256"],
             "train_problems": {"kept": kept, "too_long": len(every) - kept},

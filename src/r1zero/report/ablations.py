@@ -59,12 +59,31 @@ def ablations_of(groups: Sequence[Group]) -> list[Ablation]:
             if group.run not in taken | {reference.run}
             and group.run.backend == reference.run.backend
             and group.run.task == reference.run.task
+            and _measured_alike(reference, group)
             and 0 < len(differences(reference, group)) <= _MOST_DIFFERENCES
         ]
         if arms:
             found.append(Ablation(reference, tuple(arms)))
             taken |= {reference.run, *(arm.run for arm in arms)}
     return found
+
+
+def _measured_alike(first: Group, second: Group) -> bool:
+    """Whether what two groups share was measured on the same problems in the same way."""
+    return _protocols(first) == _protocols(second)
+
+
+def _protocols(group: Group) -> dict[str, Any]:
+    """Of each suite the problems, the decoding but for its seed, and the engine."""
+    return {
+        suite.name: (
+            suite.base.suite_sha256,
+            suite.base.problem_ids,
+            {key: value for key, value in suite.base.decoding.items() if key != "seed"},
+            suite.base.engine,
+        )
+        for suite in group.runs[0].suites
+    }
 
 
 def ablations_table(found: Sequence[Ablation]) -> Table:
@@ -152,8 +171,9 @@ def backends_table(groups: Sequence[Group]) -> Table | None:
             if first.run.recipe != second.run.recipe:
                 continue
             files += [first, second]
+            here, there = _protocols(first), _protocols(second)
             for suite in first.suites:
-                if suite not in second.suites:
+                if here[suite] != there.get(suite):
                     continue
                 found = between(first, second, suite)
                 means = [float(np.mean(_trained(group, suite))) for group in (first, second)]

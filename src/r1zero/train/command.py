@@ -22,6 +22,10 @@ from r1zero.settings.workflow import Tracking
 from r1zero.train import checkpoints, metrics, rollouts, trackers
 from r1zero.train.launch import launch, serve
 
+# What the last attempt ran on. A run that is complete is described again when only its evaluation
+# changes, perhaps elsewhere and by other versions.
+_MADE_BY = "made_by.json"
+
 
 def train(
     run_file: Annotated[Path, typer.Argument(metavar="RUN", help="The run's run.json.")],
@@ -63,7 +67,7 @@ def train(
         with atomic_path(out.parent / "metrics.jsonl") as temporary:
             shutil.copyfile(folder / "metrics.jsonl", temporary)
         rollouts.collect(folder / "rollouts", out.parent / "rollouts.parquet")
-        write_json(out, _describe(run, machine, folder, out.parent / "metrics.jsonl"))
+        write_json(out, _describe(run, folder, out.parent / "metrics.jsonl"))
 
 
 def _tracking(option: str) -> Tracking:
@@ -145,6 +149,8 @@ def _train_to_the_end(
             *resume,
         ],
     )
+    made_by = {"gpus": machine.gpus, "gpu": machine.gpu, "provenance": provenance()}
+    write_json(folder / _MADE_BY, made_by)
     with trackers.following(tracking, run_file, folder), _generator(run, layout, machine, folder):
         launch(
             _in_this_environment(trainer.arguments),
@@ -185,11 +191,12 @@ def _in_this_environment(arguments: list[str]) -> list[str]:
     raise ValueError("no program")
 
 
-def _describe(run: dict[str, Any], machine: Machine, folder: Path, log: Path) -> dict[str, Any]:
+def _describe(run: dict[str, Any], folder: Path, log: Path) -> dict[str, Any]:
     rows = metrics.read(log)
     settings = RunSettings.model_validate(run["settings"])
-    # Steps that use the rollouts of an earlier one report no lengths.
-    lengths = [row["completions/mean_length"] for row in rows if "completions/mean_length" in row]
+    # Per completion of a batch. Steps that use the rollouts of an earlier one report none.
+    key = "completions/tokens_of_all_draws"
+    lengths = [row[key] for row in rows if key in row]
     rollouts_at_once = settings.completions_per_step * settings.algorithm.updates_per_rollout
     return {
         **{key: run[key] for key in ("run", "config_hash", "data_hash", "base_model", "settings")},
@@ -198,12 +205,9 @@ def _describe(run: dict[str, Any], machine: Machine, folder: Path, log: Path) ->
             for step, path in checkpoints.sealed(folder).items()
         ],
         "metrics": str(log),
-        # A later plan of the run may be for another machine.
-        "gpus": machine.gpus,
-        "gpu": machine.gpu,
         "train_seconds": round(sum(row["step_time"] for row in rows), 1),
         "rollouts": str(log.with_name("rollouts.parquet")),
         "generated_tokens": round(sum(lengths) * rollouts_at_once),
         "trackers": trackers.described(folder),
-        "provenance": provenance(),
+        **read_json(folder / _MADE_BY),
     }

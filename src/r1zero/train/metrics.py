@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from r1zero.files import write_json_lines
+
 
 def append(path: Path, row: dict[str, Any]) -> None:
     """Append one step's metrics."""
@@ -22,8 +24,11 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 def keep_until(path: Path, step: int) -> None:
     """Forget the steps after `step`: they are about to be done again."""
-    kept = [row for row in read(path) if row["step"] <= step]
-    path.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+    rows = read(path)
+    kept = [row for row in rows if row["step"] <= step]
+    if path.exists() and len(kept) == len(rows) and path.read_bytes()[-1:] in {b"", b"\n"}:
+        return
+    write_json_lines(path, kept)
 
 
 class Tail:

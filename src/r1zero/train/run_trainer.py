@@ -65,6 +65,9 @@ class RunTrainer(PiecewiseTrainer):
         self._count(drawn.rewards)
         if self.equal_groups == "resample":
             self._resample(drawn)
+        # With what was drawn anew: the other metrics are of the first draw.
+        tokens = sum(int(rows["length"].sum()) for rows in drawn.rollouts)
+        self._metrics["train"]["completions/tokens_of_all_draws"].append(tokens / size)
         gone = torch.zeros(size, dtype=torch.bool)
         if self.equal_groups != "keep":
             gone = self._drop(drawn)
