@@ -4,8 +4,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 import tiny
+
+# No deadlines: how long an example takes says more about the machine than about the code.
+settings.register_profile("default", deadline=None)
+# The same examples each time, so that a change is judged by what it changed.
+settings.register_profile("ci", deadline=None, derandomize=True)
+settings.load_profile("default")
 
 
 @pytest.fixture(scope="session")
