@@ -10,9 +10,11 @@ from typing import NamedTuple
 from r1zero.errors import UserError
 from r1zero.files import write_json
 from r1zero.plan.command import architecture_of, demand
+from r1zero.plan.cost import evaluation_memory_of, host_memory_of
 from r1zero.plan.machine import find_machine, require_stack
 from r1zero.rewards.terms import check_terms
 from r1zero.settings import (
+    Sources,
     check_suites,
     load_config,
     load_recipe,
@@ -26,6 +28,7 @@ from r1zero.settings import (
     table_of,
 )
 from r1zero.settings.claims import load_claims
+from r1zero.settings.recipe import SuiteSizes
 from r1zero.settings.sources import are_alike
 from r1zero.sources.command import LOCK
 from r1zero.sources.lock import Lock
@@ -57,7 +60,7 @@ def checked(load, *args, **kwargs):
 
 settings = checked(load_config, config)
 # The report judges them after hours: a mistake there is said now.
-checked(load_claims)
+claims = checked(load_claims)
 scale = checked(load_scale, settings.scale)
 # A scale for the CPU leaves the GPUs alone, whatever the machine has.
 hardware = settings.hardware
@@ -69,6 +72,10 @@ gpus = machine.gpus_per_node
 # the command line says goes before. A cluster counts its own.
 if workflow.local_exec and "gpu" not in workflow.global_resources:
     workflow.register_resource("gpu", max(gpus, 1))
+# A training on this machine's CPU computes with up to four cores, of which half are set aside for it:
+# two side by side take what the other leaves idle, and end sooner than one after the other.
+shared = 2 if workflow.local_exec and gpus == 0 and workflow.cores > 1 else 1
+training_threads = min(4, workflow.cores) // shared if workflow.local_exec else 4
 # Shipped entries, the user's, and the files of the user's suites.
 table = checked(table_of, settings)
 
@@ -126,13 +133,13 @@ def model_of(run):
 
 
 def suites_of(run):
-    """Suites that a run is measured on: its held-out rows, the recipe's and the user's.
+    """Suites that a run is measured on, by name, with their sizes.
 
-    One that is the dataset whose held-out rows are measured on anyway is not measured twice.
+    They are the test rows of its dataset, the recipe's suites and the user's, whose sizes go first.
     """
-    own = [name for name, suite in settings.suites.items() if suite.task == run.task]
-    others = [name for name in run.evaluation.suites if name != run.dataset]
-    return list(dict.fromkeys([f"{run.task}_test", *others, *own]))
+    listed = {suite.name: suite for suite in run.evaluation.suites}
+    own = {name: suite for name, suite in settings.suites.items() if suite.task == run.task}
+    return {run.dataset: SuiteSizes(), **listed, **own}
 
 
 def evaluations_of(run):
@@ -145,18 +152,23 @@ def evaluations_of(run):
     ]
 
 
-def dataset_of_suite(suite, run):
+def dataset_of_suite(suite):
     """The dataset whose test rows a suite is."""
-    if suite == f"{run.task}_test":
-        return run.dataset
     own = settings.suites.get(suite)
     return (own and own.dataset) or suite
 
 
 def problems_of_suite(wildcards):
     """Manifest of the problems of a suite, rendered with the run's prompt."""
-    run = settings_of(wildcards)
-    return f"resources/tasks/{dataset_of_suite(wildcards.suite, run)}/{run.prompt}/manifest.json"
+    dataset = dataset_of_suite(wildcards.suite)
+    return f"resources/tasks/{dataset}/{settings_of(wildcards).prompt}/manifest.json"
+
+
+def sizes_of_suite(wildcards):
+    """Sizes of a suite that has its own, as options of `evaluate`."""
+    sizes = suites_of(settings_of(wildcards)).get(wildcards.suite, SuiteSizes())
+    wanted = {"--max-problems": sizes.max_problems, "--n-samples": sizes.n_samples}
+    return " ".join(f"{option} {value}" for option, value in wanted.items() if value)
 
 
 def task_manifest_of(run):
@@ -248,7 +260,7 @@ def files_of_dataset(wildcards):
 def sources_of(names):
     """Manifests of every dataset and model that recipes need."""
     wanted = [settings_of(run) for name in names for run in runs_of(name)]
-    suites = {dataset_of_suite(suite, run) for run in wanted for suite in suites_of(run)}
+    suites = {dataset_of_suite(suite) for run in wanted for suite in suites_of(run)}
     datasets = suites | {run.dataset for run in wanted}
     # What their rows are held against counts too: a suite of another task may hold out problems.
     held_out = {path for name in datasets for path in held_out_from(name).values()}
@@ -281,6 +293,18 @@ def files_of_runs(wildcards, name):
     return [f"results/{run.folder}/{name}" for run in reported(wildcards)]
 
 
+def reported_sources(wildcards):
+    """Entries of the sources that a report names: of its runs, and of plans that claims are on."""
+    named = [settings_of(run) for run in reported(wildcards)]
+    datasets = {run.dataset for run in named}
+    models = {run.model for run in named} | {run["model"] for run in planned.values()}
+    kept = Sources(
+        datasets={name: source for name, source in table.datasets.items() if name in datasets},
+        models={name: source for name, source in table.models.items() if name in models},
+    )
+    return kept.model_dump(mode="json", exclude_none=True)
+
+
 def published_scores(wildcards):
     """What was published for the recipes of a report, as JSON."""
     scores = {
@@ -300,11 +324,41 @@ runs = [run for name in selected for run in runs_of(name)]
 # Reports by folder, each on some recipes and variants.
 reports = {"report": selected, "report_all": [*dict.fromkeys([*selected, *published])]}
 
+# The published runs, by recipe, whose plans claims are on.
+planned = {
+    name: checked(resolve_run, name, scale="paper", backend="trl", seed=0).model_dump(mode="json")
+    for claim in claims
+    for name in claim.recipes
+}
+
+
+def omp_threads(wildcards, threads):
+    """Threads that a training computes with, of its cores and of those it shares."""
+    return shared * threads
+
+
+def layout_of(run):
+    """Layout of a run, and the sizes of its model as far as they are known."""
+    architecture = checked(architecture_of, table.models.get(run.model), run.model)
+    return checked(demand, run, machine, architecture, hardware), architecture
+
+
+def training_memory(wildcards):
+    """Memory that a training takes on a node, in 10^6 bytes."""
+    return host_memory_of(*layout_of(settings_of(wildcards))) // 10**6
+
+
+def evaluation_memory(wildcards):
+    """Memory that an evaluation takes, in 10^6 bytes."""
+    run = settings_of(wildcards)
+    architecture = checked(architecture_of, table.models.get(run.model), run.model)
+    return evaluation_memory_of(architecture, on_gpu=gpus > 0) // 10**6
+
+
 # What can't be laid out, or lacks a package, is said now and not after hours of downloads.
 for run in runs:
     resolved = settings_of(run)
-    architecture = checked(architecture_of, table.models.get(resolved.model), resolved.model)
-    layout = checked(demand, resolved, machine, architecture, hardware)
+    layout, _ = layout_of(resolved)
     checked(require_stack, layout.placement, layout.zero_stage)
     checked(check_terms, resolved)
     checked(check_suites, resolved, table)

@@ -27,13 +27,15 @@ rule evaluate:
     threads: 1
     resources:
         gpu=min(gpus, 1),
-        mem_mb=4000,
+        mem_mb=evaluation_memory,
         runtime="4h",
+    params:
+        sizes=sizes_of_suite,
     shell:
         r"""
         python -m r1zero evaluate {input.model:q} \
             --step {wildcards.step} \
-            --suite {wildcards.suite} \
+            --suite {wildcards.suite} {params.sizes} \
             --problems {input.problems:q} \
             --gpus {resources.gpu} \
             --out {output.scores:q} 2>&1 | tee {log:q}

@@ -23,9 +23,16 @@ rule list_results:
         evaluations=lambda wildcards: [
             path for run in reported(wildcards) for path in evaluations_of(run)
         ],
+        # What the models' cards and the claims on plans name, the user's entries among them.
+        sources=reported_sources,
     run:
         write_json(
-            Path(output[0]), {"models": params.models, "evaluations": params.evaluations}
+            Path(output[0]),
+            {
+                "models": params.models,
+                "evaluations": params.evaluations,
+                "sources": params.sources,
+            },
         )
 
 
@@ -78,6 +85,7 @@ rule write_report:
     params:
         # Of the recipes' files the report reads these alone: a comment there changes nothing.
         published=published_scores,
+        planned=lambda wildcards: json.dumps(planned, sort_keys=True),
     shell:
         r"""
         python -m r1zero report \

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from r1zero.evaluate import transformers_engine
 from r1zero.evaluate.metrics import ks, majority_at_k, pass_at_k, repetition
 from r1zero.files import weights_hash
 from r1zero.rewards.countdown import grade
+from r1zero.tasks.problems import read_problems
 from r1zero.train.checkpoints import identity, seal
 from tiny import ENVIRONMENT, Run, make_run, stage
 
@@ -68,7 +70,7 @@ def suite(tiny_task: Path) -> Path:
 def options(run: Run, suite: Path, step: int, name: str = "scores") -> list[object]:
     manifest, out = suite.parents[1] / "manifest.json", run.folder / f"{name}.json"
     places = ("--problems", manifest, "--out", out)
-    return [run.model, "--step", step, "--suite", "countdown_test", *places]
+    return [run.model, "--step", step, "--suite", "countdown_3", *places]
 
 
 def evaluate(run: Run, suite: Path, step: int, name: str = "scores") -> dict[str, Any]:
@@ -102,7 +104,7 @@ def test_scores_name_what_was_measured_and_how(run: Run, suite: Path) -> None:
     assert scores["run"] == model["run"]
     assert scores["config_hash"] == model["config_hash"]
     assert scores["model_sha256"] == model["checkpoints"][0]["sha256"]
-    assert (scores["suite"], scores["step"]) == ("countdown_test", 2)
+    assert (scores["suite"], scores["step"]) == ("countdown_3", 2)
     assert scores["suite_sha256"] == hashlib.sha256(suite.read_bytes()).hexdigest()
     assert scores["decoding"] == {
         **{key: value for key, value in settings["evaluation"].items() if key != "suites"},
@@ -118,11 +120,11 @@ def test_scores_name_what_was_measured_and_how(run: Run, suite: Path) -> None:
     assert scores["seconds"] >= 0
 
 
-def test_problems_are_the_first_of_the_suite_with_so_many_samples(run: Run, suite: Path) -> None:
+def test_problems_are_drawn_from_the_suite_with_so_many_samples(run: Run, suite: Path) -> None:
     decode(run, max_problems=5, n_samples=3)
     scores = evaluate(run, suite, 0)
     assert (scores["n_problems"], scores["n_samples"]) == (5, 3)
-    wanted = pl.read_parquet(suite)["problem_id"].to_list()[:5]
+    wanted = [problem["problem_id"] for problem in read_problems(suite, 5)]
     assert [problem["problem_id"] for problem in scores["problems"]] == wanted
     for key in ("correct", "lenient", "format", "length", "truncated", "repetition", "vote"):
         assert all(len(problem[key]) == 3 for problem in scores["problems"])
@@ -131,6 +133,27 @@ def test_problems_are_the_first_of_the_suite_with_so_many_samples(run: Run, suit
     assert table["problem_id"].to_list() == [name for name in wanted for _ in range(4)]
     assert table["decoding"].to_list() == [*["sampled"] * 3, "greedy"] * 5
     assert table["sample"].to_list() == [0, 1, 2, 0] * 5
+
+
+def test_a_suite_may_have_sizes_of_its_own(run: Run, suite: Path) -> None:
+    decode(run, max_problems=5, n_samples=3)
+    stage("evaluate", *options(run, suite, 0), "--n-samples", 2, "--max-problems", 7)
+    scores = json.loads((run.folder / "scores.json").read_text())
+    assert (scores["n_problems"], scores["n_samples"]) == (7, 2)
+    assert (scores["decoding"]["max_problems"], scores["decoding"]["n_samples"]) == (7, 2)
+
+
+def test_more_tokens_than_the_model_has_positions_are_refused(run: Run, suite: Path) -> None:
+    change(run, lambda model: model["settings"]["sizes"].update(max_completion_length=1020))
+    with pytest.raises(UserError) as raised:
+        evaluate(run, suite, 0)
+    message = str(raised.value)
+    assert re.search(
+        r"a prompt of \d+ tokens and a completion of 1020 are more than its 1024 positions "
+        r"\(sizes\.max_completion_length of at most \d+ works\)",
+        message,
+    ), message
+    assert not (run.folder / "scores.json").exists()
 
 
 def test_a_suite_with_fewer_problems_is_taken_whole(run: Run, suite: Path) -> None:

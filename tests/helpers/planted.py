@@ -55,7 +55,7 @@ def run(
         "source": f"{name}/model.json",
     }
     model = Model.model_validate(content)
-    suite = suite or f"{named['task']}_test"
+    suite = suite or model.settings["dataset"]
     found = steps or {0: {}, 40: {}}
     evaluations = [_evaluation(model, suite, step, fields) for step, fields in found.items()]
     logged = _training(training or {"reward": [0.0] * 40})
@@ -93,6 +93,7 @@ def _evaluation(model: Model, suite: str, step: int, given: Mapping[str, Any]) -
         model_sha256="0",
         suite_sha256="5017e",
         decoding={"temperature": 1.0, "seed": model.run.seed},
+        engine="transformers",
         n_problems=shape[0],
         n_samples=shape[1],
         problems=tuple(problems),

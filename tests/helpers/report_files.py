@@ -72,7 +72,7 @@ class RunFiles:
         step: int,
         correct: Any,
         *,
-        suite: str = "countdown_test",
+        suite: str = "countdown_3",
         length: Any = None,
         vote: Any = None,
         greedy: Any = None,

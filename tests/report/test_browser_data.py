@@ -63,7 +63,7 @@ def test_all_completions_are_there_with_what_is_known_of_them(tmp_path: Path) ->
     packed = browser.pack(results(run), megabytes=1)
     content = unpacked(packed)
     assert packed.kept == packed.found == 2 + 3 * 3 * 2
-    assert content["sources"] == [{"run": 0, "suite": None}, {"run": 0, "suite": "countdown_test"}]
+    assert content["sources"] == [{"run": 0, "suite": None}, {"run": 0, "suite": "countdown_3"}]
     assert texts(content, "completion")[:3] == ["first", "more", "step 0 problem 0 sample 0"]
     columns = content["columns"]
     assert columns["step"] == [1, 1, *[0] * 6, *[20] * 6, *[40] * 6]

@@ -217,7 +217,7 @@ def test_filters_find_what_they_say(opened: Open) -> None:
     summary(page, begins="0 of 258")
     page.click("text=Clear")
     summary(page, begins="258 of 258")
-    page.select_option("[name=source]", "countdown_test")
+    page.select_option("[name=source]", "countdown_3")
     summary(page, begins="18 of 258")
 
 
@@ -281,7 +281,7 @@ def test_an_evaluated_problem_is_followed_through_the_checkpoints(opened: Open) 
     page = opened("#rollouts?follow=p0001&of=0")
     steps = page.locator(".steps h4").all_inner_texts()
     assert steps == [
-        f"Step {step}, countdown_test: {right} of 2 right"
+        f"Step {step}, countdown_3: {right} of 2 right"
         for step, right in ((0, 0), (20, 0), (40, 2))
     ]
 

@@ -1,16 +1,19 @@
 """Each claim's verdict follows the data: planted results decide it either way, or not at all."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 import planted
 from planted import binary
 from r1zero.errors import UserError
+from r1zero.report.claim_tests import Configured
 from r1zero.report.claims import Judged, judge
 from r1zero.report.inputs import RunResults
 from r1zero.report.statistics import hierarchical_delta
@@ -18,12 +21,13 @@ from r1zero.settings.claims import Claim, load_claims
 from tiny import CONFIG
 
 CLAIMS = {claim.id: claim for claim in load_claims(CONFIG)}
+CONFIGURED = Configured.of(CONFIG)
 Runs = list[RunResults]
 
 
 def verdict_of(claim: Claim | str, runs: Sequence[RunResults]) -> Judged:
     found = CLAIMS[claim] if isinstance(claim, str) else claim
-    (judged,) = judge([found], runs, folder=CONFIG)
+    (judged,) = judge([found], runs, CONFIGURED)
     return judged
 
 
@@ -280,6 +284,19 @@ def test_the_verdict_follows_the_data(claim: str, verdict: str, runs: Runs) -> N
     assert judged.why.endswith(".") or CLAIMS[claim].takes in judged.why
     known = {path for result in runs for path in result.files}
     assert set(judged.files) <= known or claim.startswith("saving")
+
+
+@pytest.mark.parametrize("broken", [math.nan, math.inf])
+def test_a_training_that_diverged_reproduces_nothing(broken: float) -> None:
+    for claim in ("loss_rises_from_zero", "one_update_clips_nothing"):
+        good = next(runs for verdict, runs in CASES[claim] if verdict == "reproduced")
+        metric = "loss" if claim.startswith("loss") else "clip_ratio/region_mean"
+        place = (pl.col("metric") == metric) & (pl.col("step") == 5)
+        value = pl.when(place).then(broken).otherwise(pl.col("value"))
+        runs = [replace(run, training=run.training.with_columns(value=value)) for run in good]
+        judged = verdict_of(claim, runs)
+        assert judged.verdict != "reproduced", judged.why
+        assert "step 5" in judged.why
 
 
 def test_every_claim_of_the_ledger_is_planted() -> None:

@@ -13,6 +13,7 @@ import pytest
 from numpy.random import Generator
 
 import planted
+from r1zero.report.claim_tests import Configured
 from r1zero.report.claims import judge
 from r1zero.report.inputs import RunResults
 from r1zero.settings.claims import load_claims
@@ -22,6 +23,7 @@ pytestmark = pytest.mark.slow
 
 AT_MOST = 0.05
 CLAIMS = {claim.id: claim for claim in load_claims(CONFIG)}
+CONFIGURED = Configured.of(CONFIG)
 Runs = list[RunResults]
 
 
@@ -180,7 +182,7 @@ def test_what_is_not_so_is_hardly_ever_reproduced(
 ) -> None:
     rng = np.random.default_rng(1)
     judged = [CLAIMS[name] for name in claims]
-    rows = [judge(judged, results(rng), folder=CONFIG) for _ in range(replicates)]
+    rows = [judge(judged, results(rng), CONFIGURED) for _ in range(replicates)]
     for name, column in zip(claims, zip(*rows, strict=True), strict=True):
         shares = {v: n / replicates for v, n in Counter(item.verdict for item in column).items()}
         print(f"{name}, {seeds}: {shares}")

@@ -50,7 +50,7 @@ def contents(out: Path) -> dict[str, bytes]:
 def with_completions(folder: Path, seed: int = 0) -> RunFiles:
     """A run with the completions of its last step."""
     files = small_run(folder, seed=seed)
-    last = files.evaluations["countdown_test", 40]
+    last = files.evaluations["countdown_3", 40]
     problems = json.loads(last.read_text())["problems"]
     rows = [
         (problem["problem_id"], sample, f"<think>{sample}</think>", correct)
@@ -115,7 +115,8 @@ def test_the_manifest_names_all_that_was_read_and_written(made: Made) -> None:
     models, evaluations = paths(*made.runs)
     beside = ("metrics.jsonl", "completions.parquet")
     expected = {
-        *(*models, *evaluations, CONFIG / "claims.yaml"),
+        *(*models, *evaluations, CONFIG / "claims.yaml", CONFIG / "sources.yaml"),
+        CONFIG / "recipes" / "mini_r1.yaml",  # its plan is what a claim is on
         *(run.folder / name for run in made.runs for name in beside),
     }
     assert {Path(entry["path"]) for entry in manifest["inputs"]} == expected
@@ -126,7 +127,7 @@ def test_the_manifest_names_all_that_was_read_and_written(made: Made) -> None:
 
 def test_a_refusal_leaves_the_previous_report(made: Made, tmp_path: Path) -> None:
     run = small_run(tmp_path)
-    edit(run.evaluations["countdown_test", 20], config_hash="other")
+    edit(run.evaluations["countdown_3", 20], config_hash="other")
     with pytest.raises(UserError):
         make(made.folder / "out", run)
     assert contents(made.folder / "out") == made.written
@@ -199,7 +200,7 @@ def test_the_card_is_ready_for_a_hub(made: Made) -> None:
     assert metadata["license"] == "apache-2.0"
     assert "base_model" not in metadata
     results = metadata["model-index"][0]["results"]
-    assert [item["dataset"]["name"] for item in results] == ["countdown_test"]
+    assert [item["dataset"]["name"] for item in results] == ["countdown_3"]
     table = list(csv.DictReader(io.StringIO(made.written["tables/seeds.csv"].decode())))
     trained = {row["metric"]: float(row["trained"]) for row in table if row["seed"] == "0"}
     accuracy = results[0]["metrics"][0]
@@ -218,6 +219,40 @@ def test_a_published_base_is_named_with_its_licence(tmp_path: Path) -> None:
     assert metadata["base_model"] == "Qwen/Qwen2.5-3B"
     assert (metadata["license"], metadata["license_name"]) == ("other", "qwen-research")
     assert metadata["datasets"] == ["Jiayi-Pan/Countdown-Tasks-3to4"]
+
+
+def test_entries_of_the_user_are_read_from_the_listed_inputs(tmp_path: Path) -> None:
+    run = small_run(tmp_path)
+    base = {**json.loads(run.model.read_text())["base_model"], "name": "ours"}
+    run.train(settings={"made_here": False}, base_model=base)
+    models, evaluations = paths(run)
+    place = {"kind": "hub", "huggingface": {"repo": "us/ours"}, "licence": "MIT", "gigabytes": 1}
+    listed = tmp_path / "inputs.json"
+    content = {
+        "models": [str(path) for path in models],
+        "evaluations": [str(path) for path in evaluations],
+        "sources": {"models": {"ours": place}},
+    }
+    listed.write_text(json.dumps(content))
+    report(tmp_path / "out", inputs=listed, config=CONFIG)
+    metadata = yaml.safe_load((tmp_path / "out" / CARD).read_text().split("---\n")[1])
+    assert (metadata["base_model"], metadata["license"]) == ("us/ours", "mit")
+    manifest = json.loads((tmp_path / "out" / "report.json").read_text())
+    read = {item["path"] for item in manifest["inputs"]}
+    assert listed.as_posix() in read
+    listed.write_text(json.dumps(content | {"sources": {"model": {}}}))
+    with pytest.raises(UserError) as raised:
+        report(tmp_path / "out", inputs=listed, config=CONFIG)
+    assert str(raised.value).startswith(f"{listed}: sources: unknown key 'model'")
+
+
+def test_what_claims_on_plans_are_judged_by_is_an_input(made: Made) -> None:
+    read = {item["path"] for item in json.loads(made.written["report.json"])["inputs"]}
+    judged = json.loads(made.written["claims.json"])
+    files = {path for item in judged for path in item["files"]}
+    assert files <= read
+    assert {(CONFIG / name).as_posix() for name in ("claims.yaml", "sources.yaml")} <= read
+    assert any(Path(path).parent == CONFIG / "recipes" for path in files)
 
 
 def test_claims_json_has_every_claim_with_its_verdict(made: Made) -> None:

@@ -9,13 +9,12 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.signal import lfilter
 
+from one_seed import clustered_mean, paired_delta
 from r1zero.report.statistics import (
     Interval,
     Outcomes,
-    clustered_mean,
     hierarchical_delta,
     hierarchical_mean,
-    paired_delta,
     trend,
     two_sample_delta,
     verdict,

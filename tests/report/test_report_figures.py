@@ -1,3 +1,4 @@
+import math
 import re
 from pathlib import Path
 from xml.etree import ElementTree
@@ -20,7 +21,7 @@ def two_seeds(tmp_path: Path) -> list[Group]:
 
 def test_points_are_means_over_the_seeds_evaluations(two_seeds: list[Group]) -> None:
     names = names_of(two_seeds)
-    points = series.held_out_points(two_seeds, names, "countdown_test", "accuracy")
+    points = series.held_out_points(two_seeds, names, "countdown_3", "accuracy")
     assert [row["step"] for row in points] == [0, 20, 40]
     evaluations = [result.suites[0].evaluations for result in two_seeds[0].runs]
     for row, first, second in zip(points, *evaluations, strict=True):
@@ -28,7 +29,7 @@ def test_points_are_means_over_the_seeds_evaluations(two_seeds: list[Group]) -> 
         assert row["value"] == pytest.approx(100 * sum(means) / 2)
         assert row["low"] < row["value"] < row["high"]
         assert abs(row["shown_step"] - row["step"]) < 1
-    seeds = series.seed_points(two_seeds, names, "countdown_test", "accuracy")
+    seeds = series.seed_points(two_seeds, names, "countdown_3", "accuracy")
     assert [(row["seed"], row["step"]) for row in seeds] == [
         (seed, step) for seed in (0, 1) for step in (0, 20, 40)
     ]
@@ -66,10 +67,10 @@ def test_long_lines_are_thinned_and_keep_their_mean_and_limits(tmp_path: Path) -
 
 
 def test_pass_points_start_at_accuracy_and_rise(two_seeds: list[Group]) -> None:
-    points = series.pass_points(two_seeds, names_of(two_seeds), "countdown_test")
+    points = series.pass_points(two_seeds, names_of(two_seeds), "countdown_3")
     for model in ("base", "trained"):
         line = [row["value"] for row in points if row["model"] == model]
-        change = two_seeds[0].change("countdown_test", "accuracy")
+        change = two_seeds[0].change("countdown_3", "accuracy")
         assert line[0] == pytest.approx(100 * getattr(change, model))
         assert line == sorted(line)
 
@@ -96,10 +97,41 @@ def test_files_are_the_same_each_time_and_well_formed(two_seeds: list[Group]) ->
 def test_figures_say_what_they_show(two_seeds: list[Group]) -> None:
     names = names_of(two_seeds)
     curve = to_svg(figures.learning_curve(two_seeds, names))
-    for text in ("Accuracy on countdown_test", "mean length (tokens)", "optimizer step"):
+    for text in ("Accuracy on countdown_3", "mean length (tokens)", "optimizer step"):
         assert text in curve
     panels = to_svg(figures.training(two_seeds, names))
     assert all(title in panels for title in figures.TRAINING_PANELS.values())
+
+
+def test_what_is_no_number_is_not_drawn(tmp_path: Path) -> None:
+    run = small_run(tmp_path)
+    losses = [math.nan if step > 30 else step / 10 for step in range(1, 41)]
+    run.train(metrics=[{"step": step, "kl": loss} for step, loss in enumerate(losses, 1)])
+    groups = groups_of(load(*paths(run)))
+    bands = series.training_bands(groups, names_of(groups), "kl", 1)
+    assert [row["step"] for row in bands] == list(range(1, 31))
+    assert "KL to the reference" in to_svg(figures.training(groups, names_of(groups)))
+
+
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [
+        ({}, [25.0, 75.0]),
+        ({"right": 2.0, "wrong": -2.0}, [56.25, 68.75]),
+        ({"lenient": True}, []),
+        ({"right": 1.0, "wrong": 1.0}, []),
+    ],
+)
+def test_right_in_training_is_a_share_of_strict_verdicts(
+    options: dict[str, float], shown: list[float], tmp_path: Path
+) -> None:
+    run = small_run(tmp_path)
+    rewards = [{"name": "correct", "weight": 1.0, "options": options}]
+    metrics = [{"step": step, "rewards/correct/mean": step / 2 - 0.25} for step in (1, 2)]
+    run.train(metrics=metrics, settings={"rewards": rewards})
+    groups = groups_of(load(*paths(run)))
+    rows = series.share_right(groups, names_of(groups))
+    assert [row["value"] for row in rows] == pytest.approx(shown)
 
 
 def test_missing_metrics_leave_their_panel_out(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,24 +33,24 @@ def test_runs_and_steps_are_ordered(tmp_path: Path) -> None:
 def test_problems_are_paired_by_id_and_not_by_place(tmp_path: Path) -> None:
     run = small_run(tmp_path)
     before = load(*paths(run))[0].suites[0].trained.outcomes("correct")
-    edit_problems(run.evaluations["countdown_test", 40], list.reverse)
+    edit_problems(run.evaluations["countdown_3", 40], list.reverse)
     after = load(*paths(run))[0].suites[0].trained.outcomes("correct")
     assert (before == after).all()
 
 
 def stale_config(run: RunFiles) -> Path:
-    edit(run.evaluations["countdown_test", 20], config_hash="other")
-    return run.evaluations["countdown_test", 20]
+    edit(run.evaluations["countdown_3", 20], config_hash="other")
+    return run.evaluations["countdown_3", 20]
 
 
 def stale_model(run: RunFiles) -> Path:
-    edit(run.evaluations["countdown_test", 20], model_sha256="other")
-    return run.evaluations["countdown_test", 20]
+    edit(run.evaluations["countdown_3", 20], model_sha256="other")
+    return run.evaluations["countdown_3", 20]
 
 
 def other_base_model(run: RunFiles) -> Path:
-    edit(run.evaluations["countdown_test", 0], model_sha256="other")
-    return run.evaluations["countdown_test", 0]
+    edit(run.evaluations["countdown_3", 0], model_sha256="other")
+    return run.evaluations["countdown_3", 0]
 
 
 def unknown_step(run: RunFiles) -> Path:
@@ -58,31 +59,31 @@ def unknown_step(run: RunFiles) -> Path:
 
 
 def unknown_run(run: RunFiles) -> Path:
-    path = run.evaluations["countdown_test", 20]
+    path = run.evaluations["countdown_3", 20]
     edit(path, run={**run.run, "seed": 7})
     return path
 
 
 def other_decoding(run: RunFiles) -> Path:
-    path = run.evaluations["countdown_test", 40]
+    path = run.evaluations["countdown_3", 40]
     decoding = json.loads(path.read_text())["decoding"]
     edit(path, decoding={**decoding, "temperature": 0.6, "greedy": False})
     return path
 
 
 def other_engine(run: RunFiles) -> Path:
-    path = run.evaluations["countdown_test", 40]
+    path = run.evaluations["countdown_3", 40]
     edit(path, engine="vllm 0.31.0")
     return path
 
 
 def other_suite(run: RunFiles) -> Path:
-    edit(run.evaluations["countdown_test", 40], suite_sha256="other")
-    return run.evaluations["countdown_test", 40]
+    edit(run.evaluations["countdown_3", 40], suite_sha256="other")
+    return run.evaluations["countdown_3", 40]
 
 
 def other_problem(run: RunFiles) -> Path:
-    path = run.evaluations["countdown_test", 40]
+    path = run.evaluations["countdown_3", 40]
     edit_problems(path, lambda problems: problems[0].update(problem_id="another"))
     return path
 
@@ -96,7 +97,7 @@ def fewer_samples(run: RunFiles) -> Path:
 
 
 def no_base(run: RunFiles) -> Path:
-    del run.evaluations["countdown_test", 0]
+    del run.evaluations["countdown_3", 0]
     return run.model
 
 
@@ -106,7 +107,7 @@ def no_base_on_second_suite(run: RunFiles) -> Path:
 
 
 def no_trained_step(run: RunFiles) -> Path:
-    del run.evaluations["countdown_test", 20], run.evaluations["countdown_test", 40]
+    del run.evaluations["countdown_3", 20], run.evaluations["countdown_3", 40]
     return run.model
 
 
@@ -116,19 +117,19 @@ def no_evaluation(run: RunFiles) -> Path:
 
 
 def other_version_between_steps(run: RunFiles) -> Path:
-    path = run.evaluations["countdown_test", 20]
+    path = run.evaluations["countdown_3", 20]
     edit(path, provenance=provenance(transformers="5.0.0"))
     return path
 
 
 def duplicated_problem(run: RunFiles) -> Path:
-    path = run.evaluations["countdown_test", 20]
+    path = run.evaluations["countdown_3", 20]
     edit_problems(path, lambda problems: problems[0].update(problem_id=problems[1]["problem_id"]))
     return path
 
 
 def missing_sample(run: RunFiles) -> Path:
-    path = run.evaluations["countdown_test", 20]
+    path = run.evaluations["countdown_3", 20]
     edit_problems(path, lambda problems: problems[3].update(length=[1]))
     return path
 
@@ -224,14 +225,18 @@ def test_nothing_to_report() -> None:
         load([], [])
 
 
-def test_training_metrics_skip_what_is_missing_and_keep_the_last(tmp_path: Path) -> None:
+def test_training_metrics_skip_what_is_missing_but_no_failure_and_keep_the_last(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_text(
         '{"step": 1, "reward": 0.5, "kl": NaN, "note": "text"}\n\n'
         '{"step": 2, "reward": 1}\n'
         '{"step": 2, "reward": 2, "entropy": null}\n'
     )
-    expected = pl.DataFrame({"step": [1, 2], "metric": ["reward", "reward"], "value": [0.5, 2.0]})
+    expected = pl.DataFrame(
+        {"step": [1, 1, 2], "metric": ["kl", "reward", "reward"], "value": [math.nan, 0.5, 2.0]}
+    )
     assert read_training(path).equals(expected)
 
 

@@ -1,4 +1,5 @@
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def limits_of(runs: list[RunResults]) -> str:
 
 def test_the_abstract_has_its_figures_from_the_results(tmp_path: Path) -> None:
     runs = load(*paths(small_run(tmp_path), small_run(tmp_path, seed=1)))
-    change = groups_of(runs)[0].change("countdown_test", "accuracy")
+    change = groups_of(runs)[0].change("countdown_3", "accuracy")
     text = " ".join(contents(runs, ()).abstract)
     assert f"from {100 * change.base:.1f} % to {100 * change.trained:.1f} %" in text
     assert "mini-base on countdown with 1 recipe of GRPO and 2 seeds each at scale mini" in text
@@ -69,12 +70,23 @@ def test_limits_come_from_the_data(tmp_path: Path) -> None:
     assert "hit the length limit" not in limits_of(one)
     several = [small_run(tmp_path, seed=seed) for seed in (1, 2)]
     for run in several:
-        path = run.evaluations["countdown_test", 40]
+        path = run.evaluations["countdown_3", 40]
         problems = json.loads(path.read_text())["problems"]
         edit(path, problems=[{**item, "truncated": [1, 0]} for item in problems])
     text = limits_of(load(*paths(*several)))
     assert "one seed" not in text
-    assert "datawhale_r1 on countdown_test (50.0 %)" in text
+    assert "datawhale_r1 on countdown_3 (50.0 %)" in text
+
+
+def test_a_training_that_diverged_is_among_the_limits(tmp_path: Path) -> None:
+    run = small_run(tmp_path)
+    rows = [{"step": step, "loss": 0.1, "entropy": 1.0} for step in range(1, 41)]
+    rows[36]["loss"] = math.inf
+    rows[22]["loss"] = math.nan
+    run.train(metrics=rows)
+    text = limits_of(load(*paths(run)))
+    assert "Trainings diverged: datawhale_r1, seed 0 (loss is no number at step 23)." in text
+    assert "diverged" not in limits_of(load(*paths(small_run(tmp_path / "sound"))))
 
 
 def test_ablations_are_found_by_their_settings(tmp_path: Path) -> None:
@@ -96,7 +108,7 @@ def test_ablations_are_found_by_their_settings(tmp_path: Path) -> None:
     table = ablations_table([found])
     row = next(row for row in table.data.to_dicts() if row["recipe"] == "datawhale_r1-beta_0.04")
     arms = [
-        [suite.trained.outcomes("correct") for suite in groups[name].of_suite("countdown_test")]
+        [suite.trained.outcomes("correct") for suite in groups[name].of_suite("countdown_3")]
         for name in ("another_name", "datawhale_r1-beta_0.04")
     ]
     assert row["delta_reference"] == pytest.approx(two_sample_delta(*arms).estimate, abs=1e-6)
@@ -126,7 +138,10 @@ def test_backends_are_compared_where_there_are_several(tmp_path: Path) -> None:
 
 def test_published_scores_are_compared_at_paper_scale_only(tmp_path: Path) -> None:
     mini = groups_of(load(*paths(small_run(tmp_path, "nano_aha"))))
-    paper = groups_of(load(*paths(small_run(tmp_path, "nano_aha", seed=1, scale="paper"))))
+    files = small_run(tmp_path, "nano_aha", seed=1, scale="paper")
+    for path in files.evaluations.values():
+        edit(path, suite="countdown_3to4")
+    paper = groups_of(load(*paths(files)))
     published = published_of(mini, CONFIG)
     assert published_table(mini, published, names_of(mini)) is None
     table = published_table(paper, published, names_of(paper))
@@ -206,6 +221,6 @@ def test_untrusted_text_is_never_markup_in_tables() -> None:
 
 def test_latex_is_a_booktabs_table(tmp_path: Path) -> None:
     text = to_latex(main_table(groups_of(load(*paths(small_run(tmp_path))))))
-    assert r"datawhale\_r1 & countdown\_test & 1 & " in text
+    assert r"datawhale\_r1 & countdown\_3 & 1 & " in text
     assert r"$\to$" in text
     assert all(rule in text for rule in (r"\toprule", r"\midrule", r"\bottomrule"))

@@ -6,13 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from one_seed import clustered_mean, paired_delta
 from r1zero.report.statistics import (
     Interval,
     Outcomes,
-    clustered_mean,
     hierarchical_delta,
     hierarchical_mean,
-    paired_delta,
     trend,
     two_sample_delta,
     verdict,

@@ -61,7 +61,7 @@ def test_the_main_and_behaviour_tables_are_means_over_the_seeds(two_seeds: list[
     for row in rows:
         means = {
             step: fmean(
-                of_file(run.evaluations["countdown_test", step], row["metric"]) for run in two_seeds
+                of_file(run.evaluations["countdown_3", step], row["metric"]) for run in two_seeds
             )
             for step in (0, 40)
         }
@@ -79,7 +79,7 @@ def test_limits_are_those_of_the_hierarchical_interval(two_seeds: list[RunFiles]
             np.array(
                 [
                     problem["correct"]
-                    for problem in json.loads(run.evaluations["countdown_test", step].read_text())[
+                    for problem in json.loads(run.evaluations["countdown_3", step].read_text())[
                         "problems"
                     ]
                 ],
@@ -100,7 +100,7 @@ def test_the_table_of_seeds_has_each_run_by_itself(two_seeds: list[RunFiles]) ->
     for row in table.data.iter_rows(named=True):
         run = two_seeds[row["seed"]]
         for column, step in (("base", 0), ("trained", 40)):
-            expected = of_file(run.evaluations["countdown_test", step], row["metric"])
+            expected = of_file(run.evaluations["countdown_3", step], row["metric"])
             assert row[column] == pytest.approx(expected, abs=1e-6)
 
 
@@ -114,7 +114,7 @@ def test_pass_at_k_has_every_k(tmp_path: Path) -> None:
     assert table is not None
     assert table.data["k"].to_list() == [1, 2, 4, 6]
     for row in table.data.iter_rows(named=True):
-        expected = of_file(run.evaluations["countdown_test", 20], f"pass@{row['k']}")
+        expected = of_file(run.evaluations["countdown_3", 20], f"pass@{row['k']}")
         assert row["trained"] == pytest.approx(expected, abs=1e-6)
 
 
@@ -147,7 +147,7 @@ def test_a_row_by_hand(tmp_path: Path) -> None:
     table = tables.main_table(groups)
     assert table.headings[-2:] == ("lenient (%)", "greedy (%)")
     row = table.rows[0]
-    assert row[:4] == ("datawhale_r1", "countdown_test", "1", "0.0 → 50.0")
+    assert row[:4] == ("datawhale_r1", "countdown_3", "1", "0.0 → 50.0")
     assert row[4].startswith("+50.0 [")
     assert row[5:] == ("not settled", "0.0 → 50.0", "0.0 → 50.0")
     assert tables.behaviour_table(groups).rows[0][3] == "15.0 → 21.0"

@@ -261,8 +261,8 @@ def test_a_scale_cannot_name_an_algorithm(tmp_path: Path) -> None:
             "config: endpoints.0.huggingface.huggingface: holds credentials",
         ),
         (
-            {"suites": {"countdown_test": {"task": "countdown", "path": "a.jsonl"}}},
-            "suites: 'countdown_test' is the suite of the task's own test rows (take another name)",
+            {"suites": {"mine": {"task": "math", "path": "a.jsonl", "n_samples": 0}}},
+            "config: suites.mine.n_samples: Input should be greater than or equal to 1",
         ),
         ({"suites": {"Mine": {}}}, "config: suites.Mine.[key]: String should match pattern"),
         (
@@ -342,6 +342,15 @@ def test_a_suite_has_rows_that_the_prompts_of_its_task_can_show(
     with pytest.raises(UserError) as raised:
         table_of(config, CONFIG)
     assert str(raised.value).startswith(f"suites.mine: the rows of dataset '{dataset}' are of ")
+
+
+def test_a_suite_is_not_called_as_another_dataset() -> None:
+    suites = {"gsm8k": {"task": "math", "dataset": "math500"}}
+    with pytest.raises(UserError) as raised:
+        table_of(load_config({"suites": suites}, folder=CONFIG), CONFIG)
+    assert str(raised.value) == "suites.gsm8k: is the name of a dataset (take another name)"
+    own = {"gsm8k": {"task": "math", "dataset": "gsm8k", "n_samples": 8}}
+    table_of(load_config({"suites": own}, folder=CONFIG), CONFIG)
 
 
 def test_formats_are_alike_if_their_prompts_have_the_same_fields() -> None:

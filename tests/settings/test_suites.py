@@ -1,5 +1,7 @@
 """Suites of recipes: which rows they hold out, and which can't be."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from r1zero.errors import UserError
@@ -13,6 +15,7 @@ from r1zero.settings import (
     resolve_run,
     suites_beside,
 )
+from r1zero.settings.recipe import ListedSuite
 from r1zero.settings.run import RunSettings
 from tiny import CONFIG
 
@@ -26,11 +29,19 @@ def table() -> Sources:
     return load_sources(CONFIG)
 
 
+def named(*names: str) -> list[ListedSuite]:
+    return [ListedSuite(name=name) for name in names]
+
+
+def names_of(suites: Sequence[ListedSuite]) -> list[str]:
+    return [suite.name for suite in suites]
+
+
 def resolved(recipe: str, scale: str = "paper", suites: list[str] | None = None) -> RunSettings:
     run = resolve_run(recipe, scale=scale, backend="trl", seed=0, folder=CONFIG)
     if suites is None:
         return run
-    evaluation = run.evaluation.model_copy(update={"suites": suites})
+    evaluation = run.evaluation.model_copy(update={"suites": named(*suites)})
     return run.model_copy(update={"evaluation": evaluation})
 
 
@@ -39,14 +50,14 @@ def resolved(recipe: str, scale: str = "paper", suites: list[str] | None = None)
 def test_the_shipped_suites_can_be(recipe: str, scale: str, table: Sources) -> None:
     run = resolved(recipe, scale)
     check_suites(run, table)
-    assert run.dataset not in run.evaluation.suites
+    assert run.dataset not in names_of(run.evaluation.suites)
     assert scale == "paper" or run.evaluation.suites == []
 
 
 def test_recipes_are_measured_as_published() -> None:
-    assert set(RECIPES["oat_zero"].evaluation.suites) == SETS
-    assert set(RECIPES["simplerl_zoo"].evaluation.suites) == {"gsm8k", *SETS}
-    assert RECIPES["dapo"].evaluation.suites == ["aime24"]
+    assert set(names_of(RECIPES["oat_zero"].evaluation.suites)) == SETS
+    assert set(names_of(RECIPES["simplerl_zoo"].evaluation.suites)) == {"gsm8k", *SETS}
+    assert RECIPES["dapo"].evaluation.suites == [ListedSuite(name="aime24", n_samples=32)]
 
 
 @pytest.mark.parametrize(
@@ -69,7 +80,8 @@ def test_rows_of_the_mini_scale_hold_out_no_suite(dataset: str) -> None:
 
 
 def test_a_dataset_does_not_hold_out_itself_as_a_suite() -> None:
-    evaluation = RECIPES["dapo"].evaluation.model_copy(update={"suites": ["dapo_math", "aime24"]})
+    listed = named("dapo_math", "aime24")
+    evaluation = RECIPES["dapo"].evaluation.model_copy(update={"suites": listed})
     recipe = RECIPES["dapo"].model_copy(update={"evaluation": evaluation})
     assert suites_beside("dapo_math", {"dapo": recipe}, PAPER) == ["aime24"]
 

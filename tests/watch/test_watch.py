@@ -157,7 +157,7 @@ def test_waiting_evaluating_and_done(files: Files) -> None:
     assert status(files.resolve()).state == "waiting"
     files.begin().train(*range(1, STEPS + 1)).save(STEPS).finish()
     evaluated = range(0, STEPS + 1, SAVED)
-    for suite in ("countdown_test", "hard"):
+    for suite in ("countdown_3", "hard"):
         found = status(files.evaluate(suite, *evaluated[:-2]))
         assert (found.state, found.evaluations_left) == ("evaluating", 2)
         files.evaluate(suite, *evaluated)

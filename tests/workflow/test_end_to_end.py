@@ -66,8 +66,8 @@ def test_everything_is_made(finished: Path) -> None:
         *(f"results/{RUN}/plan/{name}" for name in ("plan.json", "plan.md", "trl.yaml")),
         f"results/{RUN}/model.json",
         f"results/{RUN}/metrics.jsonl",
-        *(f"results/{RUN}/evaluations/countdown_test/step{step}.json" for step in STEPS),
-        *(f"results/{RUN}/evaluations/countdown_test/step{step}.parquet" for step in STEPS),
+        *(f"results/{RUN}/evaluations/countdown_3/step{step}.json" for step in STEPS),
+        *(f"results/{RUN}/evaluations/countdown_3/step{step}.parquet" for step in STEPS),
         *(f"results/mini/report/{name}" for name in ("report.pdf", "index.html", "report.json")),
         *(f"results/mini/report/tables/main.{kind}" for kind in ("csv", "md", "tex")),
         *(
@@ -88,7 +88,7 @@ def test_the_numbers_lead_back_to_the_weights(finished: Path) -> None:
     hashes |= {checkpoint["step"]: checkpoint["sha256"] for checkpoint in model["checkpoints"]}
     assert tuple(hashes) == STEPS
     assert len(set(hashes.values())) == len(STEPS)  # each step changed the weights
-    folder = finished / "results" / RUN / "evaluations" / "countdown_test"
+    folder = finished / "results" / RUN / "evaluations" / "countdown_3"
     for step in STEPS:
         assert read(folder / f"step{step}.json")["model_sha256"] == hashes[step]
     table = pl.read_csv(finished / "results/mini/report/tables/main.csv")
@@ -122,7 +122,7 @@ def test_what_a_run_does_not_use_changes_nothing(workflow: Path) -> None:
 
 
 def test_a_deleted_evaluation_is_made_again_and_the_report(workflow: Path) -> None:
-    path = workflow / "results" / RUN / "evaluations" / "countdown_test" / "step2.json"
+    path = workflow / "results" / RUN / "evaluations" / "countdown_3" / "step2.json"
     before = read(path)
     path.unlink()
     result = snakemake(workflow, *TARGET)
@@ -135,7 +135,7 @@ def test_a_deleted_evaluation_is_made_again_and_the_report(workflow: Path) -> No
 
 
 def test_a_changed_result_changes_the_report_and_makes_nothing_else(workflow: Path) -> None:
-    path = workflow / "results" / RUN / "evaluations" / "countdown_test" / "step4.json"
+    path = workflow / "results" / RUN / "evaluations" / "countdown_3" / "step4.json"
     cost = workflow / "results" / "mini" / "report" / "tables" / "cost.csv"
     before = pl.read_csv(cost)["evaluation_seconds"].item()
     path.write_text(json.dumps({**(content := read(path)), "seconds": content["seconds"] + 1000}))
@@ -155,7 +155,7 @@ def test_another_evaluation_measures_anew_and_trains_nothing(workflow: Path) -> 
     assert not jobs.keys() & {"dataset", "rows", "problems", "base"}
     assert times_of_weights(workflow) == weights
     assert "step=1/" not in result.stdout
-    scores = workflow / "results" / RUN / "evaluations" / "countdown_test" / "step4.json"
+    scores = workflow / "results" / RUN / "evaluations" / "countdown_3" / "step4.json"
     assert read(scores)["n_samples"] == 3
 
 
@@ -175,7 +175,7 @@ def test_another_training_does_not_go_on_from_the_old_checkpoints(workflow: Path
 def test_a_changed_base_model_stops_the_training(workflow: Path) -> None:
     model = workflow / "results" / RUN / "model.json"
     model.unlink()
-    (workflow / "results" / RUN / "evaluations" / "countdown_test" / "step4.json").unlink()
+    (workflow / "results" / RUN / "evaluations" / "countdown_3" / "step4.json").unlink()
     path = workflow / "resources" / "bases" / "mini" / BASE / "model.safetensors"
     path.write_bytes(path.read_bytes() + b"\0")
     result = snakemake(workflow, *TARGET)

@@ -35,7 +35,8 @@ def test_suites_of_a_recipe_are_measured_and_held_out(workflow: Path) -> None:
     run = resolve_run("oat_zero", scale="paper", backend="trl", seed=0, folder=CONFIG)
     # The training has all cards, each evaluation one of them.
     assert shown.count("--gpus 8 ") == 1
-    suites = ["math_test", *run.evaluation.suites, "mine"]
+    listed = [suite.name for suite in run.evaluation.suites]
+    suites = [run.dataset, *listed, "mine"]
     for suite in suites:
         for step in run.evaluated_steps:
             place = f"results/paper/oat_zero/trl/seed0/evaluations/{suite}/step{step}.json"
@@ -43,7 +44,20 @@ def test_suites_of_a_recipe_are_measured_and_held_out(workflow: Path) -> None:
     assert jobs_of(shown)["evaluate"] == len(suites) * len(run.evaluated_steps)
     # Of the datasets, one has training rows: they are without the suites of both recipes that train
     # on it, and without that of the user.
-    held_out = {name: name for name in (*run.evaluation.suites, "gsm8k")} | {"mine": "math500"}
+    held_out = {name: name for name in (*listed, "gsm8k")} | {"mine": "math500"}
     for name, dataset in held_out.items():
         assert f"--held-out {name}=resources/datasets/{dataset}/manifest.json" in shown, shown
     assert shown.count("--held-out") == len(held_out)
+
+
+def test_a_suite_has_sizes_of_its_own(workflow: Path) -> None:
+    own = {"task": "math", "dataset": "minerva", "max_problems": 50}
+    config = PAPER | {"recipes": ["simplerl_zoo"], "suites": {"minerva": own}}
+    options = ("evaluate_simplerl_zoo", "--dry-run", "--printshellcmds")
+    shown = snakemake(workflow, *options, config=config, PYTHONPATH=installed(workflow)).stdout
+    run = resolve_run("simplerl_zoo", scale="paper", backend="trl", seed=0, folder=CONFIG)
+    steps = len(run.evaluated_steps)
+    assert shown.count("--suite aime24 --n-samples 32 ") == steps, shown
+    assert shown.count("--suite minerva --max-problems 50 ") == steps
+    assert shown.count("--n-samples") == 2 * steps
+    assert shown.count("--max-problems") == steps

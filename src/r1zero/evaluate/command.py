@@ -44,6 +44,13 @@ def evaluate(
     out: Annotated[
         Path, typer.Option(help="JSON to write; the completions go beside it as Parquet.")
     ],
+    max_problems: Annotated[
+        int | None, typer.Option(help="Most problems, in place of the recipe's.", min=1)
+    ] = None,
+    n_samples: Annotated[
+        int | None,
+        typer.Option(help="Completions sampled per problem, in place of the recipe's.", min=1),
+    ] = None,
     engine: Annotated[
         EngineName | None,
         typer.Option(help="What generates; by default vLLM where there are a GPU and vLLM."),
@@ -58,13 +65,18 @@ def evaluate(
     killed evaluation goes on from there, and ends with the same results.
     """
     run = read_json(model)
+    decoding = _decoding(run) | {
+        key: value
+        for key, value in (("max_problems", max_problems), ("n_samples", n_samples))
+        if value
+    }
     weights = _weights(run, step, model)
     manifest = read_json(problems)["files"]["test"]
     partial = out.parent / f".{out.stem}.partial"
     # Held until all is written: the card's memory is not free before this process ends.
     with taken_card(gpus):
         rows = verify_file(manifest, problems.parent)
-        measured, table = _measure(run, weights, rows, engine, partial)
+        measured, table = _measure(run["run"]["task"], decoding, weights, rows, engine, partial)
         completions = out.with_suffix(".parquet")
         with atomic_path(completions) as temporary:
             table.write_parquet(temporary, compression="zstd")
@@ -92,14 +104,14 @@ class _Weights(NamedTuple):
 
 
 def _measure(
-    run: Mapping[str, Any],
+    task: str,
+    decoding: Mapping[str, Any],
     weights: _Weights,
     problems: Path,
     engine: EngineName | None,
     partial: Path,
 ) -> tuple[dict[str, Any], pl.DataFrame]:
     """Complete and grade a suite: its results, and the graded completions."""
-    task, decoding = run["run"]["task"], _decoding(run)
     rows = read_problems(problems, decoding["max_problems"])
     prompt = load_prompt(decoding["prompt"])
     completed = _complete(
@@ -147,6 +159,7 @@ def _complete(
     tokens = Tokens(weights.folder, prompt.ends)
     ids = tokens.encode(prompts)
     longest = max(map(len, ids)) + decoding["max_new_tokens"]
+    _check_positions(weights.folder, longest, decoding["max_new_tokens"])
     engine = open_engine(Model(weights.folder, tokens.ends, tokens.pad, longest), engine_name)
     decides = {
         "weights": weights.sha256,
@@ -177,6 +190,18 @@ def _complete(
         for sampled, once in zip(generated.sampled, greedy, strict=True)
     ]
     return _Completed(f"{engine.version} ({engine.device})", generated, completions)
+
+
+def _check_positions(folder: Path, longest: int, completion: int) -> None:
+    """Refuse sequences that are longer than the model can tell the places of."""
+    positions = read_json(folder / "config.json").get("max_position_embeddings")
+    if positions and longest > positions:
+        raise UserError(
+            f"a prompt of {longest - completion} tokens and a completion of {completion} are more "
+            f"than its {positions} positions",
+            where=str(folder),
+            hint=f"sizes.max_completion_length of at most {positions - longest + completion} works",
+        )
 
 
 def _decoding(run: Mapping[str, Any]) -> dict[str, Any]:

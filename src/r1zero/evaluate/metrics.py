@@ -8,6 +8,16 @@ from math import comb
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+# Metrics that are the mean of an outcome of the completions.
+MEANS = {
+    "accuracy": "correct",
+    "lenient_accuracy": "lenient",
+    "format": "format",
+    "mean_length": "length",
+    "truncated": "truncated",
+    "repetition": "repetition",
+}
+
 # Subsets of the samples that `majority_at_k` looks at: all of them up to this many, else so many
 # drawn ones. Drawing adds a standard error of at most 0.5 / sqrt(2000) = 1.1 points to one problem,
 # and far less to a mean over problems.

@@ -6,18 +6,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from r1zero.evaluate.metrics import ks, majority_at_k, pass_at_k
+from r1zero.evaluate.metrics import MEANS, ks, majority_at_k, pass_at_k
 from r1zero.rewards.grading import votes
 
-# Scores that are the mean of an outcome of the completions.
-MEANS = {
-    "accuracy": "correct",
-    "lenient_accuracy": "lenient",
-    "format": "format",
-    "mean_length": "length",
-    "truncated": "truncated",
-    "repetition": "repetition",
-}
 _OUTCOMES = tuple(MEANS.values())
 
 

@@ -11,7 +11,7 @@ import yaml
 
 from r1zero.errors import UserError
 from r1zero.files import read_json, verify_file, weights_hash, write_json, write_text
-from r1zero.plan.cost import disk_of, time_of
+from r1zero.plan.cost import disk_of, host_memory_of, time_of
 from r1zero.plan.launching import commands, seats
 from r1zero.plan.layout import Layout, Refusal, lay_out
 from r1zero.plan.machine import Machine, find_machine
@@ -189,6 +189,7 @@ def demand(
     run: RunSettings, machine: Machine, architecture: Architecture | None, hardware: Hardware
 ) -> Layout:
     """Lay a run out; a refusal is an error with the change that would work."""
+    _check_positions(run, architecture)
     found = lay_out(run, machine, architecture, hardware)
     if isinstance(found, Layout):
         return found
@@ -198,6 +199,21 @@ def demand(
         where="hardware",
         hint=f"works: {nearest.hardware}, {nearest.text}" if nearest else "",
     )
+
+
+def _check_positions(run: RunSettings, architecture: Architecture | None) -> None:
+    """Refuse sequences that are longer than a model can tell the places of, where that is known."""
+    positions = architecture.max_position_embeddings if architecture else None
+    sizes = run.sizes
+    if positions and sizes.max_prompt_length + sizes.max_completion_length > positions:
+        raise UserError(
+            f"max_prompt_length {sizes.max_prompt_length} and max_completion_length "
+            f"{sizes.max_completion_length} are more than the {positions} positions of {run.model}",
+            where=f"recipe {run.recipe}: sizes",
+            hint=f"max_completion_length of at most {positions - sizes.max_prompt_length} works"
+            if sizes.max_prompt_length < positions
+            else "",
+        )
 
 
 def architecture_of(source: ModelSource | None, name: str) -> Architecture | None:
@@ -233,12 +249,14 @@ def _described(
     disk = disk_of(run, layout, architecture) if architecture else None
     kept = _kept_states(disk, hardware) if disk else None
     time = time_of(run, layout, architecture, machine) if architecture else None
+    host_memory = host_memory_of(layout, architecture)
     starting = commands(run, layout, machine, model=model, plan=plan)
     page = render_page(
         run,
         layout,
         machine,
         commands=starting,
+        host_memory=host_memory,
         disk=disk,
         kept_states=kept,
         time=time,
@@ -249,6 +267,7 @@ def _described(
         "machine": machine.model_dump(mode="json"),
         "seats": [seat._asdict() for seat in seats(layout, machine)],
         "commands": [command._asdict() for command in starting],
+        "host_memory": host_memory,
         "disk": {**disk._asdict(), "everything": disk.everything} if disk else None,
         "kept_optimizer_states": kept,
         "seconds_per_step": time.step if time else None,

@@ -1,4 +1,4 @@
-"""What a run takes: disk exactly, time as an estimate that says what it rests on."""
+"""What a run takes: disk exactly; time and memory of the host as estimates that say their basis."""
 
 from typing import NamedTuple
 
@@ -17,6 +17,15 @@ MEAN_LENGTH = 0.25
 # Completions that one copy of vLLM decodes at once.
 _CONCURRENT = 256
 _SMALL_FILES = 20_000_000
+# Allowances for the host's memory, not measured on a GPU: a process on the CPU with its mini model,
+# and one on a GPU with CUDA's libraries, pinned buffers and data, without its weights.
+_CPU_PROCESS = 4 * 10**9
+_GPU_PROCESS = 8 * 10**9
+# Weights of a model whose sizes are not known: those of 8 billion parameters in float32.
+_UNKNOWN_WEIGHTS = 32 * 10**9
+# What ZeRO's offload keeps on the host, in bytes per parameter: float32 master weights, moments and
+# gradients; and weights in bfloat16.
+_OFFLOADED_OPTIMIZER, _OFFLOADED_WEIGHTS = 16, 2
 
 
 class Disk(NamedTuple):
@@ -64,6 +73,33 @@ def disk_of(run: RunSettings, layout: Layout, architecture: Architecture) -> Dis
         optimizer * parameters,
         run.sizes.max_steps // run.sizes.save_steps,
     )
+
+
+def host_memory_of(layout: Layout, architecture: Architecture | None) -> int:
+    """Bytes of memory that a training takes on the host of one node, for a cluster to reserve.
+
+    A process reads the weights to the host before they go to its card, vLLM's as well. What is
+    offloaded is cut evenly over the processes.
+    """
+    if layout.placement == "transformers":
+        return layout.num_processes * _CPU_PROCESS
+    trainers = -(-layout.training_gpus // layout.nodes)
+    servers = -(-layout.vllm_gpus // layout.nodes)
+    size = 4 if layout.dtype == "float32" else 2
+    weights = size * architecture.parameters if architecture else _UNKNOWN_WEIGHTS
+    held = (trainers + servers) * _GPU_PROCESS + (trainers + (servers > 0)) * weights
+    if architecture:
+        each = architecture.parameters * trainers // layout.training_gpus
+        held += layout.offload_optimizer * _OFFLOADED_OPTIMIZER * each
+        held += layout.offload_parameters * _OFFLOADED_WEIGHTS * each
+    return held
+
+
+def evaluation_memory_of(architecture: Architecture | None, *, on_gpu: bool) -> int:
+    """Bytes of memory that an evaluation takes on the host."""
+    if not on_gpu:
+        return _CPU_PROCESS
+    return _GPU_PROCESS + (4 * architecture.parameters if architecture else _UNKNOWN_WEIGHTS)
 
 
 class Time(NamedTuple):

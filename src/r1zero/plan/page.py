@@ -16,6 +16,7 @@ def render_page(
     machine: Machine,
     *,
     commands: list[Command],
+    host_memory: int,
     disk: Disk | None = None,
     kept_states: int | None = None,
     time: Time | None = None,
@@ -30,6 +31,7 @@ def render_page(
     ]
     if layout.memory:
         parts.append("## Memory of a training card\n\n" + _memory(layout, machine))
+    parts.append(f"## Memory of a node\n\n{host_memory / 1e9:.0f} GB, an allowance.")
     if disk:
         parts.append("## Disk\n\n" + _disk(disk, kept_states))
     if layout.gpus:

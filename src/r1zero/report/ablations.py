@@ -59,7 +59,7 @@ def ablations_of(groups: Sequence[Group]) -> list[Ablation]:
             if group.run not in taken | {reference.run}
             and group.run.backend == reference.run.backend
             and group.run.task == reference.run.task
-            and _measured_alike(reference, group)
+            and _protocols(reference) == _protocols(group)
             and 0 < len(differences(reference, group)) <= _MOST_DIFFERENCES
         ]
         if arms:
@@ -68,22 +68,9 @@ def ablations_of(groups: Sequence[Group]) -> list[Ablation]:
     return found
 
 
-def _measured_alike(first: Group, second: Group) -> bool:
-    """Whether what two groups share was measured on the same problems in the same way."""
-    return _protocols(first) == _protocols(second)
-
-
 def _protocols(group: Group) -> dict[str, Any]:
-    """Of each suite the problems, the decoding but for its seed, and the engine."""
-    return {
-        suite.name: (
-            suite.base.suite_sha256,
-            suite.base.problem_ids,
-            {key: value for key, value in suite.base.decoding.items() if key != "seed"},
-            suite.base.engine,
-        )
-        for suite in group.runs[0].suites
-    }
+    """What was measured and how, by suite."""
+    return {suite.name: suite.base.protocol for suite in group.runs[0].suites}
 
 
 def ablations_table(found: Sequence[Ablation]) -> Table:

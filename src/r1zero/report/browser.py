@@ -131,7 +131,8 @@ def _sources(runs: Sequence[RunResults]) -> Iterator[_Source]:
                 pl.concat(rows)
                 .group_by(keys, maintain_order=True)
                 .agg(rows=pl.len(), bytes=pl.col("completion").str.len_bytes().sum())
-                .collect()
+                # Of long completions a file is larger than the memory may be.
+                .collect(engine="streaming")
             )
             yield _Source(place, suite, found, groups)
 
@@ -234,7 +235,7 @@ def _rows(source: _Source) -> pl.DataFrame:
         correct = "correct" if source.suite else f"{_TERM}correct"
         if correct in columns:
             frame = frame.with_columns(right=(pl.col(correct) > 0).cast(pl.Int8))
-        frames.append(_typed(frame.collect()))
+        frames.append(_typed(frame.collect(engine="streaming")))
     return pl.concat(frames, how="diagonal")
 
 

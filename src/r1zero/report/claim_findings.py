@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 from scipy import stats
 
 from r1zero.report.claim_groups import measured, name_of
@@ -42,6 +43,8 @@ class Number:
     files: tuple[Path, ...]
     factor: float = 1.0
     """Takes the interval to the unit."""
+    undefined: str = "undefined"
+    """What is said where there is no estimate."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ def held(number: Number, expect: Expected) -> Finding:
         number.quantity,
         verdict(interval, wanted=wanted, margin=margin),
         _against(interval, wanted, border),
-        _figures(scaled, number.unit),
+        number.undefined if math.isnan(interval.estimate) else _figures(scaled, number.unit),
         number.files,
         scaled,
         number.unit,
@@ -117,8 +120,6 @@ def _against(interval: Interval, wanted: str, border: float) -> float:
 
 
 def _figures(interval: Interval, unit: str) -> str:
-    if math.isnan(interval.estimate):
-        return "undefined"
     shown = signed if unit else _signed_digits
     estimate = f"{shown(interval.estimate)} {unit}".rstrip()
     if math.isnan(interval.low) or math.isnan(interval.high):
@@ -177,19 +178,30 @@ def _taken_off(found: Sequence[Values]) -> list[Outcomes]:
 
 
 def of_trend(group: Group, metric: str) -> Number:
-    """Change of a metric of the trainer from the first to the last step, along its trend."""
-    interval = trend([series(result, metric) for result in group.runs])
-    return Number(name_of(group), f"trend of {metric}", interval, "", logged_files(group))
+    """Change of a metric of the trainer from the first to the last step, along its trend.
+
+    A training that diverged has none, however it went before.
+    """
+    found = {result.run.seed: series(result, metric) for result in group.runs}
+    quantity, files = f"trend of {metric}", logged_files(group)
+    for seed, (steps, values) in found.items():
+        broken = steps[~np.isfinite(values)]
+        if len(broken):
+            words = f"no number at step {broken[0]}, seed {seed}"
+            return Number(name_of(group), quantity, NOTHING, "", files, undefined=words)
+    return Number(name_of(group), quantity, trend(list(found.values())), "", files)
 
 
 def first_values(group: Group, metric: str, wanted: float, tolerance: float) -> Finding:
     """Whether a metric has a value at the first step, in all seeds."""
     found = [float(series(result, metric)[1][0]) for result in group.runs]
-    furthest = max(found, key=lambda value: abs(value - wanted))
+    # No number is further off than any.
+    distances = [abs(value - wanted) if math.isfinite(value) else math.inf for value in found]
+    furthest = found[int(np.argmax(distances))]
     return certain(
         name_of(group),
         f"{metric} at the first step",
-        abs(furthest - wanted) <= tolerance,
+        max(distances) <= tolerance,
         f"{furthest:.1e}",
         *logged_files(group),
     )

@@ -22,7 +22,7 @@ def name_of(group: Group) -> str:
 
 def own_suite(group: Group) -> str:
     """The test rows of the setup's own dataset; its first suite where they weren't measured."""
-    own = f"{group.run.task}_test"
+    own = setting(group, "dataset")
     return own if own in group.suites else group.suites[0]
 
 
@@ -102,16 +102,8 @@ def _alike(first: Group, second: Group, apart: Sequence[str]) -> bool:
     told = {key for key in here.keys() | there.keys() if key.partition(".")[0] not in _NO_PART}
     if "backend" not in apart and first.run.backend != second.run.backend:
         return False
-    return _protocol(first) == _protocol(second) and all(
-        here.get(key) == there.get(key) for key in told - set(apart)
-    )
-
-
-def _protocol(group: Group) -> Any:
-    """What was measured and how; the seed of the sampling is the run's."""
-    base = measured(group)[0].base
-    decoding = {key: value for key, value in base.decoding.items() if key != "seed"}
-    return base.suite_sha256, decoding, base.problem_ids, base.n_samples
+    one, other = (measured(group)[0].base.protocol for group in (first, second))
+    return one == other and all(here.get(key) == there.get(key) for key in told - set(apart))
 
 
 def setting(group: Group, key: str) -> Any:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from scipy import stats
@@ -28,7 +29,7 @@ from r1zero.report.claim_groups import fitting, name_of, pairs, setting
 from r1zero.report.inputs import RunResults
 from r1zero.report.measures import Group
 from r1zero.report.statistics import CONFIDENCE, Interval
-from r1zero.settings import Hardware, load_sources, resolve_run
+from r1zero.settings import Hardware, RunSettings, Sources, load_sources, resolve_run
 from r1zero.settings.claims import (
     Change,
     Claim,
@@ -52,12 +53,28 @@ class Evidence:
     """What had to be given of setups and was not settled, so that they say nothing."""
 
 
-def run_test(claim: Claim, runs: Sequence[RunResults], folder: Path) -> Evidence:
-    """Apply the test of a claim to runs, with the configuration in `folder`."""
-    return _TESTS[claim.test](claim, runs, folder)
+@dataclass(frozen=True)
+class Configured:
+    """The configuration, for claims on what is planned."""
+
+    folder: Path
+    """Folder with the recipes."""
+    sources: Sources
+    table: Path
+    """File that the sources stand in."""
+
+    @classmethod
+    def of(cls, folder: Path) -> Self:
+        """A folder's own."""
+        return cls(folder, load_sources(folder), folder / "sources.yaml")
 
 
-def _change(claim: Claim, runs: Sequence[RunResults], _: Path) -> Evidence:
+def run_test(claim: Claim, runs: Sequence[RunResults], configured: Configured) -> Evidence:
+    """Apply the test of a claim to runs."""
+    return _TESTS[claim.test](claim, runs, configured)
+
+
+def _change(claim: Claim, runs: Sequence[RunResults], _: Configured) -> Evidence:
     options: Change = claim.options
     found, missing = fitting(claim.needs, runs)
     findings, left_out = [], []
@@ -70,7 +87,7 @@ def _change(claim: Claim, runs: Sequence[RunResults], _: Path) -> Evidence:
     return Evidence(tuple(findings), missing, tuple(left_out))
 
 
-def _contrast(claim: Claim, runs: Sequence[RunResults], _: Path) -> Evidence:
+def _contrast(claim: Claim, runs: Sequence[RunResults], _: Configured) -> Evidence:
     options: Contrast = claim.options
     found, missing = fitting(claim.needs, runs)
     compared = pairs(options, found)
@@ -95,7 +112,7 @@ def _apart(options: Contrast) -> str:
     return options.across or " and ".join(apart)
 
 
-def _trend(claim: Claim, runs: Sequence[RunResults], _: Path) -> Evidence:
+def _trend(claim: Claim, runs: Sequence[RunResults], _: Configured) -> Evidence:
     options: Trend = claim.options
     found, missing = fitting(claim.needs, runs)
     findings, left_out = [], []
@@ -116,7 +133,7 @@ def _trend(claim: Claim, runs: Sequence[RunResults], _: Path) -> Evidence:
     return Evidence(tuple(findings), missing, tuple(left_out))
 
 
-def _logged(claim: Claim, runs: Sequence[RunResults], _: Path) -> Evidence:
+def _logged(claim: Claim, runs: Sequence[RunResults], _: Configured) -> Evidence:
     options: Logged = claim.options
     found, missing = fitting(claim.needs, runs)
     findings = []
@@ -132,10 +149,10 @@ def _first_unmet(given: Iterable[Finding]) -> Finding | None:
     return next((finding for finding in given if finding.settled != "yes"), None)
 
 
-def _disk(claim: Claim, _: Sequence[RunResults], folder: Path) -> Evidence:
+def _disk(claim: Claim, _: Sequence[RunResults], configured: Configured) -> Evidence:
     options: Disk = claim.options
-    run = resolve_run(options.recipe, scale="paper", backend="trl", seed=0, folder=folder)
-    source = load_sources(folder).models.get(run.model)
+    run = _planned(options.recipe, configured)
+    source = configured.sources.models.get(run.model)
     architecture = source.architecture if isinstance(source, HubModel) else None
     hardware = Hardware(gpus=options.gpus, gpu=options.gpu)
     layout = lay_out(run, find_machine(hardware), architecture, hardware)
@@ -151,14 +168,19 @@ def _disk(claim: Claim, _: Sequence[RunResults], folder: Path) -> Evidence:
                 "size of all checkpoints",
                 size > options.over_gb,
                 f"{disk.checkpoints} checkpoints of {each:.1f} GB are {size:.0f} GB",
-                folder / "recipes" / f"{options.recipe}.yaml",
-                folder / "sources.yaml",
+                configured.folder / "recipes" / f"{options.recipe}.yaml",
+                configured.table,
             ),
         )
     )
 
 
-def _scaling(claim: Claim, runs: Sequence[RunResults], folder: Path) -> Evidence:
+def _planned(recipe: str, configured: Configured) -> RunSettings:
+    """A recipe as it was published."""
+    return resolve_run(recipe, scale="paper", backend="trl", seed=0, folder=configured.folder)
+
+
+def _scaling(claim: Claim, runs: Sequence[RunResults], configured: Configured) -> Evidence:
     options: Scaling = claim.options
     found, missing = fitting(claim.needs, runs)
     sides = [
@@ -168,8 +190,7 @@ def _scaling(claim: Claim, runs: Sequence[RunResults], folder: Path) -> Evidence
     fewer, more = sides
     if fewer is None or more is None:
         planned = (
-            resolve_run(name, scale="paper", backend="trl", seed=0, folder=folder).sizes.max_steps
-            for name in (options.fewer, options.more)
+            _planned(name, configured).sizes.max_steps for name in (options.fewer, options.more)
         )
         counts = " and ".join(f"{count:,}" for count in planned)
         missing = missing or f"pair of {options.fewer} and {options.more}"
@@ -207,7 +228,7 @@ def _time_ratio(fewer: Group, more: Group) -> Interval:
     return Interval(estimate, math.exp(limits.low), math.exp(limits.high))
 
 
-_TESTS: Mapping[str, Callable[[Claim, Sequence[RunResults], Path], Evidence]] = {
+_TESTS: Mapping[str, Callable[[Claim, Sequence[RunResults], Configured], Evidence]] = {
     "change": _change,
     "contrast": _contrast,
     "trend": _trend,

@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from r1zero.report.claim_findings import Finding
-from r1zero.report.claim_tests import Evidence, run_test
+from r1zero.report.claim_tests import Configured, Evidence, run_test
 from r1zero.report.inputs import RunResults
 from r1zero.report.statistics import CONFIDENCE, Interval
 from r1zero.settings.claims import Claim
-from r1zero.settings.load import CONFIG_FOLDER
 
 Verdict: TypeAlias = Literal["reproduced", "contradicted", "inconclusive", "not tested"]
 
@@ -46,18 +45,18 @@ class Judged:
 
 
 def judge(
-    claims: Sequence[Claim], runs: Sequence[RunResults], *, folder: Path = CONFIG_FOLDER
+    claims: Sequence[Claim], runs: Sequence[RunResults], configured: Configured
 ) -> list[Judged]:
-    """Judge each claim on the runs, which are of one scale; recipes are those of `folder`."""
-    return [_judge(claim, runs, folder) for claim in claims]
+    """Judge each claim on the runs, which are of one scale, or on what is configured."""
+    return [_judge(claim, runs, configured) for claim in claims]
 
 
-def _judge(claim: Claim, runs: Sequence[RunResults], folder: Path) -> Judged:
+def _judge(claim: Claim, runs: Sequence[RunResults], configured: Configured) -> Judged:
     scale = runs[0].run.scale if runs else claim.scales[0]
     if scale not in claim.scales:
         here = Evidence(missing=f"run at scale {' or '.join(claim.scales)}")
         return _untested(claim, here)
-    evidence = run_test(claim, runs, folder)
+    evidence = run_test(claim, runs, configured)
     if not evidence.findings:
         return _untested(claim, evidence)
     findings = _after_holm(evidence.findings)

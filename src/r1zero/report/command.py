@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 from rich.console import Console
@@ -17,6 +17,7 @@ from r1zero.files import atomic_path, read_json, sha256_file, write_json
 from r1zero.provenance import provenance
 from r1zero.report import browser, html, rendering
 from r1zero.report.cards import card, card_name
+from r1zero.report.claim_tests import Configured
 from r1zero.report.claims import Judged, judge
 from r1zero.report.contents import Contents
 from r1zero.report.inputs import RunResults
@@ -26,9 +27,9 @@ from r1zero.report.paper import contents
 from r1zero.report.pdf import pdf
 from r1zero.report.published import published_of
 from r1zero.report.samples import completion_files
-from r1zero.settings import load_sources
+from r1zero.settings import Sources
 from r1zero.settings.claims import load_claims
-from r1zero.settings.load import CONFIG_FOLDER
+from r1zero.settings.load import CONFIG_FOLDER, validate
 
 # What draws and computes, beside the packages that every provenance has.
 _PACKAGES = ("altair", "numpy", "polars", "scipy", "typst", "vl-convert-python")
@@ -46,7 +47,11 @@ def report(
         typer.Option("--evaluation", help="An evaluation; repeat for each run, suite and step."),
     ] = None,
     inputs: Annotated[
-        Path | None, typer.Option(help='The same as JSON: {"models": [], "evaluations": []}.')
+        Path | None,
+        typer.Option(
+            help='The same as JSON: {"models": [], "evaluations": []}; with "sources", in place of '
+            "sources.yaml, if the configuration has added to that."
+        ),
     ] = None,
     config: Annotated[
         Path, typer.Option(help="Folder of claims.yaml, sources.yaml and the recipes.")
@@ -56,11 +61,12 @@ def report(
     ] = 15,
 ) -> None:
     """Make the paper, the page, tables, figures and model cards from trained runs."""
-    listed = _listed(inputs) if inputs else {"models": [], "evaluations": []}
-    runs = load(
-        [*(models or []), *listed["models"]], [*(evaluations or []), *listed["evaluations"]]
-    )
-    verdicts = judge(load_claims(config), runs, folder=config)
+    listed = _listed(inputs) if inputs else _Listed([], [])
+    runs = load([*(models or []), *listed.models], [*(evaluations or []), *listed.evaluations])
+    configured = Configured.of(config)
+    if inputs and listed.sources is not None:
+        configured = Configured(config, listed.sources, inputs)
+    verdicts = judge(load_claims(config), runs, configured)
     groups = groups_of(runs)
     published = published_of(groups, config)
     read = list(
@@ -71,18 +77,20 @@ def report(
                 *browser.files(runs),
                 *(item.path for item in published.values()),
                 config / "claims.yaml",
+                configured.table,
+                *(path for verdict in verdicts for path in verdict.files),
             ]
         )
     )
     paper = contents(runs, verdicts, published, read)
-    outputs = render(paper, runs, config, browser_mb=browser_mb)
+    outputs = render(paper, runs, configured.sources, browser_mb=browser_mb)
     write(out, read, {**outputs, "claims.json": _claims_json(verdicts)})
     _show(rendering.to_terminal(next(item for item in paper.tables if item.name == "main")))
     print(f"report: {out / 'report.pdf'}, {out / 'index.html'}")
 
 
 def render(
-    paper: Contents, runs: Sequence[RunResults], config: Path, *, browser_mb: float
+    paper: Contents, runs: Sequence[RunResults], sources: Sources, *, browser_mb: float
 ) -> dict[str, bytes]:
     """Make the outputs of the report, by their paths in its folder."""
     svgs = {figure.name: rendering.to_svg(figure.chart) for figure in paper.figures}
@@ -98,7 +106,6 @@ def render(
         outputs[f"figures/{name}.svg"] = svg.encode()
         outputs[f"figures/{name}.pdf"] = rendering.svg_to_pdf(svg)
         outputs[f"figures/{name}.png"] = rendering.svg_to_png(svg)
-    sources = load_sources(config)
     for result in runs:
         outputs[f"cards/{card_name(result)}/README.md"] = card(result, sources).encode()
     return outputs
@@ -167,11 +174,23 @@ def _interval(item: Judged) -> dict[str, float | None] | None:
     }
 
 
-def _listed(path: Path) -> dict[str, list[Path]]:
-    """Read the paths of an `--inputs` file."""
+class _Listed(NamedTuple):
+    """What an `--inputs` file holds."""
+
+    models: list[Path]
+    evaluations: list[Path]
+    sources: Sources | None = None
+
+
+def _listed(path: Path) -> _Listed:
     content = read_json(path)
     try:
-        return {key: [Path(item) for item in content[key]] for key in ("models", "evaluations")}
-    except (KeyError, TypeError):
+        models, evaluations = (
+            [Path(item) for item in content[key]] for key in ("models", "evaluations")
+        )
+        sources = content.get("sources")
+    except (KeyError, TypeError, AttributeError):
         message = 'not of the form {"models": [paths], "evaluations": [paths]}'
         raise UserError(message, where=str(path)) from None
+    checked = None if sources is None else validate(sources, Sources, f"{path}: sources")
+    return _Listed(models, evaluations, checked)

@@ -4,9 +4,9 @@ Each file is checked for itself here; `load` checks that they belong together.
 """
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -173,6 +173,17 @@ class Evaluation(_File):
         """The identifiers of the problems asked."""
         return frozenset(problem.problem_id for problem in self.problems)
 
+    @property
+    def protocol(self) -> tuple[Any, ...]:
+        """What was measured and how; the seed of the sampling is the run's."""
+        decoding = {key: value for key, value in self.decoding.items() if key != "seed"}
+        return self.suite_sha256, self.problem_ids, self.n_samples, decoding, self.engine
+
+    @cached_property
+    def known(self) -> dict[str, Outcomes]:
+        """Values of the measures that were asked for: some take long, and many ask."""
+        return {}
+
     def outcomes(self, field: str) -> Outcomes:
         """Values of one field of the problems, [n_problems, n_samples], ordered by problem_id.
 
@@ -253,7 +264,8 @@ def read_input(path: Path, kind: type[_Kind]) -> _Kind:
 def read_training(path: Path) -> pl.DataFrame:
     """Read `metrics.jsonl` as a long table: step, metric, value.
 
-    Missing and non-finite values are left out. A resumed run may log a step twice: the last counts.
+    Missing values are left out, infinite and undefined ones are not: a training that diverged logs
+    them. A resumed run may log a step twice: the last counts.
     """
     values: dict[tuple[int, str], float] = {}
     try:
@@ -270,7 +282,7 @@ def read_training(path: Path) -> pl.DataFrame:
             message = "not a JSON object with a step"
             raise UserError(message, where=f"{path}:{number}") from None
         for metric, value in row.items():
-            if isinstance(value, int | float) and math.isfinite(value):
+            if isinstance(value, int | float):
                 values[step, metric] = float(value)
     if not values:
         raise UserError("no training metrics", where=str(path))

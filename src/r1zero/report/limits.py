@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import polars as pl
+
 from r1zero.report.claims import Judged
 from r1zero.report.inputs import Run
 from r1zero.report.measures import Group
@@ -9,6 +11,8 @@ from r1zero.report.text import listed, number, plural
 
 # Share of completions at the length limit from which lengths and accuracy say less.
 _MANY_TRUNCATED = 0.05
+# Metrics that are numbers at every step of a training that is sound.
+_SOUND = ("loss", "grad_norm", "reward", "kl", "entropy")
 
 
 def limits_of(
@@ -21,6 +25,7 @@ def limits_of(
         _backends(groups),
         _problems(groups),
         _truncated(groups, names),
+        _diverged(groups, names),
         _untested(verdicts),
         _commits(groups),
     ]
@@ -93,6 +98,22 @@ def _truncated(groups: Sequence[Group], names: dict[Run, str]) -> str:
         f"After training, many completions hit the length limit: {listed(cut)}. Their lengths and"
         " accuracies are lower bounds."
     )
+
+
+def _diverged(groups: Sequence[Group], names: dict[Run, str]) -> str:
+    found = []
+    for group in groups:
+        for result in group.runs:
+            rows = result.training.filter(
+                pl.col("metric").is_in(_SOUND) & ~pl.col("value").is_finite()
+            ).sort("step")
+            if rows.height:
+                metric, step = rows["metric"][0], rows["step"][0]
+                name = f"{names[group.run]}, seed {result.run.seed}"
+                found.append(f"{name} ({metric} is no number at step {step})")
+    if not found:
+        return ""
+    return f"Trainings diverged: {listed(found)}. Their curves show the other steps alone."
 
 
 def _untested(verdicts: Sequence[Judged]) -> str:

@@ -6,24 +6,14 @@ problem as its unit.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Literal
 
 import numpy as np
 
-from r1zero.evaluate.metrics import ks, majority_at_k, pass_at_k
+from r1zero.evaluate.metrics import MEANS, ks, majority_at_k, pass_at_k
 from r1zero.report.inputs import Evaluation, Run, RunResults, SuiteResults
 from r1zero.report.statistics import Interval, Outcomes, hierarchical_delta, hierarchical_mean
 
-# Measures of one sample each, by name, as the field of the problems that they are the mean of.
-_FIELDS = {
-    "accuracy": "correct",
-    "lenient_accuracy": "lenient",
-    "format": "format",
-    "mean_length": "length",
-    "truncated": "truncated",
-    "repetition": "repetition",
-}
 _LABELS = {
     "accuracy": "accuracy (%)",
     "lenient_accuracy": "lenient accuracy (%)",
@@ -96,13 +86,7 @@ class Group:
 
     def change(self, suite: str, measure: str) -> Change:
         """One measure of a suite before and after training."""
-        if (suite, measure) not in self._changes:
-            self._changes[suite, measure] = change_of(self.of_suite(suite), measure)
-        return self._changes[suite, measure]
-
-    @cached_property
-    def _changes(self) -> dict[tuple[str, str], Change]:
-        return {}
+        return change_of(self.of_suite(suite), measure)
 
     def means(self, suite: str, measure: str) -> dict[int, Interval]:
         """Mean of a measure over seeds and problems by step, where every seed was evaluated."""
@@ -174,8 +158,14 @@ def samples_of(evaluation: Evaluation, measure: str) -> int:
 
 def values(evaluation: Evaluation, measure: str) -> Outcomes:
     """Values of a measure, [n_problems, n_samples] or [n_problems, 1], ordered by problem_id."""
-    if measure in _FIELDS:
-        return evaluation.outcomes(_FIELDS[measure])
+    if measure not in evaluation.known:
+        evaluation.known[measure] = _values(evaluation, measure)
+    return evaluation.known[measure]
+
+
+def _values(evaluation: Evaluation, measure: str) -> Outcomes:
+    if measure in MEANS:
+        return evaluation.outcomes(MEANS[measure])
     if measure == "greedy_accuracy":
         greedy = evaluation.greedy_outcomes("correct")
         if greedy is None:

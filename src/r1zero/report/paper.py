@@ -79,8 +79,9 @@ def _setup(groups: Sequence[Group], names: dict[Run, str]) -> Part:
             " a variant differs from one in what its name says; a scale changes their sizes and"
             " never the algorithm.",
             "The base model (step 0) and every checkpoint are measured in the same way: the same"
-            " template, problems, decoding and number of samples, and the same grader as in the"
-            " reward of the training.",
+            " template, problems, decoding and number of samples. The grader is that of the reward"
+            " in training; accuracy is its strict verdict, also where a reward pays the lenient"
+            " one.",
         ),
         (recipes_table(groups, names), protocol_table(groups, names)),
     )

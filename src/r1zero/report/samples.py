@@ -31,8 +31,12 @@ def samples_of(groups: Sequence[Group], names: dict[Run, str]) -> list[Sample]:
         if path is None:
             continue
         where = f"{names[group.run]}, seed {group.run.seed}, {suite.name}, step"
-        for title, row in chosen(suite, read_completions(path, suite.trained)):
-            found.append(_sample(f"{title}: {where} {suite.trained.step}", row, suite.trained))
+        picked = chosen(suite, read_verdicts(path, suite.trained))
+        texts = _texts(path, [row for _, row in picked])
+        found += [
+            _sample(f"{title}: {where} {suite.trained.step}", row, text, suite.trained)
+            for (title, row), text in zip(picked, texts, strict=True)
+        ]
     return found
 
 
@@ -53,17 +57,19 @@ def completions_path(evaluation: Evaluation) -> Path | None:
     return path if path is not None and path.is_file() else None
 
 
-def read_completions(path: Path, evaluation: Evaluation) -> pl.DataFrame:
-    """Read the sampled completions of an evaluation, ordered by problem and sample.
+def read_verdicts(path: Path, evaluation: Evaluation) -> pl.DataFrame:
+    """Read the verdicts on the sampled completions of an evaluation, by problem and sample.
+
+    Without the completions, which would fill the memory where there are many long ones.
 
     Completions that the evaluation graded differently are those of another evaluation, and refused.
     """
     try:
-        completions = pl.read_parquet(path, columns=list(_COLUMNS))
+        verdicts = pl.scan_parquet(path).select(_COLUMNS).drop("completion").collect()
     except pl.exceptions.PolarsError as error:
         message = f"not a parquet file with the columns {', '.join(_COLUMNS)}: {error}"
         raise UserError(message.splitlines()[0], where=str(path)) from None
-    sampled = completions.filter(pl.col("decoding") == "sampled")
+    sampled = verdicts.filter(pl.col("decoding") == "sampled")
     graded = _outcomes(evaluation, "correct")
     for problem_id, sample, correct in sampled.select(
         "problem_id", "sample", "correct"
@@ -74,11 +80,23 @@ def read_completions(path: Path, evaluation: Evaluation) -> pl.DataFrame:
     return sampled.sort("problem_id", "sample")
 
 
-def chosen(suite: SuiteResults, completions: pl.DataFrame) -> list[tuple[str, dict[str, Any]]]:
+def _texts(path: Path, rows: Sequence[dict[str, Any]]) -> list[str]:
+    """The completions of a few rows."""
+    if not rows:
+        return []
+    keys = ["problem_id", "decoding", "sample"]
+    wanted = pl.LazyFrame([{key: row[key] for key in keys} for row in rows])
+    found = pl.scan_parquet(path).select(*keys, "completion")
+    kept = found.join(wanted, on=keys, how="semi").collect(engine="streaming").to_dicts()
+    texts = {tuple(row[key] for key in keys): row["completion"] for row in kept}
+    return [texts[tuple(row[key] for key in keys)] for row in rows]
+
+
+def chosen(suite: SuiteResults, verdicts: pl.DataFrame) -> list[tuple[str, dict[str, Any]]]:
     """First correct, first other correct longer than the base's mean, first wrong; each if any."""
     base_mean = float(suite.base.outcomes("length").mean())
     lengths = _outcomes(suite.trained, "length")
-    rows = completions.to_dicts()
+    rows = verdicts.to_dicts()
     right = [row for row in rows if row["correct"]]
     wrong = [row for row in rows if not row["correct"]]
     longer = [
@@ -89,12 +107,12 @@ def chosen(suite: SuiteResults, completions: pl.DataFrame) -> list[tuple[str, di
     return [(title, found[0]) for title, found in firsts if found]
 
 
-def _sample(title: str, row: dict[str, Any], evaluation: Evaluation) -> Sample:
+def _sample(title: str, row: dict[str, Any], text: str, evaluation: Evaluation) -> Sample:
     length = _outcomes(evaluation, "length")[row["problem_id"], row["sample"]]
     cut = _outcomes(evaluation, "truncated")[row["problem_id"], row["sample"]]
     return Sample(
         title=title,
-        completion=shortened(row["completion"]),
+        completion=shortened(text),
         notes=(
             f"problem {visible(row['problem_id'])}, sample {row['sample']}",
             plural(int(length), "token") + (", cut at the limit" if cut else ""),

@@ -9,6 +9,7 @@ import polars as pl
 from r1zero.report.inputs import Run
 from r1zero.report.measures import Group, factor, values
 from r1zero.report.statistics import Interval, hierarchical_mean
+from r1zero.rewards.terms import known_terms
 
 # Training metrics stand beside held-out ones as moving means over this share of the steps.
 _SMOOTHED_SHARE = 0.05
@@ -82,14 +83,20 @@ def training_bands(
 
 
 def share_right(groups: Sequence[Group], names: Names, window: int = 1) -> list[Row]:
-    """Right completions of the training in per cent, as bands: whatever the term `correct` pays."""
+    """Right completions of the training in per cent, as bands: whatever the term `correct` pays.
+
+    Runs whose term takes an answer wherever it stands have none: they would look better than the
+    held-out accuracy that is drawn with them.
+    """
     rows = []
+    defaults = known_terms()["correct"]
     for group in groups:
-        terms = group.runs[0].model.settings.get("rewards", [])
-        for term in terms:
-            if term["name"] == "correct":
-                options = {"right": 1.0, "wrong": 0.0, **term.get("options", {})}
-                span = options["right"] - options["wrong"]
+        for term in group.runs[0].model.settings.get("rewards", []):
+            if term["name"] != "correct":
+                continue
+            options = {**defaults, **term.get("options", {})}
+            span = options["right"] - options["wrong"]
+            if span and not options["lenient"]:
                 shown = (pl.col("value") - options["wrong"]) / span * 100
                 rows += _bands(group, names, "rewards/correct/mean", shown, window)
     return rows
@@ -97,10 +104,8 @@ def share_right(groups: Sequence[Group], names: Names, window: int = 1) -> list[
 
 def _bands(group: Group, names: Names, metric: str, shown: pl.Expr, window: int) -> list[Row]:
     smoothed = shown.rolling_mean(window, min_samples=1, center=True)
-    lines = [
-        result.training.filter(pl.col("metric") == metric).select("step", smoothed)
-        for result in group.runs
-    ]
+    drawn = (pl.col("metric") == metric) & pl.col("value").is_finite()
+    lines = [result.training.filter(drawn).select("step", smoothed) for result in group.runs]
     joined = (
         pl.concat(lines)
         .group_by("step")

@@ -95,23 +95,6 @@ def verdict(
     return "yes" if there else "no" if elsewhere else "unsettled"
 
 
-def clustered_mean(values: Outcomes, *, differences: bool = False) -> Interval:
-    """Mean of `values` [n_problems, n_samples], with an interval clustered by problem.
-
-    Values within [0, 1] are shares, unless they are `differences`, which have no such limits.
-    """
-    return hierarchical_mean([values], differences=differences)
-
-
-def paired_delta(base: Outcomes, trained: Outcomes) -> Interval:
-    """Mean of `trained` minus mean of `base`, with an interval paired and clustered by problem.
-
-    Both are [n_problems, n_samples], and row i of both is the same problem. Statistics of a problem
-    that are no plain means, as pass@k, have one column.
-    """
-    return hierarchical_delta([base], [trained])
-
-
 def hierarchical_mean(values: Sequence[Outcomes], *, differences: bool = False) -> Interval:
     """Mean over seeds, problems and samples, with an interval over seeds and problems.
 

@@ -40,6 +40,8 @@ class Architecture(Section):
     """Whether the MLP's projections have biases."""
     query_key_norm: bool = False
     """Whether queries and keys are normalised per head, as in Qwen3."""
+    max_position_embeddings: int | None = Field(default=None, ge=1)
+    """Most tokens of a prompt and its completion; not checked if left out."""
 
     @model_validator(mode="after")
     def _heads_divide(self) -> Self:
@@ -80,6 +82,7 @@ class Architecture(Section):
             output_bias=family != "qwen2" and bias,
             mlp_bias=bool(config.get("mlp_bias", False)),
             query_key_norm=family == "qwen3",
+            max_position_embeddings=config.get("max_position_embeddings"),
         )
 
     @property

@@ -203,6 +203,11 @@ class Claim(Section):
     options: Any
     """Options of the test."""
 
+    @property
+    def recipes(self) -> list[str]:
+        """Recipes whose plans it is judged on."""
+        return []
+
 
 class ChangeClaim(Claim):
     """A claim on what a training changes."""
@@ -248,6 +253,11 @@ class DiskClaim(Claim):
     options: Disk
     """Whose checkpoints, and what size they pass."""
 
+    @property
+    def recipes(self) -> list[str]:
+        """The one that is planned."""
+        return [self.options.recipe]
+
 
 class ScalingClaim(Claim):
     """A claim on more cards."""
@@ -256,6 +266,11 @@ class ScalingClaim(Claim):
     """Steps and time on more cards."""
     options: Scaling
     """Which recipes, and where the claim puts their ratios."""
+
+    @property
+    def recipes(self) -> list[str]:
+        """Both, whose published steps are told where there are no runs."""
+        return [self.options.fewer, self.options.more]
 
 
 AnyClaim: TypeAlias = (

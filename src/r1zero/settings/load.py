@@ -141,6 +141,8 @@ def table_of(config: Config, folder: Path = CONFIG_FOLDER) -> Sources:
                 kind="local", format=suite.task, test=suite.path, numbers=suite.numbers
             )
             continue
+        if name in datasets and name != suite.dataset:
+            raise UserError("is the name of a dataset", where=where, hint="take another name")
         source = datasets.get(suite.dataset or "")
         if source is None or "test" not in source.split_names:
             having = [known for known, entry in datasets.items() if "test" in entry.split_names]
@@ -169,14 +171,15 @@ def suites_beside(dataset: str, recipes: Mapping[str, Recipe], scale: Scale) -> 
         changes = scale.tasks.get(recipe.task, ScaledTask())
         if dataset == (changes.dataset or recipe.dataset):
             suites = changes.evaluation.suites
-            found.update(recipe.evaluation.suites if suites is None else suites)
+            listed = recipe.evaluation.suites if suites is None else suites
+            found.update(suite.name for suite in listed)
     return sorted(found - {dataset})
 
 
 def check_suites(run: RunSettings, table: Sources) -> None:
     """Raise `UserError`, with the recipe's name, where a run names a suite that can't be."""
     task = cast(Format, run.task)
-    for name in run.evaluation.suites:
+    for name in (suite.name for suite in run.evaluation.suites):
         source = table.datasets.get(name)
         if source is None or "test" not in source.split_names:
             reason = f"no dataset '{name}' with test rows"
@@ -212,13 +215,6 @@ def load_config(
             vary=vary,
             folder=folder,
         )
-    for name, suite in config.suites.items():
-        if name == f"{suite.task}_test":
-            raise UserError(
-                f"'{name}' is the suite of the task's own test rows",
-                where="suites",
-                hint="take another name",
-            )
     return config
 
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from r1zero.settings.base import Name, Section
 
@@ -128,11 +128,37 @@ class Sizes(Section):
         return self
 
 
+class SuiteSizes(Section):
+    """How much of one suite is measured, where it is not as much as of the others."""
+
+    max_problems: int | None = Field(default=None, ge=1)
+    """Most problems, in place of that of all suites."""
+    n_samples: int | None = Field(default=None, ge=1)
+    """Completions sampled per problem, in place of that of all suites."""
+
+
+class ListedSuite(SuiteSizes):
+    """One suite of a recipe."""
+
+    name: Name
+    """Dataset of `sources.yaml` with test rows."""
+
+
+def _listed(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+# A name alone is a suite of the same sizes as the others.
+ListedSuites = list[
+    Annotated[ListedSuite, BeforeValidator(_listed, json_schema_input_type=Name | ListedSuite)]
+]
+
+
 class Evaluation(Section):
     """How base and trained model are measured: the same way."""
 
     max_problems: int = Field(ge=1)
-    """Problems of each suite, from its start."""
+    """Most problems of each suite. Of a larger one the same draw is taken in every run."""
     n_samples: int = Field(ge=1)
     """Completions sampled per problem."""
     temperature: float = Field(ge=0)
@@ -141,9 +167,9 @@ class Evaluation(Section):
     """Nucleus of the sampling."""
     greedy: bool = True
     """Also one greedy completion per problem."""
-    suites: list[Name] = Field(default=[])
+    suites: ListedSuites = Field(default=[])
     """Datasets of `sources.yaml` whose test rows are measured on, besides those of the recipe's own
-    dataset. They are held out of that one's training rows."""
+    dataset: names, or mappings with sizes of their own. They are held out of the training rows."""
 
 
 class PublishedTime(Section):

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from r1zero.settings.base import Name, Section
+from r1zero.settings.recipe import ListedSuites
 
 
 class CountdownTraces(Section):
@@ -102,12 +103,12 @@ class ScaledEvaluation(Section):
     """The sizes of an evaluation that a scale replaces."""
 
     max_problems: int | None = Field(default=None, ge=1)
-    """Problems of each suite."""
+    """Most problems of each suite."""
     n_samples: int | None = Field(default=None, ge=1)
     """Completions sampled per problem."""
     greedy: bool | None = None
     """Also one greedy completion per problem."""
-    suites: list[Name] | None = None
+    suites: ListedSuites | None = None
     """Suites besides the test rows of the dataset; an empty list drops those of the recipes."""
 
 

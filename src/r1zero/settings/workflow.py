@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from r1zero.settings.base import Name, Section
 from r1zero.settings.endpoints import DEFAULT_ENDPOINTS, Endpoint
-from r1zero.settings.recipe import OptionValue
+from r1zero.settings.recipe import OptionValue, SuiteSizes
 from r1zero.settings.sources import (
     DatasetSource,
     Format,
@@ -42,7 +42,7 @@ class Hardware(Section):
     """Room for one run's checkpoints in 10^9 bytes; no limit if left out."""
 
 
-class Suite(Section):
+class Suite(SuiteSizes):
     """More held-out problems, beside the test rows of a run's dataset."""
 
     task: Format

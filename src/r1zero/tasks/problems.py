@@ -1,5 +1,6 @@
 """The table of problems every later stage reads: one row a problem, its prompt rendered."""
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from string import Formatter
@@ -45,6 +46,17 @@ def fits(prompt: str, format_name: str) -> bool:
     return shown == set(FORMATS[format_name].fields)
 
 
-def read_problems(path: Path, limit: int | None = None) -> list[dict[str, Any]]:
-    """Read problems as dictionaries, the first `limit` of them if given."""
-    return pl.read_parquet(path, n_rows=limit).to_dicts()
+def read_problems(path: Path, most: int | None = None) -> list[dict[str, Any]]:
+    """Read problems as dictionaries, in the order of the file.
+
+    Of more than `most` a draw is taken, by hashes of their identities: the same in every run, and
+    part of that of a larger `most`. Files are often sorted by subject or difficulty, so that their
+    first problems stand for no others.
+    """
+    rows = pl.read_parquet(path).to_dicts()
+    drawn = sorted(range(len(rows)), key=lambda row: _rank(rows[row]["problem_id"]))
+    return [rows[row] for row in sorted(drawn[:most])]
+
+
+def _rank(problem_id: str) -> bytes:
+    return hashlib.sha256(problem_id.encode()).digest()

@@ -71,14 +71,7 @@ function detail(list, row) {
   return [
     head,
     values(rollouts, row),
-    prompt === null
-      ? null
-      : make(
-          "details",
-          { open: prompt.length < 600 },
-          make("summary", {}, "Prompt"),
-          make("pre", {}, shown(prompt)),
-        ),
+    promptBox(prompt),
     make("h3", {}, "Completion"),
     completion(rollouts.text("completion", row) ?? "", list.pattern, AT_FIRST),
     ...(mates.length
@@ -94,6 +87,17 @@ function detail(list, row) {
         ]
       : []),
   ].filter((element) => element !== null);
+}
+
+/** The prompt, closed if it is long; null where none is known. */
+function promptBox(prompt) {
+  if (prompt === null) return null;
+  return make(
+    "details",
+    { open: prompt.length < 600 },
+    make("summary", {}, "Prompt"),
+    make("pre", {}, shown(prompt)),
+  );
 }
 
 function button(text, onclick, id = null) {

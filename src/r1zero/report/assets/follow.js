@@ -22,14 +22,7 @@ function followed(list, problem, run) {
   const prompt = rollouts.prompt(rows[0]);
   return [
     head,
-    prompt === null
-      ? null
-      : make(
-          "details",
-          { open: prompt.length < 600 },
-          make("summary", {}, "Prompt"),
-          make("pre", {}, shown(prompt)),
-        ),
+    promptBox(prompt),
     curve(rollouts, [...steps.values()]),
     make(
       "div",

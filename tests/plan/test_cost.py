@@ -1,0 +1,90 @@
+"""What a run takes of the host's memory, and positions that a model has."""
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from r1zero.errors import UserError
+from r1zero.plan.command import demand
+from r1zero.plan.cost import evaluation_memory_of, host_memory_of
+from r1zero.plan.layout import Layout, lay_out
+from r1zero.plan.machine import find_machine
+from r1zero.settings import Hardware, load_sources, resolve_run
+from r1zero.settings.architecture import Architecture
+from r1zero.settings.sources import HubModel
+from tiny import CONFIG
+
+GB = 10**9
+
+
+def architecture(model: str) -> Architecture:
+    source = load_sources(CONFIG).models[model]
+    assert isinstance(source, HubModel)
+    assert source.architecture
+    return source.architecture
+
+
+def laid_out(recipe: str, gpus: int, nodes: int = 1, gpu: str = "a100-80g") -> Layout | None:
+    run = resolve_run(recipe, scale="paper", backend="trl", seed=0, folder=CONFIG)
+    hardware = Hardware(gpus=gpus, nodes=nodes, gpu=gpu, accept=["idle_gpus"])
+    found = lay_out(run, find_machine(hardware), architecture(run.model), hardware)
+    return found if isinstance(found, Layout) else None
+
+
+@given(
+    recipe=st.sampled_from(["datawhale_r1", "simple_grpo", "trl_gsm8k", "dapo"]),
+    gpus=st.integers(1, 8),
+    nodes=st.integers(1, 4),
+)
+def test_a_node_holds_the_weights_of_its_processes(recipe: str, gpus: int, nodes: int) -> None:
+    layout = laid_out(recipe, gpus, nodes)
+    assume(layout is not None)
+    assert layout is not None
+    run = resolve_run(recipe, scale="paper", backend="trl", seed=0, folder=CONFIG)
+    sizes = architecture(run.model)
+    needed = host_memory_of(layout, sizes)
+    trainers = -(-layout.training_gpus // layout.nodes)
+    assert needed >= trainers * 2 * sizes.parameters
+    # Never more than a machine for such cards has: a quarter of a terabyte for each of them.
+    assert needed <= gpus * 256 * GB
+
+
+def test_what_is_offloaded_is_on_the_host() -> None:
+    layout = laid_out("datawhale_r1", 1)
+    assert layout is not None
+    sizes = architecture("qwen2.5-3b-instruct")
+    inside = host_memory_of(layout, sizes)
+    offloaded = layout.model_copy(update={"offload_optimizer": True, "offload_parameters": True})
+    assert host_memory_of(offloaded, sizes) - inside == 18 * sizes.parameters
+
+
+def test_a_mini_run_takes_what_the_start_of_the_readme_says() -> None:
+    run = resolve_run("datawhale_r1", scale="mini", backend="trl", seed=0, folder=CONFIG)
+    hardware = Hardware(gpus=0, cpu_processes=2)
+    layout = demand(run, find_machine(hardware), None, hardware)
+    assert host_memory_of(layout, None) == 2 * 4 * GB
+    assert evaluation_memory_of(None, on_gpu=False) == 4 * GB
+
+
+def test_an_unknown_model_is_given_room() -> None:
+    layout = laid_out("datawhale_r1", 2)
+    assert layout is not None
+    assert host_memory_of(layout, None) >= host_memory_of(layout, architecture("qwen2.5-7b"))
+    assert evaluation_memory_of(None, on_gpu=True) >= 28 * GB
+
+
+def test_more_tokens_than_positions_are_refused() -> None:
+    run = resolve_run("trl_gsm8k", scale="paper", backend="trl", seed=0, folder=CONFIG)
+    short = architecture(run.model).model_copy(update={"max_position_embeddings": 300})
+    hardware = Hardware(gpus=1, gpu="4090")
+    with pytest.raises(UserError) as raised:
+        demand(run, find_machine(hardware), short, hardware)
+    sizes = run.sizes
+    assert str(raised.value) == (
+        f"recipe trl_gsm8k: sizes: max_prompt_length {sizes.max_prompt_length} and "
+        f"max_completion_length {sizes.max_completion_length} are more than the 300 positions of "
+        f"{run.model} (max_completion_length of at most {300 - sizes.max_prompt_length} works)"
+    )
+    enough = sizes.max_prompt_length + sizes.max_completion_length
+    whole = architecture(run.model).model_copy(update={"max_position_embeddings": enough})
+    assert demand(run, find_machine(hardware), whole, hardware).feasible
