@@ -45,7 +45,8 @@ test: install ## Formatters, linters, types, then every test that needs no GPU.
 	$(VENV)/bin/snakefmt --check Snakefile rules
 	$(PROGRAMS) snakemake --lint
 	$(VENV)/bin/mypy
-	$(PROGRAMS) pytest -m "not gpu" $(ARGS)
+	$(PROGRAMS) OMP_NUM_THREADS=1 pytest -m "not gpu" --numprocesses auto --maxprocesses 4 \
+	  --dist loadfile $(ARGS)
 
 test-fast: install ## The tests that take seconds.
 	$(PROGRAMS) pytest -m "not slow and not cluster and not browser and not gpu" $(ARGS)

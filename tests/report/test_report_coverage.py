@@ -134,20 +134,21 @@ def test_change_over_seeds_and_problems(
     assert above <= 0.05
 
 
-@pytest.mark.parametrize(("n_first", "n_second"), [(1, 3), (3, 3), (5, 3)])
-def test_no_difference_between_two_groups(n_first: int, n_second: int) -> None:
+@pytest.mark.parametrize("seed_effect", [0.4, 1.0])
+@pytest.mark.parametrize(("n_first", "n_second"), [(1, 3), (3, 3), (5, 3), (1, 8)])
+def test_no_difference_between_two_groups(n_first: int, n_second: int, seed_effect: float) -> None:
     generator = np.random.default_rng(6)
 
     def interval() -> Interval:
         problem = generator.normal(-1, PROBLEM, 100)
         runs = []
-        for effect in generator.normal(0, 0.4, n_first + n_second):
+        for effect in generator.normal(0, seed_effect, n_first + n_second):
             own = generator.normal(0, INTERACTION, 100)
             runs.append(outcomes(generator, problem + effect + own, 2))
         return two_sample_delta(runs[:n_first], runs[n_first:])
 
     held, above = coverage(interval, 0.0)
-    print(f"\n{n_first} against {n_second} runs: {held:.3f}")
+    print(f"\n{n_first} against {n_second} runs that differ by {seed_effect}: {held:.3f}")
     assert 0.93 <= held <= 0.97
     assert above <= 0.05
 
