@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from functools import cache
 from pathlib import Path
 from shlex import quote
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from r1zero.errors import UserError
 from r1zero.files import write_json
 from r1zero.plan.command import architecture_of, demand
 from r1zero.plan.cost import evaluation_memory_of, host_memory_of
+from r1zero.plan.layout import lay_out
 from r1zero.plan.machine import find_machine, require_stack
 from r1zero.rewards.terms import check_terms
 from r1zero.settings import (
@@ -28,7 +30,6 @@ from r1zero.settings import (
     table_of,
 )
 from r1zero.settings.claims import load_claims
-from r1zero.settings.recipe import SuiteSizes
 from r1zero.settings.sources import are_alike
 from r1zero.sources.command import LOCK
 from r1zero.sources.lock import Lock
@@ -73,9 +74,11 @@ gpus = machine.gpus_per_node
 if workflow.local_exec and "gpu" not in workflow.global_resources:
     workflow.register_resource("gpu", max(gpus, 1))
 # A training on this machine's CPU computes with up to four cores, of which half are set aside for it:
-# two side by side take what the other leaves idle, and end sooner than one after the other.
-shared = 2 if workflow.local_exec and gpus == 0 and workflow.cores > 1 else 1
-training_threads = min(4, workflow.cores) // shared if workflow.local_exec else 4
+# two side by side take what the other leaves idle, and end sooner than one after the other. They
+# begin before evaluations do, so that none is left alone at the end.
+here = workflow.local_exec and not workflow.remote_exec
+shared = 2 if here and gpus == 0 and workflow.cores > 1 else 1
+training_threads = min(4, workflow.cores) // shared if here else 4
 # Shipped entries, the user's, and the files of the user's suites.
 table = checked(table_of, settings)
 
@@ -96,15 +99,14 @@ variants = checked(selected_variants, settings)
 
 def settings_of(wildcards):
     """Resolved settings of a run."""
-    recipe, vary = variants.get(wildcards.recipe, (wildcards.recipe, {}))
-    return checked(
-        resolve_run,
-        recipe,
-        scale=wildcards.scale,
-        backend=wildcards.backend,
-        seed=int(wildcards.seed),
-        vary=vary,
-    )
+    return resolved_run(wildcards.recipe, wildcards.scale, wildcards.backend, int(wildcards.seed))
+
+
+@cache
+def resolved_run(name, scale, backend, seed):
+    """The same, of the values of the wildcards: many functions ask for it."""
+    recipe, vary = variants.get(name, (name, {}))
+    return checked(resolve_run, recipe, scale=scale, backend=backend, seed=seed, vary=vary)
 
 
 def recipe_options(wildcards):
@@ -133,13 +135,16 @@ def model_of(run):
 
 
 def suites_of(run):
-    """Suites that a run is measured on, by name, with their sizes.
+    """Suites that a run is measured on, by name, with the sizes that they have of their own.
 
     They are the test rows of its dataset, the recipe's suites and the user's, whose sizes go first.
     """
-    listed = {suite.name: suite for suite in run.evaluation.suites}
+    found = {run.dataset: {}}
     own = {name: suite for name, suite in settings.suites.items() if suite.task == run.task}
-    return {run.dataset: SuiteSizes(), **listed, **own}
+    for name, suite in [*((suite.name, suite) for suite in run.evaluation.suites), *own.items()]:
+        sizes = {"max_problems": suite.max_problems, "n_samples": suite.n_samples}
+        found[name] = found.get(name, {}) | {key: size for key, size in sizes.items() if size}
+    return found
 
 
 def evaluations_of(run):
@@ -166,9 +171,8 @@ def problems_of_suite(wildcards):
 
 def sizes_of_suite(wildcards):
     """Sizes of a suite that has its own, as options of `evaluate`."""
-    sizes = suites_of(settings_of(wildcards)).get(wildcards.suite, SuiteSizes())
-    wanted = {"--max-problems": sizes.max_problems, "--n-samples": sizes.n_samples}
-    return " ".join(f"{option} {value}" for option, value in wanted.items() if value)
+    sizes = suites_of(settings_of(wildcards)).get(wildcards.suite, {})
+    return " ".join(f"--{key.replace('_', '-')} {size}" for key, size in sizes.items())
 
 
 def task_manifest_of(run):
@@ -326,39 +330,48 @@ reports = {"report": selected, "report_all": [*dict.fromkeys([*selected, *publis
 
 # The published runs, by recipe, whose plans claims are on.
 planned = {
-    name: checked(resolve_run, name, scale="paper", backend="trl", seed=0).model_dump(mode="json")
+    name: checked(resolve_run, name, scale="paper", backend="trl", seed=0).model_dump(
+        mode="json", exclude={"evaluation"}
+    )
     for claim in claims
     for name in claim.recipes
 }
 
 
-def omp_threads(wildcards, threads):
-    """Threads that a training computes with, of its cores and of those it shares."""
+def compute_threads(wildcards, threads):
+    """Threads that a training computes with, on its cores and on those it shares.
+
+    No parameter: another number makes nothing anew.
+    """
     return shared * threads
 
 
-def layout_of(run):
-    """Layout of a run, and the sizes of its model as far as they are known."""
-    architecture = checked(architecture_of, table.models.get(run.model), run.model)
-    return checked(demand, run, machine, architecture, hardware), architecture
+def sizes_of_model(run):
+    """Sizes of a run's model, as far as they are known."""
+    return checked(architecture_of, table.models.get(run.model), run.model)
 
 
 def training_memory(wildcards):
-    """Memory that a training takes on a node, in 10^6 bytes."""
-    return host_memory_of(*layout_of(settings_of(wildcards))) // 10**6
+    """Memory that a training takes on a node, in 10^6 bytes.
+
+    Of a run without a layout nothing is asked: it never starts.
+    """
+    run = settings_of(wildcards)
+    architecture = sizes_of_model(run)
+    layout = lay_out(run, machine, architecture, hardware)
+    return host_memory_of(layout, machine, architecture) // 10**6 if layout.feasible else 0
 
 
 def evaluation_memory(wildcards):
     """Memory that an evaluation takes, in 10^6 bytes."""
-    run = settings_of(wildcards)
-    architecture = checked(architecture_of, table.models.get(run.model), run.model)
+    architecture = sizes_of_model(settings_of(wildcards))
     return evaluation_memory_of(architecture, on_gpu=gpus > 0) // 10**6
 
 
 # What can't be laid out, or lacks a package, is said now and not after hours of downloads.
 for run in runs:
     resolved = settings_of(run)
-    layout, _ = layout_of(resolved)
+    layout = checked(demand, resolved, machine, sizes_of_model(resolved), hardware)
     checked(require_stack, layout.placement, layout.zero_stage)
     checked(check_terms, resolved)
     checked(check_suites, resolved, table)

@@ -15,20 +15,21 @@ rule base:
         "logs/pretrain/{scale}.{base}.log",
     benchmark:
         "benchmarks/pretrain/{scale}.{base}.jsonl"
-    priority: 1
+    priority: shared - 1
     conda:
         "../envs/r1zero.yaml"
     threads: training_threads
     resources:
         mem_mb=4000,
-        omp_threads=omp_threads,
+        compute_threads=compute_threads,
         runtime="1h",
     params:
         # Not the scale's file: its other keys and its comments change nothing here.
         settings=settings_of_base,
     shell:
         r"""
-        OMP_NUM_THREADS={resources.omp_threads} python -m r1zero pretrain {wildcards.base} \
+        export OMP_NUM_THREADS={resources.compute_threads} MKL_NUM_THREADS={resources.compute_threads}
+        python -m r1zero pretrain {wildcards.base} \
             --scale {wildcards.scale} \
             --rows {input.rows:q} \
             --out "$(dirname {output.manifest:q})" 2>&1 | tee {log:q}

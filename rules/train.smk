@@ -23,21 +23,21 @@ rule train:
         "logs/train/{scale}.{recipe}.{backend}.seed{seed}.log",
     benchmark:
         "benchmarks/train/{scale}.{recipe}.{backend}.seed{seed}.jsonl"
-    # What takes longest begins first, so that no training is left alone at the end.
-    priority: 1
+    priority: shared - 1
     conda:
         "../envs/r1zero.yaml"
     threads: training_threads
     resources:
         gpu=gpus,
         mem_mb=training_memory,
-        omp_threads=omp_threads,
+        compute_threads=compute_threads,
         runtime="24h",
     params:
         checkpoints="checkpoints/{scale}/{recipe}/{backend}/seed{seed}",
     shell:
         r"""
-        OMP_NUM_THREADS={resources.omp_threads} python -m r1zero train {input.run:q} \
+        export OMP_NUM_THREADS={resources.compute_threads} MKL_NUM_THREADS={resources.compute_threads}
+        python -m r1zero train {input.run:q} \
             --plan "$(dirname {input.plan:q})" \
             --gpus {resources.gpu} \
             --checkpoints {params.checkpoints:q} \

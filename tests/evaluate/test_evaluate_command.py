@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 import shutil
 import signal
 import subprocess
@@ -19,6 +18,7 @@ from transformers import AutoTokenizer
 from r1zero.errors import UserError
 from r1zero.evaluate import transformers_engine
 from r1zero.evaluate.metrics import ks, majority_at_k, pass_at_k, repetition
+from r1zero.evaluate.text import Tokens
 from r1zero.files import weights_hash
 from r1zero.rewards.countdown import grade
 from r1zero.tasks.problems import read_problems
@@ -42,6 +42,7 @@ COLUMNS = [
     "extracted",
     "reason",
 ]
+POSITIONS = "max_position_embeddings"
 
 
 @pytest.fixture
@@ -77,6 +78,11 @@ def evaluate(run: Run, suite: Path, step: int, name: str = "scores") -> dict[str
     stage("evaluate", *options(run, suite, step, name))
     scores: dict[str, Any] = json.loads((run.folder / f"{name}.json").read_text())
     return scores
+
+
+def base_folder(run: Run) -> Path:
+    """Folder of the base model."""
+    return Path(json.loads(run.model.read_text())["base_model"]["path"])
 
 
 def completions(scores: dict[str, Any]) -> pl.DataFrame:
@@ -143,17 +149,24 @@ def test_a_suite_may_have_sizes_of_its_own(run: Run, suite: Path) -> None:
     assert (scores["decoding"]["max_problems"], scores["decoding"]["n_samples"]) == (7, 2)
 
 
-def test_more_tokens_than_the_model_has_positions_are_refused(run: Run, suite: Path) -> None:
-    change(run, lambda model: model["settings"]["sizes"].update(max_completion_length=1020))
-    with pytest.raises(UserError) as raised:
-        evaluate(run, suite, 0)
-    message = str(raised.value)
-    assert re.search(
-        r"a prompt of \d+ tokens and a completion of 1020 are more than its 1024 positions "
-        r"\(sizes\.max_completion_length of at most \d+ works\)",
-        message,
-    ), message
-    assert not (run.folder / "scores.json").exists()
+def test_completions_end_where_the_positions_of_the_model_do(run: Run, suite: Path) -> None:
+    decode(run, max_problems=3, n_samples=2)
+    tokens = Tokens(base_folder(run))
+    prompts = tokens.encode([problem["prompt"] for problem in read_problems(suite, 3)])
+    room = max(map(len, prompts)) + 5
+    config = base_folder(run) / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {POSITIONS: room}))
+    table = completions(evaluate(run, suite, 0))
+    longest = {
+        problem["problem_id"]: room - len(prompt)
+        for problem, prompt in zip(read_problems(suite, 3), prompts, strict=True)
+    }
+    assert all(row["length"] <= longest[row["problem_id"]] for row in table.to_dicts())
+    assert table["truncated"].sum() > 0
+    config.write_text(json.dumps(json.loads(config.read_text()) | {POSITIONS: room - 5}))
+    with pytest.raises(UserError, match=r"a prompt of \d+ tokens has no room in the \d+ positions"):
+        evaluate(run, suite, 0, "again")
+    assert not (run.folder / "again.json").exists()
 
 
 def test_a_suite_with_fewer_problems_is_taken_whole(run: Run, suite: Path) -> None:

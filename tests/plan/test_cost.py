@@ -1,5 +1,7 @@
 """What a run takes of the host's memory, and positions that a model has."""
 
+from typing import Any
+
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -8,9 +10,9 @@ from r1zero.errors import UserError
 from r1zero.plan.command import demand
 from r1zero.plan.cost import evaluation_memory_of, host_memory_of
 from r1zero.plan.layout import Layout, lay_out
-from r1zero.plan.machine import find_machine
+from r1zero.plan.machine import Machine, find_machine
 from r1zero.settings import Hardware, load_sources, resolve_run
-from r1zero.settings.architecture import Architecture
+from r1zero.settings.architecture import Architecture, positions_of
 from r1zero.settings.sources import HubModel
 from tiny import CONFIG
 
@@ -24,11 +26,12 @@ def architecture(model: str) -> Architecture:
     return source.architecture
 
 
-def laid_out(recipe: str, gpus: int, nodes: int = 1, gpu: str = "a100-80g") -> Layout | None:
+def laid_out(recipe: str, gpus: int, nodes: int = 1) -> tuple[Layout, Machine] | None:
     run = resolve_run(recipe, scale="paper", backend="trl", seed=0, folder=CONFIG)
-    hardware = Hardware(gpus=gpus, nodes=nodes, gpu=gpu, accept=["idle_gpus"])
-    found = lay_out(run, find_machine(hardware), architecture(run.model), hardware)
-    return found if isinstance(found, Layout) else None
+    hardware = Hardware(gpus=gpus, nodes=nodes, gpu="a100-80g", accept=["idle_gpus"])
+    machine = find_machine(hardware)
+    found = lay_out(run, machine, architecture(run.model), hardware)
+    return (found, machine) if isinstance(found, Layout) else None
 
 
 @given(
@@ -37,39 +40,43 @@ def laid_out(recipe: str, gpus: int, nodes: int = 1, gpu: str = "a100-80g") -> L
     nodes=st.integers(1, 4),
 )
 def test_a_node_holds_the_weights_of_its_processes(recipe: str, gpus: int, nodes: int) -> None:
-    layout = laid_out(recipe, gpus, nodes)
-    assume(layout is not None)
-    assert layout is not None
+    found = laid_out(recipe, gpus, nodes)
+    assume(found is not None)
+    assert found is not None
+    layout, machine = found
     run = resolve_run(recipe, scale="paper", backend="trl", seed=0, folder=CONFIG)
     sizes = architecture(run.model)
-    needed = host_memory_of(layout, sizes)
-    trainers = -(-layout.training_gpus // layout.nodes)
-    assert needed >= trainers * 2 * sizes.parameters
+    needed = host_memory_of(layout, machine, sizes)
+    # Trainers fill the first nodes.
+    assert needed >= min(gpus, layout.training_gpus) * 2 * sizes.parameters
     # Never more than a machine for such cards has: a quarter of a terabyte for each of them.
     assert needed <= gpus * 256 * GB
 
 
 def test_what_is_offloaded_is_on_the_host() -> None:
-    layout = laid_out("datawhale_r1", 1)
-    assert layout is not None
+    found = laid_out("datawhale_r1", 1)
+    assert found is not None
+    layout, machine = found
     sizes = architecture("qwen2.5-3b-instruct")
-    inside = host_memory_of(layout, sizes)
+    inside = host_memory_of(layout, machine, sizes)
     offloaded = layout.model_copy(update={"offload_optimizer": True, "offload_parameters": True})
-    assert host_memory_of(offloaded, sizes) - inside == 18 * sizes.parameters
+    assert host_memory_of(offloaded, machine, sizes) - inside == 18 * sizes.parameters
 
 
 def test_a_mini_run_takes_what_the_start_of_the_readme_says() -> None:
     run = resolve_run("datawhale_r1", scale="mini", backend="trl", seed=0, folder=CONFIG)
     hardware = Hardware(gpus=0, cpu_processes=2)
-    layout = demand(run, find_machine(hardware), None, hardware)
-    assert host_memory_of(layout, None) == 2 * 4 * GB
+    machine = find_machine(hardware)
+    layout = demand(run, machine, None, hardware)
+    assert host_memory_of(layout, machine, None) == 2 * 4 * GB
     assert evaluation_memory_of(None, on_gpu=False) == 4 * GB
 
 
 def test_an_unknown_model_is_given_room() -> None:
-    layout = laid_out("datawhale_r1", 2)
-    assert layout is not None
-    assert host_memory_of(layout, None) >= host_memory_of(layout, architecture("qwen2.5-7b"))
+    found = laid_out("datawhale_r1", 2)
+    assert found is not None
+    known = host_memory_of(*found, architecture("qwen2.5-7b"))
+    assert host_memory_of(*found, None) >= known
     assert evaluation_memory_of(None, on_gpu=True) >= 28 * GB
 
 
@@ -88,3 +95,18 @@ def test_more_tokens_than_positions_are_refused() -> None:
     enough = sizes.max_prompt_length + sizes.max_completion_length
     whole = architecture(run.model).model_copy(update={"max_position_embeddings": enough})
     assert demand(run, find_machine(hardware), whole, hardware).feasible
+
+
+@pytest.mark.parametrize(
+    ("config", "positions"),
+    [
+        ({"max_position_embeddings": 4096}, 4096),
+        ({}, None),
+        ({"max_position_embeddings": 4096, "rope_scaling": None}, 4096),
+        ({"max_position_embeddings": 4096, "rope_parameters": {"rope_type": "default"}}, 4096),
+        ({"max_position_embeddings": 4096, "rope_scaling": {"type": "yarn", "factor": 4}}, None),
+        ({"max_position_embeddings": 4096, "rope_parameters": {"rope_type": "linear"}}, None),
+    ],
+)
+def test_scaled_positions_are_not_judged(config: dict[str, Any], positions: int | None) -> None:
+    assert positions_of(config) == positions

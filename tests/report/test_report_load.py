@@ -194,6 +194,15 @@ def test_runs_of_different_versions_never_share_a_table(tmp_path: Path, package:
     assert str(first.model) in str(caught.value)
 
 
+def test_seeds_are_measured_in_the_same_way(tmp_path: Path) -> None:
+    first, second = small_run(tmp_path), small_run(tmp_path, seed=1)
+    for path in second.evaluations.values():
+        decoding = json.loads(path.read_text())["decoding"]
+        edit(path, decoding={**decoding, "temperature": 0.6})
+    with pytest.raises(UserError, match="decoding or samples are not those of"):
+        load(*paths(first, second))
+
+
 def test_versions_of_other_packages_may_differ(tmp_path: Path) -> None:
     first, second = small_run(tmp_path), small_run(tmp_path, seed=1)
     edit(second.model, provenance=provenance(snakemake="9.0"))

@@ -6,6 +6,7 @@ import pytest
 
 from r1zero.errors import UserError
 from r1zero.settings import (
+    Evaluation,
     Sources,
     check_suites,
     load_recipe,
@@ -58,6 +59,14 @@ def test_recipes_are_measured_as_published() -> None:
     assert set(names_of(RECIPES["oat_zero"].evaluation.suites)) == SETS
     assert set(names_of(RECIPES["simplerl_zoo"].evaluation.suites)) == {"gsm8k", *SETS}
     assert RECIPES["dapo"].evaluation.suites == [ListedSuite(name="aime24", n_samples=32)]
+
+
+def test_a_suite_is_listed_once() -> None:
+    evaluation = RECIPES["dapo"].evaluation.model_dump() | {
+        "suites": ["aime24", {"name": "aime24", "n_samples": 8}]
+    }
+    with pytest.raises(ValueError, match="lists aime24 twice"):
+        Evaluation.model_validate(evaluation)
 
 
 @pytest.mark.parametrize(

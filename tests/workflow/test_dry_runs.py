@@ -95,6 +95,21 @@ def test_a_plan_trains_nothing(workflow: Path) -> None:
     assert not jobs.keys() & {"train", "evaluate", "write_report"}
 
 
+@pytest.mark.parametrize(
+    ("cores", "set_aside", "used"), [(1, 1, 1), (2, 1, 2), (3, 1, 2), (4, 2, 4), (64, 2, 4)]
+)
+def test_trainings_share_the_cores_they_compute_with(
+    workflow: Path, cores: int, set_aside: int, used: int
+) -> None:
+    options = ("train_all", "--dry-run", "--printshellcmds", "--cores", cores)
+    shown = snakemake(workflow, *map(str, options)).stdout
+    # torch takes the number of MKL, which Snakemake sets to that of the cores.
+    threads = f"export OMP_NUM_THREADS={used} MKL_NUM_THREADS={used}\n"
+    jobs = jobs_of(shown)
+    assert shown.count(threads) == jobs["train"] + jobs["base"]
+    assert set_aside == 1 or shown.count(f"threads: {set_aside}\n") == jobs["train"] + jobs["base"]
+
+
 def test_each_seed_is_a_run_and_all_share_a_base(workflow: Path) -> None:
     result = snakemake(workflow, "--dry-run", "--quiet", "rules", config={"seeds": [0, 1, 2]})
     jobs = jobs_of(result.stdout)

@@ -51,13 +51,16 @@ def test_suites_of_a_recipe_are_measured_and_held_out(workflow: Path) -> None:
 
 
 def test_a_suite_has_sizes_of_its_own(workflow: Path) -> None:
-    own = {"task": "math", "dataset": "minerva", "max_problems": 50}
-    config = PAPER | {"recipes": ["simplerl_zoo"], "suites": {"minerva": own}}
+    own = {
+        name: {"task": "math", "dataset": name, "max_problems": 50} for name in ("minerva", "amc23")
+    }
+    config = PAPER | {"recipes": ["simplerl_zoo"], "suites": own}
     options = ("evaluate_simplerl_zoo", "--dry-run", "--printshellcmds")
     shown = snakemake(workflow, *options, config=config, PYTHONPATH=installed(workflow)).stdout
     run = resolve_run("simplerl_zoo", scale="paper", backend="trl", seed=0, folder=CONFIG)
     steps = len(run.evaluated_steps)
     assert shown.count("--suite aime24 --n-samples 32 ") == steps, shown
     assert shown.count("--suite minerva --max-problems 50 ") == steps
-    assert shown.count("--n-samples") == 2 * steps
-    assert shown.count("--max-problems") == steps
+    # Of the recipe's own sizes the user's replace what they say, and no more.
+    assert shown.count("--suite amc23 --n-samples 16 --max-problems 50 ") == steps
+    assert shown.count("--n-samples") == shown.count("--max-problems") == 2 * steps

@@ -29,6 +29,7 @@ from r1zero.files import (
 from r1zero.prompts import Prompt, Style, load_prompt
 from r1zero.provenance import provenance, versions
 from r1zero.rewards.grading import grade_batch
+from r1zero.settings.architecture import positions_of
 from r1zero.settings.recipe import Evaluation
 from r1zero.tasks.problems import read_problems
 
@@ -159,8 +160,16 @@ def _complete(
     tokens = Tokens(weights.folder, prompt.ends)
     ids = tokens.encode(prompts)
     longest = max(map(len, ids)) + decoding["max_new_tokens"]
-    _check_positions(weights.folder, longest, decoding["max_new_tokens"])
-    engine = open_engine(Model(weights.folder, tokens.ends, tokens.pad, longest), engine_name)
+    positions = positions_of(read_json(weights.folder / "config.json")) or longest
+    if positions <= max(map(len, ids)):
+        raise UserError(
+            f"a prompt of {max(map(len, ids))} tokens has no room in the {positions} positions",
+            where=str(weights.folder),
+            hint="measure on a suite of shorter problems",
+        )
+    engine = open_engine(
+        Model(weights.folder, tokens.ends, tokens.pad, min(longest, positions)), engine_name
+    )
     decides = {
         "weights": weights.sha256,
         "prompts": ids,
@@ -183,25 +192,14 @@ def _complete(
     greedy = generated.greedy or [[] for _ in ids]
     completions = [
         [
-            (way, sample, tokens.completion(drawn))
+            # vLLM ends a completion where the positions do; so does this, whoever generated it.
+            (way, sample, tokens.completion(drawn[: positions - len(prompt_ids)]))
             for way, all_drawn in (("sampled", sampled), ("greedy", once))
             for sample, drawn in enumerate(all_drawn)
         ]
-        for sampled, once in zip(generated.sampled, greedy, strict=True)
+        for prompt_ids, sampled, once in zip(ids, generated.sampled, greedy, strict=True)
     ]
     return _Completed(f"{engine.version} ({engine.device})", generated, completions)
-
-
-def _check_positions(folder: Path, longest: int, completion: int) -> None:
-    """Refuse sequences that are longer than the model can tell the places of."""
-    positions = read_json(folder / "config.json").get("max_position_embeddings")
-    if positions and longest > positions:
-        raise UserError(
-            f"a prompt of {longest - completion} tokens and a completion of {completion} are more "
-            f"than its {positions} positions",
-            where=str(folder),
-            hint=f"sizes.max_completion_length of at most {positions - longest + completion} works",
-        )
 
 
 def _decoding(run: Mapping[str, Any]) -> dict[str, Any]:

@@ -80,6 +80,7 @@ def plan(
     hardware = validate(values, Hardware, "hardware")
     machine = find_machine(hardware)
     architecture = architecture_of(load_sources(config).models.get(run.model), run.model)
+    check_positions(run, architecture)
     found = lay_out(run, machine, architecture, hardware)
     model = Path("resources/models") / run.model
     if isinstance(found, Refusal):
@@ -189,7 +190,7 @@ def demand(
     run: RunSettings, machine: Machine, architecture: Architecture | None, hardware: Hardware
 ) -> Layout:
     """Lay a run out; a refusal is an error with the change that would work."""
-    _check_positions(run, architecture)
+    check_positions(run, architecture)
     found = lay_out(run, machine, architecture, hardware)
     if isinstance(found, Layout):
         return found
@@ -201,7 +202,7 @@ def demand(
     )
 
 
-def _check_positions(run: RunSettings, architecture: Architecture | None) -> None:
+def check_positions(run: RunSettings, architecture: Architecture | None) -> None:
     """Refuse sequences that are longer than a model can tell the places of, where that is known."""
     positions = architecture.max_position_embeddings if architecture else None
     sizes = run.sizes
@@ -249,7 +250,7 @@ def _described(
     disk = disk_of(run, layout, architecture) if architecture else None
     kept = _kept_states(disk, hardware) if disk else None
     time = time_of(run, layout, architecture, machine) if architecture else None
-    host_memory = host_memory_of(layout, architecture)
+    host_memory = host_memory_of(layout, machine, architecture)
     starting = commands(run, layout, machine, model=model, plan=plan)
     page = render_page(
         run,

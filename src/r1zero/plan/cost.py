@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from r1zero.plan.gpus import GPUS
+from r1zero.plan.launching import seats
 from r1zero.plan.layout import Layout
 from r1zero.plan.machine import Machine
 from r1zero.settings.architecture import Architecture
@@ -75,24 +76,30 @@ def disk_of(run: RunSettings, layout: Layout, architecture: Architecture) -> Dis
     )
 
 
-def host_memory_of(layout: Layout, architecture: Architecture | None) -> int:
-    """Bytes of memory that a training takes on the host of one node, for a cluster to reserve.
+def host_memory_of(layout: Layout, machine: Machine, architecture: Architecture | None) -> int:
+    """Bytes of memory that a training takes on the host of its fullest node, for a reservation.
 
     A process reads the weights to the host before they go to its card, vLLM's as well. What is
-    offloaded is cut evenly over the processes.
+    offloaded is cut evenly over the trainers.
     """
     if layout.placement == "transformers":
         return layout.num_processes * _CPU_PROCESS
-    trainers = -(-layout.training_gpus // layout.nodes)
-    servers = -(-layout.vllm_gpus // layout.nodes)
     size = 4 if layout.dtype == "float32" else 2
     weights = size * architecture.parameters if architecture else _UNKNOWN_WEIGHTS
-    held = (trainers + servers) * _GPU_PROCESS + (trainers + (servers > 0)) * weights
+    offloaded = 0
     if architecture:
-        each = architecture.parameters * trainers // layout.training_gpus
-        held += layout.offload_optimizer * _OFFLOADED_OPTIMIZER * each
-        held += layout.offload_parameters * _OFFLOADED_WEIGHTS * each
-    return held
+        per_parameter = layout.offload_optimizer * _OFFLOADED_OPTIMIZER
+        per_parameter += layout.offload_parameters * _OFFLOADED_WEIGHTS
+        offloaded = architecture.parameters * per_parameter // layout.training_gpus
+    nodes = [0] * machine.nodes
+    for seat in seats(layout, machine):
+        if seat.role.startswith("trainer"):
+            nodes[seat.node] += _GPU_PROCESS + weights + offloaded
+        elif seat.role == "vLLM 0":
+            nodes[seat.node] += _GPU_PROCESS + weights
+        elif seat.role.startswith("vLLM"):
+            nodes[seat.node] += _GPU_PROCESS
+    return max(nodes)
 
 
 def evaluation_memory_of(architecture: Architecture | None, *, on_gpu: bool) -> int:

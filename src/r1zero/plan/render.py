@@ -205,6 +205,8 @@ def _bookkeeping(run: RunSettings) -> dict[str, Any]:
     return {
         "logging_steps": 1,
         "logging_first_step": True,
+        # A loss that is no number is logged as such, not as 0.
+        "logging_nan_inf_filter": False,
         "save_strategy": "steps",
         "save_steps": run.sizes.save_steps,
         "save_only_model": False,

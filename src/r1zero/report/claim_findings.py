@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 from scipy import stats
 
 from r1zero.report.claim_groups import measured, name_of
@@ -182,35 +181,33 @@ def of_trend(group: Group, metric: str) -> Number:
 
     A training that diverged has none, however it went before.
     """
-    found = {result.run.seed: series(result, metric) for result in group.runs}
     quantity, files = f"trend of {metric}", logged_files(group)
-    for seed, (steps, values) in found.items():
-        broken = steps[~np.isfinite(values)]
-        if len(broken):
-            words = f"no number at step {broken[0]}, seed {seed}"
-            return Number(name_of(group), quantity, NOTHING, "", files, undefined=words)
-    return Number(name_of(group), quantity, trend(list(found.values())), "", files)
+    if words := _diverged(group):
+        return Number(name_of(group), quantity, NOTHING, "", files, undefined=words)
+    found = [series(result, metric) for result in group.runs]
+    return Number(name_of(group), quantity, trend(found), "", files)
 
 
 def first_values(group: Group, metric: str, wanted: float, tolerance: float) -> Finding:
     """Whether a metric has a value at the first step, in all seeds."""
     found = [float(series(result, metric)[1][0]) for result in group.runs]
-    # No number is further off than any.
-    distances = [abs(value - wanted) if math.isfinite(value) else math.inf for value in found]
-    furthest = found[int(np.argmax(distances))]
+    furthest = max(found, key=lambda value: abs(value - wanted))
     return certain(
         name_of(group),
         f"{metric} at the first step",
-        max(distances) <= tolerance,
+        not _diverged(group) and abs(furthest - wanted) <= tolerance,
         f"{furthest:.1e}",
         *logged_files(group),
     )
 
 
 def bounded(group: Group, bounds: dict[str, tuple[float, float]]) -> Finding:
-    """Whether metrics keep their bounds at every logged step of all seeds."""
+    """Whether metrics keep their bounds at every logged step of all seeds.
+
+    A training that diverged doesn't: metrics that are no number aren't logged.
+    """
     steps = 0
-    outside = ""
+    outside = _diverged(group)
     for result, metric in ((result, metric) for result in group.runs for metric in bounds):
         low, high = bounds[metric]
         for step, value in zip(*series(result, metric), strict=True):
@@ -220,6 +217,15 @@ def bounded(group: Group, bounds: dict[str, tuple[float, float]]) -> Finding:
     figures = outside or f"{steps} logged steps"
     quantity = f"bounds of {' and '.join(bounds)}"
     return certain(name_of(group), quantity, not outside, figures, *logged_files(group))
+
+
+def _diverged(group: Group) -> str:
+    """Which training of a setup diverged, and where; empty if none did."""
+    for result in group.runs:
+        if result.diverged:
+            step, metric = result.diverged
+            return f"{metric} is no number at step {step}, seed {result.run.seed}"
+    return ""
 
 
 def series(result: RunResults, metric: str) -> Series:

@@ -241,6 +241,16 @@ class RunResults:
         return self.training["step"].n_unique()
 
     @property
+    def diverged(self) -> tuple[int, str] | None:
+        """First step at which the loss or its gradient is no number, and which of them.
+
+        None of a training that is sound. Of other metrics TRL leaves out what is no number.
+        """
+        of_loss = pl.col("metric").is_in(["loss", "grad_norm"])
+        broken = self.training.filter(of_loss & ~pl.col("value").is_finite()).sort("step", "metric")
+        return (broken["step"][0], broken["metric"][0]) if broken.height else None
+
+    @property
     def files(self) -> list[Path]:
         """The files that the numbers of this run come from."""
         evaluations = [evaluation for suite in self.suites for evaluation in suite.evaluations]

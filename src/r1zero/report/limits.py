@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-import polars as pl
-
 from r1zero.report.claims import Judged
 from r1zero.report.inputs import Run
 from r1zero.report.measures import Group
@@ -11,8 +9,6 @@ from r1zero.report.text import listed, number, plural
 
 # Share of completions at the length limit from which lengths and accuracy say less.
 _MANY_TRUNCATED = 0.05
-# Metrics that are numbers at every step of a training that is sound.
-_SOUND = ("loss", "grad_norm", "reward", "kl", "entropy")
 
 
 def limits_of(
@@ -101,16 +97,13 @@ def _truncated(groups: Sequence[Group], names: dict[Run, str]) -> str:
 
 
 def _diverged(groups: Sequence[Group], names: dict[Run, str]) -> str:
-    found = []
-    for group in groups:
-        for result in group.runs:
-            rows = result.training.filter(
-                pl.col("metric").is_in(_SOUND) & ~pl.col("value").is_finite()
-            ).sort("step")
-            if rows.height:
-                metric, step = rows["metric"][0], rows["step"][0]
-                name = f"{names[group.run]}, seed {result.run.seed}"
-                found.append(f"{name} ({metric} is no number at step {step})")
+    found = [
+        f"{names[group.run]}, seed {result.run.seed} ({metric} is no number at step {step})"
+        for group in groups
+        for result in group.runs
+        if result.diverged
+        for step, metric in [result.diverged]
+    ]
     if not found:
         return ""
     return f"Trainings diverged: {listed(found)}. Their curves show the other steps alone."

@@ -167,6 +167,9 @@ def _refuse_different_problems(runs: Sequence[RunResults]) -> None:
             if base.engine != known.engine:
                 message = f"engine {base.engine}, and {known.source} of another seed {known.engine}"
                 raise UserError(message, where=str(base.source), hint=hint)
+            if base.protocol != known.protocol:
+                message = f"decoding or samples are not those of {known.source}, of another seed"
+                raise UserError(message, where=str(base.source), hint=hint)
 
 
 def _refuse_mixed_versions(items: Sequence[Model] | Sequence[Evaluation]) -> None:

@@ -13,6 +13,18 @@ _FAMILIES = ("llama", "qwen2", "qwen3")
 _QWEN3_HEAD_SIZE = 128
 
 
+def positions_of(config: Mapping[str, Any]) -> int | None:
+    """Most tokens of a prompt and its completion, by the contents of a `config.json`.
+
+    None where it doesn't say so, or where its rotary embeddings are scaled to more.
+    """
+    # `rope_parameters` since transformers 5, which gives them a type in any case.
+    rope = config.get("rope_scaling") or config.get("rope_parameters") or {}
+    if rope.get("rope_type", rope.get("type", "default")) != "default":
+        return None
+    return config.get("max_position_embeddings")
+
+
 class Architecture(Section):
     """Sizes of a Qwen2, Qwen3 or Llama model, under the names of its `config.json`."""
 
@@ -82,7 +94,7 @@ class Architecture(Section):
             output_bias=family != "qwen2" and bias,
             mlp_bias=bool(config.get("mlp_bias", False)),
             query_key_norm=family == "qwen3",
-            max_position_embeddings=config.get("max_position_embeddings"),
+            max_position_embeddings=positions_of(config),
         )
 
     @property

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from r1zero.settings.base import Name, Section
 
@@ -144,13 +144,24 @@ class ListedSuite(SuiteSizes):
     """Dataset of `sources.yaml` with test rows."""
 
 
+def _each_once(suites: "list[ListedSuite]") -> "list[ListedSuite]":
+    names = [suite.name for suite in suites]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"lists {name} twice")
+    return suites
+
+
 def _listed(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
 # A name alone is a suite of the same sizes as the others.
-ListedSuites = list[
-    Annotated[ListedSuite, BeforeValidator(_listed, json_schema_input_type=Name | ListedSuite)]
+ListedSuites = Annotated[
+    list[
+        Annotated[ListedSuite, BeforeValidator(_listed, json_schema_input_type=Name | ListedSuite)]
+    ],
+    AfterValidator(_each_once),
 ]
 
 
