@@ -73,12 +73,6 @@ gpus = machine.gpus_per_node
 # the command line says goes before. A cluster counts its own.
 if workflow.local_exec and "gpu" not in workflow.global_resources:
     workflow.register_resource("gpu", max(gpus, 1))
-# A training on this machine's CPU computes with up to four cores, of which half are set aside for it:
-# two side by side take what the other leaves idle, and end sooner than one after the other. They
-# begin before evaluations do, so that none is left alone at the end.
-here = workflow.local_exec and not workflow.remote_exec
-shared = 2 if here and gpus == 0 and workflow.cores > 1 else 1
-training_threads = min(4, workflow.cores) // shared if here else 4
 # Shipped entries, the user's, and the files of the user's suites.
 table = checked(table_of, settings)
 
@@ -328,6 +322,12 @@ runs = [run for name in selected for run in runs_of(name)]
 # Reports by folder, each on some recipes and variants.
 reports = {"report": selected, "report_all": [*dict.fromkeys([*selected, *published])]}
 
+# What targets train, by their names.
+trained_by = {
+    "train_all": reports["report_all"],
+    **{f"train_{task}": [name for name in selected if task_of(name) == task] for task in tasks},
+    **{f"{verb}_{name}": [name] for verb in ("train", "evaluate") for name in recipes},
+}
 # The published runs, by recipe, whose plans claims are on.
 planned = {
     name: checked(resolve_run, name, scale="paper", backend="trl", seed=0).model_dump(
@@ -338,12 +338,33 @@ planned = {
 }
 
 
-def compute_threads(wildcards, threads):
-    """Threads that a training computes with, on its cores and on those it shares.
+def share_of_cores(jobs):
+    """Cores for each of so many trainings, of which none gains from more than four.
 
-    No parameter: another number makes nothing anew.
+    On a CPU many side by side with one core each end sooner than one after the other on all.
     """
-    return shared * threads
+    here = workflow.local_exec and not workflow.remote_exec and gpus == 0
+    return max(1, min(4, workflow.cores // max(1, len(jobs)))) if here else 4
+
+
+def wanted_runs():
+    """Runs that the targets of the command line are made of; other targets want what is selected."""
+    names = [
+        name
+        for target in workflow.dag_settings.targets or ["report"]
+        for name in trained_by.get(target, selected)
+    ]
+    return {run for name in names for run in runs_of(name)}
+
+
+def training_threads(wildcards):
+    """Cores for a training."""
+    return share_of_cores(wanted_runs())
+
+
+def base_threads(wildcards):
+    """Cores for a base."""
+    return share_of_cores({settings_of(run).model for run in wanted_runs()})
 
 
 def sizes_of_model(run):

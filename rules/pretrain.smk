@@ -15,20 +15,19 @@ rule base:
         "logs/pretrain/{scale}.{base}.log",
     benchmark:
         "benchmarks/pretrain/{scale}.{base}.jsonl"
-    priority: shared - 1
+    # On a CPU they share the cores, and what takes longest begins first.
+    priority: 0 if gpus else 1
     conda:
         "../envs/r1zero.yaml"
-    threads: training_threads
+    threads: base_threads
     resources:
         mem_mb=4000,
-        compute_threads=compute_threads,
         runtime="1h",
     params:
         # Not the scale's file: its other keys and its comments change nothing here.
         settings=settings_of_base,
     shell:
         r"""
-        export OMP_NUM_THREADS={resources.compute_threads} MKL_NUM_THREADS={resources.compute_threads}
         python -m r1zero pretrain {wildcards.base} \
             --scale {wildcards.scale} \
             --rows {input.rows:q} \

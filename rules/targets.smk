@@ -7,7 +7,7 @@ Inputs are functions: a recipe that does not fit the scale stops the targets tha
 rule train_all:
     """Every recipe that extends no other, and all that is selected; the report on them."""
     input:
-        lambda wildcards: finished(reports["report_all"]),
+        lambda wildcards: finished(trained_by["train_all"]),
     localrule: True
 
 
@@ -18,9 +18,7 @@ for _task in tasks:
         name:
             f"train_{_task}"
         input:
-            lambda wildcards, task=_task: finished(
-                [name for name in selected if task_of(name) == task]
-            ),
+            lambda wildcards, target=f"train_{_task}": finished(trained_by[target]),
         localrule: True
 
 

@@ -23,20 +23,19 @@ rule train:
         "logs/train/{scale}.{recipe}.{backend}.seed{seed}.log",
     benchmark:
         "benchmarks/train/{scale}.{recipe}.{backend}.seed{seed}.jsonl"
-    priority: shared - 1
+    # On a CPU they share the cores, and what takes longest begins first.
+    priority: 0 if gpus else 1
     conda:
         "../envs/r1zero.yaml"
     threads: training_threads
     resources:
         gpu=gpus,
         mem_mb=training_memory,
-        compute_threads=compute_threads,
         runtime="24h",
     params:
         checkpoints="checkpoints/{scale}/{recipe}/{backend}/seed{seed}",
     shell:
         r"""
-        export OMP_NUM_THREADS={resources.compute_threads} MKL_NUM_THREADS={resources.compute_threads}
         python -m r1zero train {input.run:q} \
             --plan "$(dirname {input.plan:q})" \
             --gpus {resources.gpu} \
