@@ -52,7 +52,8 @@ def _scale(groups: Sequence[Group]) -> str:
     return (
         f"Scale {scale}: the algorithms are those of the recipes, the models ({models}) and"
         " problems are small ones made for this scale. That a claim holds here says that the"
-        " mechanism works at this size, not that it holds for large language models."
+        " mechanism works at this size, not that it holds for large language models. All seeds"
+        " start from the same models, and no interval covers what others would have learned."
     )
 
 
