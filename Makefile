@@ -46,7 +46,7 @@ test: install ## Formatters, linters, types, then every test that needs no GPU.
 	$(PROGRAMS) snakemake --lint
 	$(VENV)/bin/mypy
 	$(PROGRAMS) OMP_NUM_THREADS=1 pytest -m "not gpu" --numprocesses auto --maxprocesses 4 \
-	  --dist loadfile --no-loadscope-reorder $(ARGS)
+	  --dist loadfile $(ARGS)
 
 test-fast: install ## The tests that take seconds.
 	$(PROGRAMS) pytest -m "not slow and not cluster and not browser and not gpu" $(ARGS)

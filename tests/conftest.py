@@ -15,11 +15,6 @@ settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("default")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest begins first, so that at the end no worker waits for another."""
-    items.sort(key=lambda item: item.path.parent.name not in ("workflow", "train"))
-
-
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Real data beside the repository; it is not part of it."""
