@@ -32,6 +32,7 @@ wildcard_constraints:
 
 
 include: "rules/common.smk"
+include: "rules/resources.smk"
 include: "rules/sources.smk"
 include: "rules/tasks.smk"
 include: "rules/pretrain.smk"

@@ -11,8 +11,6 @@ from typing import NamedTuple
 from r1zero.errors import UserError
 from r1zero.files import write_json
 from r1zero.plan.command import architecture_of, demand
-from r1zero.plan.cost import evaluation_memory_of, host_memory_of
-from r1zero.plan.layout import lay_out
 from r1zero.plan.machine import find_machine, require_stack
 from r1zero.rewards.terms import check_terms
 from r1zero.settings import (
@@ -134,10 +132,11 @@ def suites_of(run):
     They are the test rows of its dataset, the recipe's suites and the user's, whose sizes go first.
     """
     found = {run.dataset: {}}
-    own = {name: suite for name, suite in settings.suites.items() if suite.task == run.task}
-    for name, suite in [*((suite.name, suite) for suite in run.evaluation.suites), *own.items()]:
-        sizes = {"max_problems": suite.max_problems, "n_samples": suite.n_samples}
-        found[name] = found.get(name, {}) | {key: size for key, size in sizes.items() if size}
+    listed = [(suite.name, suite) for suite in run.evaluation.suites]
+    own = [(name, suite) for name, suite in settings.suites.items() if suite.task == run.task]
+    for name, suite in [*listed, *own]:
+        sizes = suite.model_dump(include={"max_problems", "n_samples"}, exclude_none=True)
+        found[name] = found.get(name, {}) | sizes
     return found
 
 
@@ -330,63 +329,15 @@ trained_by = {
 }
 # The published runs, by recipe, whose plans claims are on.
 planned = {
-    name: checked(resolve_run, name, scale="paper", backend="trl", seed=0).model_dump(
-        mode="json", exclude={"evaluation"}
-    )
+    name: resolved_run(name, "paper", "trl", 0).model_dump(mode="json", exclude={"evaluation"})
     for claim in claims
     for name in claim.recipes
 }
 
 
-def share_of_cores(jobs):
-    """Cores for each of so many trainings, of which none gains from more than four.
-
-    On a CPU many side by side with one core each end sooner than one after the other on all.
-    """
-    here = workflow.local_exec and not workflow.remote_exec and gpus == 0
-    return max(1, min(4, workflow.cores // max(1, len(jobs)))) if here else 4
-
-
-def wanted_runs():
-    """Runs that the targets of the command line are made of; other targets want what is selected."""
-    names = [
-        name
-        for target in workflow.dag_settings.targets or ["report"]
-        for name in trained_by.get(target, selected)
-    ]
-    return {run for name in names for run in runs_of(name)}
-
-
-def training_threads(wildcards):
-    """Cores for a training."""
-    return share_of_cores(wanted_runs())
-
-
-def base_threads(wildcards):
-    """Cores for a base."""
-    return share_of_cores({settings_of(run).model for run in wanted_runs()})
-
-
 def sizes_of_model(run):
     """Sizes of a run's model, as far as they are known."""
     return checked(architecture_of, table.models.get(run.model), run.model)
-
-
-def training_memory(wildcards):
-    """Memory that a training takes on a node, in 10^6 bytes.
-
-    Of a run without a layout nothing is asked: it never starts.
-    """
-    run = settings_of(wildcards)
-    architecture = sizes_of_model(run)
-    layout = lay_out(run, machine, architecture, hardware)
-    return host_memory_of(layout, machine, architecture) // 10**6 if layout.feasible else 0
-
-
-def evaluation_memory(wildcards):
-    """Memory that an evaluation takes, in 10^6 bytes."""
-    architecture = sizes_of_model(settings_of(wildcards))
-    return evaluation_memory_of(architecture, on_gpu=gpus > 0) // 10**6
 
 
 # What can't be laid out, or lacks a package, is said now and not after hours of downloads.

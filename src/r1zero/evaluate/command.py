@@ -159,11 +159,12 @@ def _complete(
 
     tokens = Tokens(weights.folder, prompt.ends)
     ids = tokens.encode(prompts)
-    longest = max(map(len, ids)) + decoding["max_new_tokens"]
+    longest_prompt = max(map(len, ids))
+    longest = longest_prompt + decoding["max_new_tokens"]
     positions = positions_of(read_json(weights.folder / "config.json")) or longest
-    if positions <= max(map(len, ids)):
+    if positions <= longest_prompt:
         raise UserError(
-            f"a prompt of {max(map(len, ids))} tokens has no room in the {positions} positions",
+            f"a prompt of {longest_prompt} tokens has no room in the {positions} positions",
             where=str(weights.folder),
             hint="measure on a suite of shorter problems",
         )

@@ -85,7 +85,7 @@ def host_memory_of(layout: Layout, machine: Machine, architecture: Architecture 
     if layout.placement == "transformers":
         return layout.num_processes * _CPU_PROCESS
     size = 4 if layout.dtype == "float32" else 2
-    weights = size * architecture.parameters if architecture else _UNKNOWN_WEIGHTS
+    weights = _weights(architecture, size)
     offloaded = 0
     if architecture:
         per_parameter = layout.offload_optimizer * _OFFLOADED_OPTIMIZER
@@ -106,7 +106,12 @@ def evaluation_memory_of(architecture: Architecture | None, *, on_gpu: bool) -> 
     """Bytes of memory that an evaluation takes on the host."""
     if not on_gpu:
         return _CPU_PROCESS
-    return _GPU_PROCESS + (4 * architecture.parameters if architecture else _UNKNOWN_WEIGHTS)
+    return _GPU_PROCESS + _weights(architecture, 4)
+
+
+def _weights(architecture: Architecture | None, size: int) -> int:
+    """Bytes of a model's weights, of `size` bytes each."""
+    return size * architecture.parameters if architecture else _UNKNOWN_WEIGHTS
 
 
 class Time(NamedTuple):

@@ -221,11 +221,8 @@ def bounded(group: Group, bounds: dict[str, tuple[float, float]]) -> Finding:
 
 def _diverged(group: Group) -> str:
     """Which training of a setup diverged, and where; empty if none did."""
-    for result in group.runs:
-        if result.diverged:
-            step, metric = result.diverged
-            return f"{metric} is no number at step {step}, seed {result.run.seed}"
-    return ""
+    found = (f"{run.diverged}, seed {run.run.seed}" for run in group.runs if run.diverged)
+    return next(found, "")
 
 
 def series(result: RunResults, metric: str) -> Series:

@@ -63,9 +63,10 @@ def report(
     """Make the paper, the page, tables, figures and model cards from trained runs."""
     listed = _listed(inputs) if inputs else _Listed([], [])
     runs = load([*(models or []), *listed.models], [*(evaluations or []), *listed.evaluations])
-    configured = Configured.of(config)
     if inputs and listed.sources is not None:
         configured = Configured(config, listed.sources, inputs)
+    else:
+        configured = Configured.of(config)
     verdicts = judge(load_claims(config), runs, configured)
     groups = groups_of(runs)
     published = published_of(groups, config)

@@ -240,15 +240,17 @@ class RunResults:
         """How many optimizer steps the trainer logged."""
         return self.training["step"].n_unique()
 
-    @property
-    def diverged(self) -> tuple[int, str] | None:
-        """First step at which the loss or its gradient is no number, and which of them.
+    @cached_property
+    def diverged(self) -> str:
+        """Where the loss or its gradient is first no number, in words; empty if nowhere.
 
-        None of a training that is sound. Of other metrics TRL leaves out what is no number.
+        Of other metrics TRL leaves out what is no number.
         """
         of_loss = pl.col("metric").is_in(["loss", "grad_norm"])
         broken = self.training.filter(of_loss & ~pl.col("value").is_finite()).sort("step", "metric")
-        return (broken["step"][0], broken["metric"][0]) if broken.height else None
+        if broken.is_empty():
+            return ""
+        return f"{broken['metric'][0]} is no number at step {broken['step'][0]}"
 
     @property
     def files(self) -> list[Path]:

@@ -99,11 +99,10 @@ def _truncated(groups: Sequence[Group], names: dict[Run, str]) -> str:
 
 def _diverged(groups: Sequence[Group], names: dict[Run, str]) -> str:
     found = [
-        f"{names[group.run]}, seed {result.run.seed} ({metric} is no number at step {step})"
+        f"{names[group.run]}, seed {result.run.seed} ({result.diverged})"
         for group in groups
         for result in group.runs
         if result.diverged
-        for step, metric in [result.diverged]
     ]
     if not found:
         return ""

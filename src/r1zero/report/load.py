@@ -160,15 +160,15 @@ def _refuse_different_problems(runs: Sequence[RunResults]) -> None:
         for suite in result.suites:
             run, base = result.run, suite.base
             known = first.setdefault((run.recipe, run.backend, suite.name), base)
-            hint = "the seeds of a recipe are measured in the same way, on the same problems"
+            message = ""
             if (base.suite_sha256, base.problem_ids) != (known.suite_sha256, known.problem_ids):
                 message = f"other problems than {known.source}, of another seed"
-                raise UserError(message, where=str(base.source), hint=hint)
-            if base.engine != known.engine:
+            elif base.engine != known.engine:
                 message = f"engine {base.engine}, and {known.source} of another seed {known.engine}"
-                raise UserError(message, where=str(base.source), hint=hint)
-            if base.protocol != known.protocol:
+            elif base.protocol != known.protocol:
                 message = f"decoding or samples are not those of {known.source}, of another seed"
+            if message:
+                hint = "the seeds of a recipe are measured in the same way, on the same problems"
                 raise UserError(message, where=str(base.source), hint=hint)
 
 

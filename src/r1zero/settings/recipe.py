@@ -144,11 +144,14 @@ class ListedSuite(SuiteSizes):
     """Dataset of `sources.yaml` with test rows."""
 
 
+def _repeated(names: list[str]) -> str | None:
+    """The first name that is there more than once."""
+    return next((name for name in names if names.count(name) > 1), None)
+
+
 def _each_once(suites: "list[ListedSuite]") -> "list[ListedSuite]":
-    names = [suite.name for suite in suites]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"lists {name} twice")
+    if name := _repeated([suite.name for suite in suites]):
+        raise ValueError(f"lists {name} twice")
     return suites
 
 
@@ -254,8 +257,6 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _rewards_have_names_of_their_own(self) -> Self:
-        names = [reward.name for reward in self.rewards]
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"two rewards are called {name}")
+        if name := _repeated([reward.name for reward in self.rewards]):
+            raise ValueError(f"two rewards are called {name}")
         return self
