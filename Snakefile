@@ -34,7 +34,7 @@ wildcard_constraints:
 include: "rules/common.smk"
 include: "rules/resources.smk"
 include: "rules/sources.smk"
-include: "rules/tasks.smk"
+include: "rules/data.smk"
 include: "rules/pretrain.smk"
 include: "rules/plan.smk"
 include: "rules/train.smk"

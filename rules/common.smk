@@ -8,11 +8,11 @@ from pathlib import Path
 from shlex import quote
 from typing import NamedTuple
 
-from r1zero.errors import UserError
-from r1zero.files import write_json
-from r1zero.plan.command import architecture_of, demand
+from r1zero.core.errors import UserError
+from r1zero.core.files import write_json
+from r1zero.plan.command import architecture_of, layout_or_error
 from r1zero.plan.machine import find_machine, require_stack
-from r1zero.rewards.terms import check_terms
+from r1zero.rewards.functions import check_reward_functions
 from r1zero.settings import (
     Sources,
     check_suites,
@@ -159,7 +159,7 @@ def dataset_of_suite(suite):
 def problems_of_suite(wildcards):
     """Manifest of the problems of a suite, rendered with the run's prompt."""
     dataset = dataset_of_suite(wildcards.suite)
-    return f"resources/tasks/{dataset}/{settings_of(wildcards).prompt}/manifest.json"
+    return f"resources/problems/{dataset}/{settings_of(wildcards).prompt}/manifest.json"
 
 
 def sizes_of_suite(wildcards):
@@ -170,7 +170,7 @@ def sizes_of_suite(wildcards):
 
 def task_manifest_of(run):
     """Manifest of the problems a run trains on."""
-    return f"resources/tasks/{run.dataset}/{run.prompt}/manifest.json"
+    return f"resources/problems/{run.dataset}/{run.prompt}/manifest.json"
 
 
 def task_manifest(wildcards):
@@ -181,7 +181,7 @@ def task_manifest(wildcards):
 def model_manifest(wildcards):
     """Manifest of the model a run starts from."""
     run = settings_of(wildcards)
-    where = f"bases/{run.scale}" if run.made_here else "models"
+    where = f"bases/{run.scale}" if run.is_mini_base else "models"
     return f"resources/{where}/{run.model}/manifest.json"
 
 
@@ -262,7 +262,7 @@ def sources_of(names):
     # What their rows are held against counts too: a suite of another task may hold out problems.
     held_out = {path for name in datasets for path in held_out_from(name).values()}
     models = sorted(
-        {run.model for run in wanted if not run.made_here}
+        {run.model for run in wanted if not run.is_mini_base}
         | {name for run in wanted for name in reward_models_of(run)}
     )
     return [
@@ -343,9 +343,9 @@ def sizes_of_model(run):
 # What can't be laid out, or lacks a package, is said now and not after hours of downloads.
 for run in runs:
     resolved = settings_of(run)
-    layout = checked(demand, resolved, machine, sizes_of_model(resolved), hardware)
+    layout = checked(layout_or_error, resolved, machine, sizes_of_model(resolved), hardware)
     checked(require_stack, layout.placement, layout.zero_stage)
-    checked(check_terms, resolved)
+    checked(check_reward_functions, resolved)
     checked(check_suites, resolved, table)
 
 # Files that are not what the lock says are not trained on, however they came here.

@@ -14,8 +14,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from r1zero.prompts import Style
 from r1zero.rewards.grading import grade_batch
+from r1zero.tasks.prompts import Style
 
 TAGS = Style(thought="prefilled", answer="tags")
 HASH = Style(thought="free", answer="hash")

@@ -19,8 +19,8 @@ from typing import Any
 
 import yaml
 
-from r1zero.provenance import usable_cores
-from r1zero.rewards.of_run import VARIABLE
+from r1zero.core.provenance import usable_cores
+from r1zero.rewards.trl_plugin import VARIABLE
 
 ENVIRONMENT = {
     **os.environ,
@@ -72,7 +72,14 @@ def pipeline(run: Path, folder: Path, steps: int) -> list[dict[str, Any]]:
     command = [
         *(sys.executable, "-m", "accelerate.commands.launch"),
         *("--config_file", str(run / "plan" / "accelerate.yaml")),
-        *("-m", "r1zero.train.trl", "--run", str(run / "run.json"), "--config", str(config)),
+        *(
+            "-m",
+            "r1zero.train.backends.trl.entrypoint",
+            "--run",
+            str(run / "run.json"),
+            "--config",
+            str(config),
+        ),
         *("--train", f"{problems}/train.parquet"),
         *("--config-hash", content["config_hash"]),
         *("--max-prompt-length", str(content["settings"]["sizes"]["max_prompt_length"])),

@@ -9,16 +9,15 @@ import sys
 
 import typer
 
-from r1zero.errors import UserError, redact
+from r1zero.core.errors import UserError, redact
+from r1zero.data.command import app as data
 from r1zero.evaluate.command import evaluate
-from r1zero.imports.command import import_recipe
 from r1zero.plan.command import plan, render, resolve
 from r1zero.pretrain.command import pretrain
 from r1zero.report.command import report
 from r1zero.rewards.command import app as grade
 from r1zero.settings.command import schema
 from r1zero.sources.command import app as sources
-from r1zero.tasks.command import app as tasks
 from r1zero.train.command import train
 from r1zero.watch.command import watch
 
@@ -30,9 +29,8 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(sources, name="sources")
-app.add_typer(tasks, name="tasks")
+app.add_typer(data, name="data")
 app.command()(pretrain)
-app.command(name="import")(import_recipe)
 app.command()(plan)
 app.command()(resolve)
 app.command()(render)

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from r1zero.errors import UserError
+from r1zero.core.errors import UserError
 from r1zero.evaluate.engines import Decoding, Model, open_engine
 
 HAS_VLLM = importlib.util.find_spec("vllm") is not None
-MODEL = Model(Path("model"), ends=(3, 7), pad=0, max_length=64)
+MODEL = Model(Path("model"), stop_token_ids=(3, 7), pad=0, max_length=64)
 
 
 @pytest.fixture

@@ -15,14 +15,14 @@ import polars as pl
 import pytest
 from transformers import AutoTokenizer
 
-from r1zero.errors import UserError
+from r1zero.core.errors import UserError
+from r1zero.core.files import weights_hash
+from r1zero.data.problems import read_problems
 from r1zero.evaluate import transformers_engine
 from r1zero.evaluate.metrics import ks, majority_at_k, pass_at_k, repetition
 from r1zero.evaluate.text import Tokens
-from r1zero.files import weights_hash
 from r1zero.rewards.countdown import grade
-from r1zero.tasks.problems import read_problems
-from r1zero.train.checkpoints import identity, seal
+from r1zero.train.checkpoints import seal, weights_hash_of
 from tiny import ENVIRONMENT, Run, make_run, stage
 
 # What differs between two evaluations that give the same results.
@@ -56,7 +56,7 @@ def run(tiny_config: Path, tiny_task: Path, tiny_base: Path, tmp_path: Path) -> 
     (checkpoint / "manifest.json").unlink()
     content = json.loads(made.file.read_text())
     seal(checkpoint, content["config_hash"])
-    entry = {"step": 2, "path": str(checkpoint), "sha256": identity(checkpoint)}
+    entry = {"step": 2, "path": str(checkpoint), "sha256": weights_hash_of(checkpoint)}
     made.model.write_text(json.dumps({**content, "checkpoints": [entry]}))
     decode(made, greedy=True)
     return made

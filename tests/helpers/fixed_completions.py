@@ -16,7 +16,7 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerFast, TrainerCallback
 from trl import GRPOConfig
 
-from r1zero.train.run_trainer import RunTrainer
+from r1zero.train.backends.trl.dynamic_sampling import RunTrainer
 
 os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
 PROMPTS = ["1 2 3", "make 24 of 4 4 8", "ab", "a rather long question, much longer than the others"]
@@ -40,7 +40,7 @@ def share_of_even_tokens(completion_ids: list[list[int]], **_: Any) -> list[floa
 
 
 def main(
-    base: str, out: str, prompts: list[str], config: dict[str, Any], equal_groups: str
+    base: str, out: str, prompts: list[str], config: dict[str, Any], zero_variance_groups: str
 ) -> None:
     order: list[list[str]] = []
     history: list[list[float]] = []
@@ -70,7 +70,7 @@ def main(
         train_dataset=Dataset.from_dict({"prompt": prompts}),
         rollout_func=given,
         callbacks=[Record()],
-        equal_groups=equal_groups,
+        zero_variance_groups=zero_variance_groups,
     )
     trainer.train()
     everybody = [None] * trainer.accelerator.num_processes

@@ -19,7 +19,7 @@ from report_files import provenance, settings_of
 N_PROBLEMS = 300
 FIELDS = tuple(Outcome.model_fields)
 # Settings that claims ask for and `settings_of` leaves out.
-_UNSAID = {"algorithm.equal_groups": "keep", "algorithm.mask_truncated_completions": False}
+_UNSAID = {"algorithm.zero_variance_groups": "keep", "algorithm.mask_truncated_completions": False}
 
 
 def run(

@@ -148,7 +148,7 @@ def settings_of(run: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str,
     settings: dict[str, Any] = {
         **run,
         "model": "mini-base",
-        "made_here": True,
+        "is_mini_base": True,
         "dataset": "countdown_3",
         "prompt": "countdown_datawhale",
         "placement": "colocate",

@@ -12,7 +12,7 @@ import yaml
 from typer.testing import CliRunner
 
 from r1zero.cli import app
-from r1zero.files import describe_file, write_json
+from r1zero.core.files import describe_file, write_json
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIG = REPOSITORY / "config"
@@ -120,8 +120,8 @@ def make_task(folder: Path, config: Path) -> Path:
 def make_problems(dataset: Path, folder: Path) -> Path:
     """Make rows and problems of a dataset in two folders, and return the problems' manifest."""
     task = folder / "task" / "manifest.json"
-    stage("tasks", "rows", dataset, "--out", rows_of(task).parent)
-    stage("tasks", "problems", rows_of(task), "--prompt", PROMPT, "--out", task.parent)
+    stage("data", "rows", dataset, "--out", rows_of(task).parent)
+    stage("data", "problems", rows_of(task), "--prompt", PROMPT, "--out", task.parent)
     return task
 
 

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 from trl import GRPOConfig, GRPOTrainer
 
 from fixed_completions import PROMPTS, share_of_even_tokens
-from r1zero.train.trainer import rollout
+from r1zero.train.backends.trl.length_bucketing import rollout
 
 # Tenfold differences, a row without any token (a masked truncated completion), ties.
 PROMPT_LENGTHS = [3, 9, 1, 9, 5, 7, 2, 4]

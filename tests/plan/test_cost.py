@@ -6,8 +6,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from r1zero.errors import UserError
-from r1zero.plan.command import demand
+from r1zero.core.errors import UserError
+from r1zero.plan.command import layout_or_error
 from r1zero.plan.cost import evaluation_memory_of, host_memory_of
 from r1zero.plan.layout import Layout, lay_out
 from r1zero.plan.machine import Machine, find_machine
@@ -67,7 +67,7 @@ def test_a_mini_run_takes_what_the_start_of_the_readme_says() -> None:
     run = resolve_run("datawhale_r1", scale="mini", backend="trl", seed=0, folder=CONFIG)
     hardware = Hardware(gpus=0, cpu_processes=2)
     machine = find_machine(hardware)
-    layout = demand(run, machine, None, hardware)
+    layout = layout_or_error(run, machine, None, hardware)
     assert host_memory_of(layout, machine, None) == 2 * 4 * GB
     assert evaluation_memory_of(None, on_gpu=False) == 4 * GB
 
@@ -85,7 +85,7 @@ def test_more_tokens_than_positions_are_refused() -> None:
     short = architecture(run.model).model_copy(update={"max_position_embeddings": 300})
     hardware = Hardware(gpus=1, gpu="4090")
     with pytest.raises(UserError) as raised:
-        demand(run, find_machine(hardware), short, hardware)
+        layout_or_error(run, find_machine(hardware), short, hardware)
     sizes = run.sizes
     assert str(raised.value) == (
         f"recipe trl_gsm8k: sizes: max_prompt_length {sizes.max_prompt_length} and "
@@ -94,7 +94,7 @@ def test_more_tokens_than_positions_are_refused() -> None:
     )
     enough = sizes.max_prompt_length + sizes.max_completion_length
     whole = architecture(run.model).model_copy(update={"max_position_embeddings": enough})
-    assert demand(run, find_machine(hardware), whole, hardware).feasible
+    assert layout_or_error(run, find_machine(hardware), whole, hardware).feasible
 
 
 @pytest.mark.parametrize(

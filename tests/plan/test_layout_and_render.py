@@ -20,7 +20,7 @@ from transformers import TrainingArguments
 from trl import GRPOConfig, ModelConfig, TrlParser
 from trl.scripts.grpo import GRPOScriptArguments
 
-from r1zero.errors import UserError
+from r1zero.core.errors import UserError
 from r1zero.plan.layout import Layout, lay_out
 from r1zero.plan.machine import count_gpus, find_machine, require_stack
 from r1zero.plan.render import accelerate_config, trl_config

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from r1zero.errors import UserError
+from r1zero.core.errors import UserError
 from r1zero.plan.memory import (
     colocate_utilization,
     kv_bytes_per_token,

@@ -11,12 +11,12 @@ import yaml
 from trl import GRPOConfig, ModelConfig, TrlParser
 from trl.scripts.grpo import GRPOScriptArguments
 
-from r1zero.errors import UserError
+from r1zero.core.errors import UserError
 from r1zero.settings import RunSettings
 from tiny import RECIPE, contents, edited, stage
 
 # Defaults of TRL that changed between releases, by the name of the setting. The limit on prompts,
-# which was removed, is checked by `r1zero.train.trl` itself.
+# which was removed, is checked by `r1zero.train.backends.trl.entrypoint` itself.
 DRIFTED = {"beta", "loss_type", "temperature", "max_completion_length", "use_vllm"}
 DRIFTED_OF_VLLM = {
     "vllm_mode",
@@ -133,7 +133,9 @@ def check_algorithm(run: RunSettings, script: GRPOScriptArguments, config: GRPOC
     assert config.optim == algorithm.optimizer
     assert config.seed == run.seed
     assert config.reward_weights == [reward.weight for reward in run.rewards]
-    assert script.reward_funcs == [f"r1zero.rewards.of_run.{reward.name}" for reward in run.rewards]
+    assert script.reward_funcs == [
+        f"r1zero.rewards.trl_plugin.{reward.name}" for reward in run.rewards
+    ]
 
 
 def test_warm_up_is_the_share_of_the_steps_rounded_up(run_file: Path, tmp_path: Path) -> None:

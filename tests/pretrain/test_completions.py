@@ -5,8 +5,8 @@ import re
 import pytest
 
 from r1zero.pretrain.completions import write_completion
-from r1zero.prompts import Answer, Style, Thought
 from r1zero.rewards.styles import extract
+from r1zero.tasks.prompts import Answer, Style, Thought
 
 FORMS = [
     ("prefilled", "tags", "T</think>\n<answer>A</answer>"),

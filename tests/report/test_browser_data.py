@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from page_files import write_evaluations, write_rollouts
-from r1zero.errors import UserError
+from r1zero.core.errors import UserError
 from r1zero.report import browser
 from r1zero.report.inputs import RunResults
 from r1zero.report.load import load

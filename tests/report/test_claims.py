@@ -12,7 +12,7 @@ import pytest
 
 import planted
 from planted import binary
-from r1zero.errors import UserError
+from r1zero.core.errors import UserError
 from r1zero.report.claim_tests import Configured
 from r1zero.report.claims import Judged, judge
 from r1zero.report.inputs import RunResults
@@ -178,7 +178,7 @@ CASES: dict[str, list[tuple[str, Runs]]] = {
         # An ablation shows what breaks a training; the claim is on recipes.
         ("reproduced", learns(0.3, 0.6) + learns(0.6, 0.3, "datawhale_r1-beta_1")),
         ("not tested", learns(0.3, 0.6, settings=RANDOM)),
-        ("not tested", learns(0.3, 0.6, settings={"made_here": False, "model": "x-instruct"})),
+        ("not tested", learns(0.3, 0.6, settings={"is_mini_base": False, "model": "x-instruct"})),
     ],
     "format_saturates_first": [
         ("reproduced", formats((0.2, 0.2), (0.9, 0.3), (0.95, 0.6))),

@@ -13,11 +13,11 @@ import pypdfium2
 import pytest
 import yaml
 
-from r1zero.errors import UserError
+from r1zero.core.errors import UserError
 from r1zero.report import rendering
-from r1zero.report.cards import card
 from r1zero.report.command import report
 from r1zero.report.load import load
+from r1zero.report.model_cards import card
 from r1zero.settings import load_sources
 from report_files import RunFiles, edit, paths, small_run, write_completions
 from tiny import CONFIG, ENVIRONMENT
@@ -213,7 +213,7 @@ def test_the_card_is_ready_for_a_hub(made: Made) -> None:
 def test_a_published_base_is_named_with_its_licence(tmp_path: Path) -> None:
     run = small_run(tmp_path)
     base = {**json.loads(run.model.read_text())["base_model"], "name": "qwen2.5-3b"}
-    run.train(settings={"made_here": False, "dataset": "countdown_3to4"}, base_model=base)
+    run.train(settings={"is_mini_base": False, "dataset": "countdown_3to4"}, base_model=base)
     [result] = load(*paths(run))
     metadata = yaml.safe_load(card(result, load_sources(CONFIG)).split("---\n")[1])
     assert metadata["base_model"] == "Qwen/Qwen2.5-3B"
@@ -224,7 +224,7 @@ def test_a_published_base_is_named_with_its_licence(tmp_path: Path) -> None:
 def test_entries_of_the_user_are_read_from_the_listed_inputs(tmp_path: Path) -> None:
     run = small_run(tmp_path)
     base = {**json.loads(run.model.read_text())["base_model"], "name": "ours"}
-    run.train(settings={"made_here": False}, base_model=base)
+    run.train(settings={"is_mini_base": False}, base_model=base)
     models, evaluations = paths(run)
     place = {"kind": "hub", "huggingface": {"repo": "us/ours"}, "licence": "MIT", "gigabytes": 1}
     listed = tmp_path / "inputs.json"

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import pypdfium2
 import pytest
 
-from r1zero.report import figures, series
+from r1zero.report import figure_data, figures
 from r1zero.report.load import load
 from r1zero.report.measures import Group, groups_of
 from r1zero.report.rendering import svg_to_pdf, svg_to_png, to_svg
@@ -21,7 +21,7 @@ def two_seeds(tmp_path: Path) -> list[Group]:
 
 def test_points_are_means_over_the_seeds_evaluations(two_seeds: list[Group]) -> None:
     names = names_of(two_seeds)
-    points = series.held_out_points(two_seeds, names, "countdown_3", "accuracy")
+    points = figure_data.held_out_points(two_seeds, names, "countdown_3", "accuracy")
     assert [row["step"] for row in points] == [0, 20, 40]
     evaluations = [result.suites[0].evaluations for result in two_seeds[0].runs]
     for row, first, second in zip(points, *evaluations, strict=True):
@@ -29,14 +29,14 @@ def test_points_are_means_over_the_seeds_evaluations(two_seeds: list[Group]) -> 
         assert row["value"] == pytest.approx(100 * sum(means) / 2)
         assert row["low"] < row["value"] < row["high"]
         assert abs(row["shown_step"] - row["step"]) < 1
-    seeds = series.seed_points(two_seeds, names, "countdown_3", "accuracy")
+    seeds = figure_data.seed_points(two_seeds, names, "countdown_3", "accuracy")
     assert [(row["seed"], row["step"]) for row in seeds] == [
         (seed, step) for seed in (0, 1) for step in (0, 20, 40)
     ]
 
 
 def test_training_bands_go_from_the_lowest_to_the_highest_seed(two_seeds: list[Group]) -> None:
-    bands = series.training_bands(two_seeds, names_of(two_seeds), "entropy", 1)
+    bands = figure_data.training_bands(two_seeds, names_of(two_seeds), "entropy", 1)
     logged = [[row["entropy"] for row in made_up_metrics(40, seed)] for seed in (0, 1)]
     for row, first, second in zip(bands, *logged, strict=True):
         assert row["value"] == pytest.approx((first + second) / 2)
@@ -46,8 +46,8 @@ def test_training_bands_go_from_the_lowest_to_the_highest_seed(two_seeds: list[G
 def test_training_lines_are_moving_means(tmp_path: Path) -> None:
     groups = groups_of(load(*paths(small_run(tmp_path))))
     names = names_of(groups)
-    raw = [row["value"] for row in series.training_bands(groups, names, "entropy", 1)]
-    smooth = series.training_bands(groups, names, "entropy", 1, window=3)
+    raw = [row["value"] for row in figure_data.training_bands(groups, names, "entropy", 1)]
+    smooth = figure_data.training_bands(groups, names, "entropy", 1, window=3)
     assert smooth[5]["value"] == pytest.approx(sum(raw[4:7]) / 3)
     assert smooth[0]["value"] == pytest.approx(sum(raw[:2]) / 2)
     assert len(smooth) == len(raw)
@@ -58,7 +58,7 @@ def test_long_lines_are_thinned_and_keep_their_mean_and_limits(tmp_path: Path) -
     logged = made_up_metrics(5000, seed=0)
     run.train(metrics=logged)
     groups = groups_of(load(*paths(run)))
-    bands = series.training_bands(groups, names_of(groups), "entropy", 1)
+    bands = figure_data.training_bands(groups, names_of(groups), "entropy", 1)
     raw = [row["entropy"] for row in logged]
     assert len(bands) == 400
     assert sum(row["value"] for row in bands) / 400 == pytest.approx(sum(raw) / 5000, rel=1e-3)
@@ -67,7 +67,7 @@ def test_long_lines_are_thinned_and_keep_their_mean_and_limits(tmp_path: Path) -
 
 
 def test_pass_points_start_at_accuracy_and_rise(two_seeds: list[Group]) -> None:
-    points = series.pass_points(two_seeds, names_of(two_seeds), "countdown_3")
+    points = figure_data.pass_points(two_seeds, names_of(two_seeds), "countdown_3")
     for model in ("base", "trained"):
         line = [row["value"] for row in points if row["model"] == model]
         change = two_seeds[0].change("countdown_3", "accuracy")
@@ -108,7 +108,7 @@ def test_what_is_no_number_is_not_drawn(tmp_path: Path) -> None:
     losses = [math.nan if step > 30 else step / 10 for step in range(1, 41)]
     run.train(metrics=[{"step": step, "kl": loss} for step, loss in enumerate(losses, 1)])
     groups = groups_of(load(*paths(run)))
-    bands = series.training_bands(groups, names_of(groups), "kl", 1)
+    bands = figure_data.training_bands(groups, names_of(groups), "kl", 1)
     assert [row["step"] for row in bands] == list(range(1, 31))
     assert "KL to the reference" in to_svg(figures.training(groups, names_of(groups)))
 
@@ -130,7 +130,7 @@ def test_right_in_training_is_a_share_of_strict_verdicts(
     metrics = [{"step": step, "rewards/correct/mean": step / 2 - 0.25} for step in (1, 2)]
     run.train(metrics=metrics, settings={"rewards": rewards})
     groups = groups_of(load(*paths(run)))
-    rows = series.share_right(groups, names_of(groups))
+    rows = figure_data.share_right(groups, names_of(groups))
     assert [row["value"] for row in rows] == pytest.approx(shown)
 
 
@@ -150,7 +150,7 @@ def test_what_is_right_in_training_is_a_share_whatever_it_pays(tmp_path: Path) -
     logged = [{"step": step, "rewards/correct/mean": -1 + 3 * step / 40} for step in range(1, 41)]
     run.train(metrics=logged, settings={"rewards": [pays]})
     groups = groups_of(load(*paths(run)))
-    shares = [row["value"] for row in series.share_right(groups, names_of(groups))]
+    shares = [row["value"] for row in figure_data.share_right(groups, names_of(groups))]
     assert shares == pytest.approx([100 * step / 40 for step in range(1, 41)])
 
 

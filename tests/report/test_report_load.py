@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from r1zero.errors import UserError
+from r1zero.core.errors import UserError
 from r1zero.report.inputs import read_training
 from r1zero.report.load import load
 from report_files import RunFiles, edit, paths, provenance, small_run

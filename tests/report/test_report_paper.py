@@ -7,10 +7,10 @@ import polars as pl
 import pypdfium2
 import pytest
 
-from r1zero.errors import UserError
+from r1zero.core.errors import UserError
 from r1zero.report import samples
 from r1zero.report.ablations import ablations_of, ablations_table, backends_table
-from r1zero.report.contents import Contents, Part, Sample, Table
+from r1zero.report.document import Contents, Part, Sample, Table
 from r1zero.report.inputs import RunResults
 from r1zero.report.load import load
 from r1zero.report.measures import groups_of

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from r1zero.prompts import Style
 from r1zero.rewards.arithmetic import MAX_CHARACTERS
 from r1zero.rewards.countdown import grade
 from r1zero.rewards.grade import Grade
+from r1zero.tasks.prompts import Style
 
 TEN_MILLION = 10_000_000
 # Far above what is needed (well below 1 ms), since other processes may have the core.

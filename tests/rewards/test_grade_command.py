@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from r1zero.errors import UserError
+from r1zero.core.errors import UserError
 from r1zero.rewards.command import grade_lines
 
 COMMAND = [sys.executable, "-m", "r1zero", "grade", "countdown"]

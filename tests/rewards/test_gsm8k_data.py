@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from r1zero.prompts import Style
 from r1zero.rewards.gsm8k import gold_problem, grade
+from r1zero.tasks.prompts import Style
 
 HASH = Style(thought="free", answer="hash")
 

@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from r1zero.prompts import Style
 from r1zero.rewards.math import MAX_CHARACTERS, gold_problem, gold_problems, grade
+from r1zero.tasks.prompts import Style
 
 BOXED = Style(thought="free", answer="boxed")
 TAGS = Style(thought="prefilled", answer="tags")

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from r1zero.prompts import Style
+from r1zero.data.formats import boxed
 from r1zero.rewards.equivalence import judge
 from r1zero.rewards.math import gold_problems, grade
 from r1zero.rewards.workers import Workers
-from r1zero.tasks.formats import boxed
+from r1zero.tasks.prompts import Style
 
 pytestmark = pytest.mark.slow
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from hostile_math import GOLD, HOSTILE, boxed
-from r1zero.prompts import Style
 from r1zero.rewards.grade import Grade
 from r1zero.rewards.math import SECONDS, grade
+from r1zero.tasks.prompts import Style
 
 pytestmark = pytest.mark.slow
 

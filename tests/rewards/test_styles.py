@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from r1zero.prompts import Answer, Style, Thought
 from r1zero.rewards.styles import extract, last_boxed
+from r1zero.tasks.prompts import Answer, Style, Thought
 
 BOXED, HASH, LINE, FREE = (
     Style(thought="free", answer=answer) for answer in ("boxed", "hash", "line", "free")

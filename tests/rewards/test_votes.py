@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from r1zero.errors import UserError
+from r1zero.core.errors import UserError
 from r1zero.rewards.grading import TASKS, votes
 from r1zero.rewards.math import MAX_CHARACTERS
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import worker_functions
-from r1zero.errors import UserError
+from r1zero.core.errors import UserError
 from r1zero.rewards.workers import Result, Workers
 
 HELPERS = str(Path(worker_functions.__file__).parent)

@@ -102,5 +102,5 @@ def test_evaluated_are_step_0_and_every_checkpoint() -> None:
 
 
 def test_a_mini_run_starts_from_a_base_made_here() -> None:
-    assert resolved().made_here
-    assert not resolved(scale="paper").made_here
+    assert resolved().is_mini_base
+    assert not resolved(scale="paper").is_mini_base

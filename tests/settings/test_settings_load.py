@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from r1zero.errors import UserError
+from r1zero.core.errors import UserError
+from r1zero.data.formats import FORMATS
 from r1zero.settings import (
     load_config,
     load_recipe,
@@ -21,7 +22,6 @@ from r1zero.settings import (
 from r1zero.settings.endpoints import LocalEndpoint
 from r1zero.settings.load import read_yaml
 from r1zero.settings.sources import are_alike
-from r1zero.tasks.formats import FORMATS
 from tiny import CONFIG
 
 SCALES = [*(path.stem for path in sorted((CONFIG / "scales").glob("*.yaml"))), "paper"]
@@ -77,7 +77,7 @@ def test_the_paper_scale_changes_nothing(recipe: str) -> None:
     run = resolve_run(recipe, scale="paper", backend="trl", seed=0, folder=CONFIG)
     for key in ("model", "dataset", "sizes", "evaluation"):
         assert getattr(run, key) == getattr(published, key), key
-    assert not run.made_here
+    assert not run.is_mini_base
 
 
 def changed_recipe(folder: Path, change: Callable[[Values], object]) -> Path:

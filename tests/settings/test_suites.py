@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from r1zero.errors import UserError
+from r1zero.core.errors import UserError
 from r1zero.settings import (
     Evaluation,
     Sources,

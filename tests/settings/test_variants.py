@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from r1zero.errors import UserError
+from r1zero.core.errors import UserError
 from r1zero.settings import load_config, load_recipe, resolve_run, selected_variants
 from tiny import CONFIG
 

@@ -118,7 +118,7 @@ def test_a_login_in_netrc_is_not_told(place: Place, tmp_path: Path) -> None:
 
 
 def test_a_guessed_name_is_not_trusted_on_first_use(place: Place) -> None:
-    guess = {"modelscope": {"repo": REPO, "checked": False}}
+    guess = {"modelscope": {"repo": REPO, "verified": False}}
     with serve(good_hub()) as url:
         first = place.fetch(endpoint("modelscope", url), **guess)
         assert first.returncode == 2

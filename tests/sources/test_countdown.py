@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import chi2_contingency, chisquare
 
 from countdown_search import reachable
-from r1zero.errors import UserError
+from r1zero.core.errors import UserError
 from r1zero.rewards.countdown import grade
 from r1zero.sources.countdown import Row, generate
 from r1zero.sources.countdown_solver import solvable

@@ -26,7 +26,7 @@ from fetching import (
     without_sockets,
 )
 from hub import Fault, Hub, serve
-from r1zero.errors import UserError
+from r1zero.core.errors import UserError
 from r1zero.sources import progress
 from r1zero.sources.lock import Lock
 from r1zero.sources.verify import check_lock

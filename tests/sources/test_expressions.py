@@ -6,7 +6,8 @@ from fractions import Fraction
 
 import pytest
 
-from r1zero.errors import UserError
+from r1zero.core.errors import UserError
+from r1zero.data.formats import boxed
 from r1zero.sources.drawing import distinct
 from r1zero.sources.expressions import (
     LARGEST_RESULT,
@@ -21,7 +22,6 @@ from r1zero.sources.expressions import (
     values,
     write,
 )
-from r1zero.tasks.formats import boxed
 
 PROBLEMS = generate(2000, seed=3)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from r1zero.errors import UserError
+from r1zero.core.errors import UserError
 from r1zero.sources.models import check_weights_complete
 from tiny import CONFIG, stage
 

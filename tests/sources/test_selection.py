@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from r1zero.errors import UserError
+from r1zero.core.errors import UserError
 from r1zero.settings.load import validate
 from r1zero.settings.sources import HubDataset, HubModel
 from r1zero.sources.hubs import RemoteFile

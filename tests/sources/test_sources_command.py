@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from r1zero.errors import UserError
+from r1zero.core.errors import UserError
 from r1zero.settings import load_sources
 from r1zero.settings.sources import Generated, HubDataset
 from r1zero.sources import command

@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from r1zero.errors import UserError
+from r1zero.core.errors import UserError
 from r1zero.train.checkpoints import (
-    claim,
+    bind_to_run,
     drop_incomplete,
     exclusive,
-    forget_states,
-    identity,
+    prune_optimizer_states,
     seal,
     sealed,
     verify,
+    weights_hash_of,
 )
 
 HOLD = """
@@ -92,19 +92,19 @@ def test_identity_is_that_of_the_weights_alone(tmp_path: Path) -> None:
     first, second = write_checkpoint(tmp_path / "a", 2), write_checkpoint(tmp_path / "b", 2)
     (second / "more" / "optimizer.pt").write_text("others")
     seal(second, "c" * 64)
-    assert identity(first) == identity(second)
+    assert weights_hash_of(first) == weights_hash_of(second)
     (second / "model.safetensors").write_text("others")
     seal(second, "c" * 64)
-    assert identity(first) != identity(second)
+    assert weights_hash_of(first) != weights_hash_of(second)
 
 
 @pytest.mark.parametrize("key", ["config_hash", "data_hash", "base_model"])
 def test_checkpoints_of_another_run_are_refused_with_both_hashes(tmp_path: Path, key: str) -> None:
-    claim(tmp_path, run_json())
+    bind_to_run(tmp_path, run_json())
     write_checkpoint(tmp_path, 2)
     owner = (tmp_path / "run.json").read_bytes()
     with pytest.raises(UserError) as raised:
-        claim(tmp_path, run_json(**{key: "a" * 64}))
+        bind_to_run(tmp_path, run_json(**{key: "a" * 64}))
     assert str(raised.value).startswith(
         f"{tmp_path}: holds checkpoints of another run: their {key} is {key[0] * 12}, "
         f"this run's is {'a' * 12} ("
@@ -114,15 +114,15 @@ def test_checkpoints_of_another_run_are_refused_with_both_hashes(tmp_path: Path,
 
 def test_a_run_may_claim_its_own_folder_again(tmp_path: Path) -> None:
     for _ in range(2):
-        claim(tmp_path, run_json())
+        bind_to_run(tmp_path, run_json())
         if not sealed(tmp_path):
             write_checkpoint(tmp_path, 2)
 
 
 def test_without_a_complete_checkpoint_a_folder_goes_to_whoever_comes(tmp_path: Path) -> None:
-    claim(tmp_path, run_json())
+    bind_to_run(tmp_path, run_json())
     write_checkpoint(tmp_path, 2, complete=False)
-    claim(tmp_path, run_json(config_hash="a" * 64))
+    bind_to_run(tmp_path, run_json(config_hash="a" * 64))
     owner = json.loads((tmp_path / "run.json").read_text())
     assert owner["identity"]["config_hash"] == "a" * 64
 
@@ -177,11 +177,11 @@ def test_optimizer_states_stay_with_the_last_checkpoints_and_weights_with_all(
         (path / "global_step2").mkdir()
         (path / "global_step2" / "shard.pt").write_text("a shard")
         seal(path, "c" * 64)
-    before = {step: identity(path) for step, path in sealed(tmp_path).items()}
-    assert forget_states(tmp_path, 2) == ["checkpoint-2", "checkpoint-4"]
-    assert forget_states(tmp_path, 2) == []
-    assert {step: identity(path) for step, path in sealed(tmp_path).items()} == before
+    before = {step: weights_hash_of(path) for step, path in sealed(tmp_path).items()}
+    assert prune_optimizer_states(tmp_path, 2) == ["checkpoint-2", "checkpoint-4"]
+    assert prune_optimizer_states(tmp_path, 2) == []
+    assert {step: weights_hash_of(path) for step, path in sealed(tmp_path).items()} == before
     for step, path in sealed(tmp_path).items():
         verify(path)
         assert (path / "optimizer.pt").exists() == (path / "global_step2").exists() == (step > 4)
-    assert forget_states(tmp_path, 0) == ["checkpoint-10"], "a run must be able to resume"
+    assert prune_optimizer_states(tmp_path, 0) == ["checkpoint-10"], "a run must be able to resume"

@@ -13,7 +13,7 @@ from trl import GRPOTrainer
 
 from r1zero.settings.recipe import Algorithm
 from r1zero.train import formulas
-from r1zero.train.run_trainer import RunTrainer
+from r1zero.train.backends.trl.dynamic_sampling import RunTrainer
 from tiny_trainer import batch, build_trainer
 
 LOSSES = get_args(formulas.LossType)

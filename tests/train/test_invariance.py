@@ -44,7 +44,7 @@ def train(
     passes: int,
     stage: int,
     *,
-    equal_groups: str = "keep",
+    zero_variance_groups: str = "keep",
     loss_type: str = "grpo",
 ) -> dict[str, Any]:
     """Four steps of 16 completions; returns the record and the weights."""
@@ -77,9 +77,9 @@ def train(
     options = {
         "base": str(base),
         "out": str(out),
-        "prompts": PROMPTS * 3 if equal_groups == "keep" else SOME_FLAT,
+        "prompts": PROMPTS * 3 if zero_variance_groups == "keep" else SOME_FLAT,
         "config": config,
-        "equal_groups": equal_groups,
+        "zero_variance_groups": zero_variance_groups,
     }
     if stage:
         path = out.parent / f"zero{stage}.yaml"
@@ -169,13 +169,15 @@ def test_a_group_that_is_cut_into_passes_has_the_same_gradient(base: Path, tmp_p
 
 
 # A mean over completions, and one over tokens.
-@pytest.mark.parametrize(("equal_groups", "loss_type"), [("drop", "grpo"), ("resample", "dapo")])
+@pytest.mark.parametrize(
+    ("zero_variance_groups", "loss_type"), [("drop", "grpo"), ("resample", "dapo")]
+)
 def test_equal_groups_are_treated_alike(
-    base: Path, tmp_path: Path, equal_groups: str, loss_type: str
+    base: Path, tmp_path: Path, zero_variance_groups: str, loss_type: str
 ) -> None:
-    options = {"equal_groups": equal_groups, "loss_type": loss_type}
+    options = {"zero_variance_groups": zero_variance_groups, "loss_type": loss_type}
     drawn = compare(base, tmp_path, [(1, 8, 0), (2, 4, 0)], **options)
-    assert (sum(drawn) > 4 * STEPS) == (equal_groups == "resample")
+    assert (sum(drawn) > 4 * STEPS) == (zero_variance_groups == "resample")
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("deepspeed"), reason="DeepSpeed is not installed")

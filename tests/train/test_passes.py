@@ -12,7 +12,7 @@ from transformers import AutoTokenizer
 from trl import GRPOConfig
 
 from r1zero.settings.recipe import Algorithm
-from r1zero.train.trainer import PiecewiseTrainer, rollout
+from r1zero.train.backends.trl.length_bucketing import PiecewiseTrainer, rollout
 
 LOSSES = get_args(Algorithm.model_fields["loss_type"].annotation)
 COMPLETIONS, GROUP, STEPS = 16, 4, 2

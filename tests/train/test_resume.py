@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from r1zero.errors import UserError
+from r1zero.core.errors import UserError
 from r1zero.train import metrics
 from r1zero.train.checkpoints import sealed
 from tiny import ENVIRONMENT, Run, make_run, stage

@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer, Qwen3Config, Qwen3ForSequenceClassification
 
-from r1zero.prompts import Style
-from r1zero.rewards.scoring import Terms
+from r1zero.rewards.build import RewardFunctions
 from r1zero.settings.recipe import Reward
-from r1zero.train import rollouts
-from r1zero.train.rollouts import Failures, Recording, collect, steps
-from r1zero.train.run_trainer import RunTrainer
+from r1zero.tasks.prompts import Style
+from r1zero.train import rollout_files
+from r1zero.train.backends.trl.dynamic_sampling import RunTrainer
+from r1zero.train.rollout_files import Failures, Recording, collect, steps
 from tiny_trainer import build_trainer
 
 
@@ -81,7 +81,7 @@ def test_steps_that_are_done_again_replace_what_they_wrote(tmp_path: Path) -> No
 def test_failures_are_written_up_to_a_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rollouts, "MOST_FAILURES", 5)
+    monkeypatch.setattr(rollout_files, "MOST_FAILURES", 5)
     path = tmp_path / "failures.jsonl"
     failures = Failures(path)
     failures.add([])
@@ -96,14 +96,14 @@ def test_failures_are_written_up_to_a_number(
 
 
 @pytest.fixture
-def terms(monkeypatch: pytest.MonkeyPatch) -> Terms:
+def terms(monkeypatch: pytest.MonkeyPatch) -> RewardFunctions:
     monkeypatch.setenv("TRL_EXPERIMENTAL_SILENCE", "1")  # rollout_func
     style = Style(thought="prefilled", answer="tags")
-    return Terms(task="countdown", style=style, seed=0, max_completion_length=24)
+    return RewardFunctions(task="countdown", style=style, seed=0, max_completion_length=24)
 
 
 def test_a_term_that_fails_is_written_down_and_training_goes_on(
-    base: Path, tmp_path: Path, terms: Terms
+    base: Path, tmp_path: Path, terms: RewardFunctions
 ) -> None:
     kinds = {"user_rewards.fails_on_even": {}, "length": {"target": 12}}
     folder = tmp_path / "rollouts"
@@ -142,7 +142,7 @@ def test_a_term_that_fails_is_written_down_and_training_goes_on(
 
 
 def test_a_reward_model_reads_prompt_and_completion(
-    base: Path, tmp_path: Path, terms: Terms
+    base: Path, tmp_path: Path, terms: RewardFunctions
 ) -> None:
     tokenizer = AutoTokenizer.from_pretrained(base)
     torch.manual_seed(1)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from r1zero.errors import UserError
+from r1zero.core.errors import UserError
 from r1zero.settings.workflow import Tracking
 from r1zero.train import metrics, trackers
 from r1zero.train.checkpoints import sealed

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from r1zero.errors import UserError
-from r1zero.train import checkpoints, command, trl
+from r1zero.core.errors import UserError
+from r1zero.train import checkpoints, command
+from r1zero.train.backends.trl import entrypoint
 from tiny import Run, edited, make_run, stage
 
 
@@ -211,7 +212,7 @@ def test_a_cut_off_run_goes_on_from_its_last_complete_checkpoint(
     run: Run, launched: list[list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run.checkpoints.mkdir()
-    checkpoints.claim(run.checkpoints, json.loads(run.file.read_text()))
+    checkpoints.bind_to_run(run.checkpoints, json.loads(run.file.read_text()))
     for step in (1, 2, 3):
         append_metrics(run, step)
     last = save(run, 2)
@@ -234,7 +235,7 @@ def test_a_cut_off_run_goes_on_from_its_last_complete_checkpoint(
 
 def test_a_damaged_checkpoint_is_not_gone_on_from(run: Run, launched: list[list[str]]) -> None:
     run.checkpoints.mkdir()
-    checkpoints.claim(run.checkpoints, json.loads(run.file.read_text()))
+    checkpoints.bind_to_run(run.checkpoints, json.loads(run.file.read_text()))
     path = save(run, 2) / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
     assert refusal(run).where == str(path)
@@ -257,7 +258,7 @@ def test_prompts_that_are_all_too_long_stop_the_trainer(
     train_file = run.folder.parent / "task" / "problems" / "train.parquet"
     monkeypatch.setattr(sys, "argv", list(map(str, ["trl", *options, "--train", train_file])))
     with pytest.raises(UserError, match="prompts are longer than 9 tokens; the shortest has") as e:
-        trl.main()
+        entrypoint.main()
     assert e.value.where == "sizes.max_prompt_length"
 
 
@@ -271,4 +272,4 @@ def test_an_unknown_setting_in_the_plan_stops_the_trainer(
     options += ["--max-prompt-length", 14]
     monkeypatch.setattr(sys, "argv", list(map(str, ["trl", *options, "--train", "none"])))
     with pytest.raises(ValueError, match=r"Unknown arguments from config file.*betta"):
-        trl.main()
+        entrypoint.main()

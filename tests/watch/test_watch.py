@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from r1zero.files import write_json
+from r1zero.core.files import write_json
 from r1zero.settings import resolve_run
 from r1zero.train import checkpoints, metrics
 from r1zero.watch.machine import Gpu
@@ -50,7 +50,7 @@ class Files:
 
     def begin(self, *, ago: float = 60 * MINUTES) -> "Files":
         self.resolve().checkpoints.mkdir(parents=True)
-        checkpoints.claim(self.checkpoints, self.content)
+        checkpoints.bind_to_run(self.checkpoints, self.content)
         self.touch("run.json", ago)
         return self
 

@@ -60,7 +60,7 @@ def test_everything_is_made(finished: Path) -> None:
         f"resources/datasets/{DATASET}/manifest.json",
         f"resources/rows/{DATASET}/manifest.json",
         f"resources/rows/{DATASET}/audit.json",
-        f"resources/tasks/{DATASET}/{PROMPT}/manifest.json",
+        f"resources/problems/{DATASET}/{PROMPT}/manifest.json",
         f"resources/bases/mini/{BASE}/manifest.json",
         f"results/{RUN}/run.json",
         *(f"results/{RUN}/plan/{name}" for name in ("plan.json", "plan.md", "trl.yaml")),

@@ -22,7 +22,7 @@ COUNTDOWN = {
     "kind": "hub",
     "format": "countdown",
     "huggingface": {"repo": "Jiayi-Pan/Countdown-Tasks-3to4"},
-    "modelscope": {"repo": "zouxuhong/Countdown-Tasks-3to4", "checked": False},
+    "modelscope": {"repo": "zouxuhong/Countdown-Tasks-3to4", "verified": False},
     "licence": "unknown",
     "gigabytes": 0.01,
     "numbers": [3],

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
-from r1zero.files import atomic_path, write_text
+from r1zero.core.files import atomic_path, write_text
 
 Drawn = list[list[list[int]]]
 """Token ids, by prompt and sample."""

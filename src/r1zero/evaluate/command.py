@@ -10,14 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import polars as pl
 import typer
 
-from r1zero.errors import UserError
-from r1zero.evaluate.cards import taken_card
-from r1zero.evaluate.chunks import Chunks
-from r1zero.evaluate.engines import Decoding, EngineName, Model, open_engine
-from r1zero.evaluate.generate import Generated, generate
-from r1zero.evaluate.metrics import repetition
-from r1zero.evaluate.scores import by_problem, greedy_scores, scores
-from r1zero.files import (
+from r1zero.core.errors import UserError
+from r1zero.core.files import (
     atomic_path,
     describe_file,
     read_json,
@@ -26,12 +20,18 @@ from r1zero.files import (
     weights_hash,
     write_json,
 )
-from r1zero.prompts import Prompt, Style, load_prompt
-from r1zero.provenance import provenance, versions
+from r1zero.core.provenance import provenance, versions
+from r1zero.data.problems import read_problems
+from r1zero.evaluate.chunks import Chunks
+from r1zero.evaluate.engines import Decoding, EngineName, Model, open_engine
+from r1zero.evaluate.generate import Generated, generate
+from r1zero.evaluate.gpu_lock import locked_gpu
+from r1zero.evaluate.metrics import repetition
+from r1zero.evaluate.scores import by_problem, greedy_scores, scores
 from r1zero.rewards.grading import grade_batch
 from r1zero.settings.architecture import positions_of
 from r1zero.settings.recipe import Evaluation
-from r1zero.tasks.problems import read_problems
+from r1zero.tasks.prompts import Prompt, Style, load_prompt
 
 if TYPE_CHECKING:
     from r1zero.evaluate.text import Completion
@@ -75,7 +75,7 @@ def evaluate(
     manifest = read_json(problems)["files"]["test"]
     partial = out.parent / f".{out.stem}.partial"
     # Held until all is written: the card's memory is not free before this process ends.
-    with taken_card(gpus):
+    with locked_gpu(gpus):
         rows = verify_file(manifest, problems.parent)
         measured, table = _measure(run["run"]["task"], decoding, weights, rows, engine, partial)
         completions = out.with_suffix(".parquet")
@@ -157,7 +157,7 @@ def _complete(
     """Generate the completions of all prompts that are not in the folder of finished chunks."""
     from r1zero.evaluate.text import Tokens  # imports transformers
 
-    tokens = Tokens(weights.folder, prompt.ends)
+    tokens = Tokens(weights.folder, prompt.stop_tokens)
     ids = tokens.encode(prompts)
     longest_prompt = max(map(len, ids))
     longest = longest_prompt + decoding["max_new_tokens"]
@@ -169,12 +169,13 @@ def _complete(
             hint="measure on a suite of shorter problems",
         )
     engine = open_engine(
-        Model(weights.folder, tokens.ends, tokens.pad, min(longest, positions)), engine_name
+        Model(weights.folder, tokens.stop_token_ids, tokens.pad, min(longest, positions)),
+        engine_name,
     )
     decides = {
         "weights": weights.sha256,
         "prompts": ids,
-        "ends": tokens.ends,
+        "stop_token_ids": tokens.stop_token_ids,
         "decoding": decoding,
         "engine": (engine.version, engine.device, engine.batch),
         "versions": versions(),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
-from r1zero.errors import UserError
+from r1zero.core.errors import UserError
 
 EngineName = Literal["transformers", "vllm"]
 
@@ -35,7 +35,7 @@ class Model:
 
     folder: Path
     """Weights, configuration and tokenizer."""
-    ends: tuple[int, ...]
+    stop_token_ids: tuple[int, ...]
     """Tokens that end a completion."""
     pad: int
     """Token that fills rows of unlike lengths."""
@@ -69,7 +69,7 @@ class Engine(Protocol):
 
         Returns:
             Token ids of the completions of each prompt. A completion that was not cut off ends in
-            one of the model's `ends`.
+            one of the model's `stop_token_ids`.
 
         """
         ...

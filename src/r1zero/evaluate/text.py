@@ -22,15 +22,15 @@ class Tokens:
 
     Args:
         folder: Folder of model and tokenizer.
-        ends: Tokens that end a completion, besides those that the model's files name.
+        stop_tokens: Tokens that end a completion, besides those that the model's files name.
 
     """
 
-    def __init__(self, folder: Path, ends: Sequence[str] = ()) -> None:
+    def __init__(self, folder: Path, stop_tokens: Sequence[str] = ()) -> None:
         self._tokenizer = AutoTokenizer.from_pretrained(folder)
         vocabulary = self._tokenizer.get_vocab()
-        named = {vocabulary[token] for token in ends if token in vocabulary}
-        self.ends: tuple[int, ...] = tuple(sorted(_eos(folder) | named))
+        named = {vocabulary[token] for token in stop_tokens if token in vocabulary}
+        self.stop_token_ids: tuple[int, ...] = tuple(sorted(_eos(folder) | named))
         self.pad: int = self._tokenizer.pad_token_id
 
     def encode(self, prompts: Sequence[str]) -> list[list[int]]:
@@ -41,7 +41,7 @@ class Tokens:
     def completion(self, tokens: Sequence[int]) -> Completion:
         """What the tokens of a completion say."""
         text = self._tokenizer.decode(tokens, skip_special_tokens=True)
-        return Completion(text, len(tokens), truncated=tokens[-1] not in self.ends)
+        return Completion(text, len(tokens), truncated=tokens[-1] not in self.stop_token_ids)
 
 
 def _eos(folder: Path) -> set[int]:

@@ -43,7 +43,7 @@ class TransformersEngine:
             self._loaded,
             [prompt for prompt in prompts for _ in range(n)],
             max_new_tokens=decoding.max_new_tokens,
-            eos=self._model.ends,
+            eos=self._model.stop_token_ids,
             pad=self._model.pad,
             temperature=decoding.temperature,
             top_p=decoding.top_p,

@@ -78,8 +78,8 @@ def sampling_params(model: Model, decoding: Decoding, seed: int) -> Any:
         max_tokens=decoding.max_new_tokens,
         min_tokens=0,
         seed=seed,
-        stop_token_ids=list(model.ends),
-        # It would end completions at a token of the model's files, whatever `ends` has.
+        stop_token_ids=list(model.stop_token_ids),
+        # It would end completions at a token of the model's files, whatever `stop_token_ids` has.
         ignore_eos=True,
         detokenize=False,
         skip_special_tokens=False,

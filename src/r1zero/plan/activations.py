@@ -46,7 +46,7 @@ class Pass:
     attention: Attention
     device: Device
     pieces: int = 1
-    """Forward passes behind the one backward pass, as in `r1zero.train.trainer`."""
+    """Forward passes behind the one backward pass, as in the TRL backend."""
 
     @property
     def length(self) -> int:

@@ -9,8 +9,9 @@ import polars as pl
 import typer
 import yaml
 
-from r1zero.errors import UserError
-from r1zero.files import read_json, verify_file, weights_hash, write_json, write_text
+from r1zero.core.errors import UserError
+from r1zero.core.files import read_json, verify_file, weights_hash, write_json, write_text
+from r1zero.data.lengths import fitting
 from r1zero.plan.cost import disk_of, host_memory_of, time_of
 from r1zero.plan.launching import commands, seats
 from r1zero.plan.layout import Layout, Refusal, lay_out
@@ -23,7 +24,6 @@ from r1zero.settings.architecture import Architecture
 from r1zero.settings.load import CONFIG_FOLDER, validate
 from r1zero.settings.sources import HubModel, LocalModel, ModelSource
 from r1zero.settings.workflow import Hardware
-from r1zero.tasks.lengths import fitting
 
 NOT_FEASIBLE = 3
 
@@ -154,7 +154,7 @@ def render(
     machine = find_machine(wishes)
     model = Path(content["base_model"]["path"])
     architecture = read_architecture(model)
-    layout = demand(run, machine, architecture, wishes)
+    layout = layout_or_error(run, machine, architecture, wishes)
     manifest = Path(content["problems"])
     train = verify_file(read_json(manifest)["files"]["train"], manifest.parent)
     trl = trl_config(
@@ -186,7 +186,7 @@ def _varied(options: list[str] | None) -> dict[str, Any]:
     return varied
 
 
-def demand(
+def layout_or_error(
     run: RunSettings, machine: Machine, architecture: Architecture | None, hardware: Hardware
 ) -> Layout:
     """Lay a run out; a refusal is an error with the change that would work."""

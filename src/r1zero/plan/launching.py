@@ -12,7 +12,7 @@ from r1zero.settings.run import RunSettings
 VLLM_PORT = 8000
 
 
-class Seat(NamedTuple):
+class GpuAssignment(NamedTuple):
     """What one card does."""
 
     node: int
@@ -36,7 +36,7 @@ class Command(NamedTuple):
         return text.replace(" --", " \\\n    --")
 
 
-def seats(layout: Layout, machine: Machine) -> Iterator[Seat]:
+def seats(layout: Layout, machine: Machine) -> Iterator[GpuAssignment]:
     """Every card of every node; trainers come first, vLLM's own cards after them."""
     cards = [(node, card) for node in range(machine.nodes) for card in machine.cards]
     order = {"train": 0, "vllm": 0}
@@ -44,12 +44,12 @@ def seats(layout: Layout, machine: Machine) -> Iterator[Seat]:
         if index < layout.training_gpus:
             local = index % machine.gpus_per_node
             with_vllm = " and vLLM" if layout.placement == "colocate" else ""
-            yield Seat(node, card, f"trainer {index}{with_vllm}", f"cuda:{local}")
+            yield GpuAssignment(node, card, f"trainer {index}{with_vllm}", f"cuda:{local}")
         elif index < layout.training_gpus + layout.vllm_gpus:
-            yield Seat(node, card, f"vLLM {order['vllm']}", f"cuda:{order['vllm']}")
+            yield GpuAssignment(node, card, f"vLLM {order['vllm']}", f"cuda:{order['vllm']}")
             order["vllm"] += 1
         else:
-            yield Seat(node, card, "idle", "")
+            yield GpuAssignment(node, card, "idle", "")
 
 
 def vllm_command(run: RunSettings, layout: Layout, machine: Machine, model: Path) -> Command:
@@ -91,7 +91,7 @@ def train_command(layout: Layout, machine: Machine, plan: Path, rest: list[str])
         seat.card for seat in seats(layout, machine) if seat.node == 0 and "trainer" in seat.role
     ]
     environment = {"CUDA_VISIBLE_DEVICES": ",".join(cards)}
-    return Command(environment, [*launcher, "-m", "r1zero.train.trl", *rest])
+    return Command(environment, [*launcher, "-m", "r1zero.train.backends.trl.entrypoint", *rest])
 
 
 def commands(

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
+from r1zero.core.section import Section
 from r1zero.plan.machine import Machine
 from r1zero.plan.memory import (
     colocate_utilization,
@@ -21,7 +22,6 @@ from r1zero.plan.memory import (
     vllm_resident,
 )
 from r1zero.settings.architecture import Architecture
-from r1zero.settings.base import Section
 from r1zero.settings.run import RunSettings
 from r1zero.settings.workflow import Hardware
 
@@ -184,7 +184,7 @@ def _search(
 
 
 def _on_cpu(run: RunSettings, machine: Machine) -> Layout | list[str]:
-    if not run.made_here:
+    if not run.is_mini_base:
         return [f"{run.model} is too large to train on a CPU"]
     if run.completions_per_step % machine.cpu_processes:
         return [

@@ -7,9 +7,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from r1zero.errors import UserError
+from r1zero.core.errors import UserError
+from r1zero.core.section import Section
 from r1zero.plan.gpus import GPUS
-from r1zero.settings.base import Section
 from r1zero.settings.workflow import Hardware
 
 _ASSUMED = "a100-80g"

@@ -81,7 +81,7 @@ def training_memory(
         master_weights: Stage 0 with bfloat16 weights: whether the optimizer has float32 copies
             of them. Plain AdamW has none; DeepSpeed always has.
         device: `cpu` counts tensors only, no context or fragmentation.
-        pieces: Forward passes behind one backward pass, as in `r1zero.train.trainer`.
+        pieces: Forward passes behind one backward pass, as in the TRL backend.
         reduce_bucket: ZeRO's `reduce_bucket_size`, in numbers.
         live_parameters: ZeRO-3: numbers gathered at once. By default the largest module, which
             holds where `stage3_max_live_parameters`, `stage3_max_reuse_distance` and

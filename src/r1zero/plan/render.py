@@ -91,7 +91,7 @@ def reward_functions(run: RunSettings, models: Mapping[str, Path]) -> list[str]:
         if reward.model
         else reward.name
         if "." in reward.name
-        else f"r1zero.rewards.of_run.{reward.name}"
+        else f"r1zero.rewards.trl_plugin.{reward.name}"
         for reward in run.rewards
     ]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from r1zero.errors import UserError
+from r1zero.core.errors import UserError
 
 # The classes that `trl grpo --config` fills, with those they inherit from.
 _CLASSES = {

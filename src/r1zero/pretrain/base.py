@@ -10,14 +10,14 @@ import polars as pl
 import torch
 from transformers.utils import logging
 
-from r1zero.files import verify_file
+from r1zero.core.files import verify_file
 from r1zero.pretrain.completions import frame, write_completion
 from r1zero.pretrain.corpus import batches
 from r1zero.pretrain.model import build_model, pretrain
 from r1zero.pretrain.tokenizer import build_tokenizer
 from r1zero.pretrain.traces import Trace, countdown, gsm8k, math, tldr
-from r1zero.prompts import Prompt, literals, load_prompt
 from r1zero.settings.scale import MiniBase
+from r1zero.tasks.prompts import Prompt, literals, load_prompt
 
 _WRITERS: dict[str, ModuleType] = {
     "countdown": countdown,

@@ -5,13 +5,13 @@ from typing import Annotated
 
 import typer
 
-from r1zero.errors import UserError
-from r1zero.files import atomic_directory, describe_file, write_json
+from r1zero.core.errors import UserError
+from r1zero.core.files import atomic_directory, describe_file, write_json
+from r1zero.data.files import read_manifest
+from r1zero.data.formats import FORMATS
+from r1zero.data.problems import fits
 from r1zero.settings import load_scale
 from r1zero.settings.load import CONFIG_FOLDER
-from r1zero.tasks.files import read_manifest
-from r1zero.tasks.formats import FORMATS
-from r1zero.tasks.problems import fits
 
 
 def pretrain(

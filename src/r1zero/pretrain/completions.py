@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from r1zero.prompts import Style
+from r1zero.tasks.prompts import Style
 
 
 class Frame(NamedTuple):

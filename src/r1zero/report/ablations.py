@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from r1zero.report.accounts import flattened
-from r1zero.report.contents import Table
+from r1zero.report.document import Table
 from r1zero.report.inputs import Run
 from r1zero.report.measures import Group, values
 from r1zero.report.rendering import rounded
+from r1zero.report.setup_tables import flattened
 from r1zero.report.statistics import Interval, Outcomes, two_sample_delta
 from r1zero.report.text import arrow, interval, number, setting
 

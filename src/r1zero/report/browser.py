@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from r1zero.errors import UserError
+from r1zero.core.errors import UserError
 from r1zero.report.inputs import RunResults
 
 # Text of rollouts packs to about a sixth; the first guess at how much fits.

@@ -5,9 +5,9 @@ from itertools import combinations, permutations
 from math import isclose
 from typing import Any
 
-from r1zero.report.accounts import flattened
 from r1zero.report.inputs import RunResults, SuiteResults
 from r1zero.report.measures import Group, groups_of
+from r1zero.report.setup_tables import flattened
 from r1zero.settings.claims import Contrast, Needs
 
 # Of the settings, what doesn't tell two setups apart: names, and what decides no weights.
@@ -72,7 +72,7 @@ def _met(needs: Needs, group: Group) -> list[tuple[str, bool]]:
 
 def _starts_from_a_base(group: Group) -> bool:
     """Whether the model was made on the spot, or isn't called an instruction-tuned one."""
-    return bool(setting(group, "made_here")) or "instruct" not in str(setting(group, "model"))
+    return bool(setting(group, "is_mini_base")) or "instruct" not in str(setting(group, "model"))
 
 
 def pairs(options: Contrast, found: Sequence[Group]) -> list[tuple[Group, Group]]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from r1zero.report.claims import Judged
-from r1zero.report.contents import Table
+from r1zero.report.document import Table
 from r1zero.report.rendering import rounded
 
 

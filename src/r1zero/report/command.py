@@ -12,17 +12,17 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from r1zero.errors import UserError
-from r1zero.files import atomic_path, read_json, sha256_file, write_json
-from r1zero.provenance import provenance
+from r1zero.core.errors import UserError
+from r1zero.core.files import atomic_path, read_json, sha256_file, write_json
+from r1zero.core.provenance import provenance
 from r1zero.report import browser, html, rendering
-from r1zero.report.cards import card, card_name
 from r1zero.report.claim_tests import Configured
 from r1zero.report.claims import Judged, judge
-from r1zero.report.contents import Contents
+from r1zero.report.document import Contents
 from r1zero.report.inputs import RunResults
 from r1zero.report.load import load
 from r1zero.report.measures import groups_of
+from r1zero.report.model_cards import card, card_name
 from r1zero.report.paper import contents
 from r1zero.report.pdf import pdf
 from r1zero.report.published import published_of

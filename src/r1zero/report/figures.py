@@ -8,8 +8,7 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from r1zero.report.measures import Group
-from r1zero.report.series import (
+from r1zero.report.figure_data import (
     Names,
     Row,
     held_out_points,
@@ -20,6 +19,7 @@ from r1zero.report.series import (
     smoothing,
     training_bands,
 )
+from r1zero.report.measures import Group
 
 PALETTE = [
     *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#555555"),

@@ -22,7 +22,7 @@ import vl_convert
 
 from r1zero.report import browser
 from r1zero.report.charts import PICKED, interactive
-from r1zero.report.contents import Contents, Figure, Part, Sample, Table
+from r1zero.report.document import Contents, Figure, Part, Sample, Table
 from r1zero.report.inputs import RunResults
 
 _STYLES = ("page.css", "rollouts.css")

@@ -14,8 +14,8 @@ import numpy as np
 import polars as pl
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from r1zero.errors import UserError
-from r1zero.files import read_json
+from r1zero.core.errors import UserError
+from r1zero.core.files import read_json
 from r1zero.report.statistics import Outcomes
 
 

@@ -7,7 +7,7 @@ base and trained model are measured the same way.
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from r1zero.errors import UserError
+from r1zero.core.errors import UserError
 from r1zero.report.inputs import (
     Evaluation,
     Model,

@@ -11,17 +11,17 @@ from r1zero.report.ablations import (
     backends_table,
 )
 from r1zero.report.abstract import abstract_of, setups
-from r1zero.report.accounts import cost_table, flattened, protocol_table, recipes_table
 from r1zero.report.claims import Judged
 from r1zero.report.claims_table import claims_table
-from r1zero.report.contents import Contents, Figure, Part, Table
+from r1zero.report.document import Contents, Figure, Part, Table
+from r1zero.report.figure_data import smoothing
 from r1zero.report.inputs import Run, RunResults
 from r1zero.report.limits import limits_of
 from r1zero.report.measures import Group, groups_of
-from r1zero.report.origins import environments_table, files_table, provenance_table
+from r1zero.report.provenance_tables import environments_table, files_table, provenance_table
 from r1zero.report.published import Published, published_table
 from r1zero.report.samples import RULE, samples_of
-from r1zero.report.series import smoothing
+from r1zero.report.setup_tables import cost_table, flattened, protocol_table, recipes_table
 from r1zero.report.text import listed, plural, setting
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import typst
 
-from r1zero.report.contents import Contents, Figure, Part, Sample, Table
+from r1zero.report.document import Contents, Figure, Part, Sample, Table
 from r1zero.report.text import visible
 
 # Pixels of a figure that is as wide as the text; smaller ones keep their scale.

@@ -11,7 +11,7 @@ import vl_convert
 from rich.markup import escape
 from rich.table import Table as TerminalTable
 
-from r1zero.report.contents import Table
+from r1zero.report.document import Table
 from r1zero.report.text import markdown_table, visible
 
 # Pixels per pixel of the SVG, for screens of high density.

@@ -6,8 +6,8 @@ from typing import Any
 
 import polars as pl
 
-from r1zero.errors import UserError
-from r1zero.report.contents import Sample
+from r1zero.core.errors import UserError
+from r1zero.report.document import Sample
 from r1zero.report.inputs import Evaluation, Run, SuiteResults
 from r1zero.report.measures import Group
 from r1zero.report.text import plural, visible

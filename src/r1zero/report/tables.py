@@ -5,7 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
-from r1zero.report.contents import Table
+from r1zero.report.document import Table
 from r1zero.report.inputs import Run
 from r1zero.report.measures import (
     BEHAVIOUR,

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from r1zero.errors import UserError
-from r1zero.prompts import Answer, Style, Thought
+from r1zero.core.errors import UserError
 from r1zero.rewards.grade import Grade
 from r1zero.rewards.grading import grade_batch
+from r1zero.tasks.prompts import Answer, Style, Thought
 
 app = typer.Typer(no_args_is_help=True)
 

@@ -10,11 +10,11 @@ once", every public reward demands all of them.
 
 from collections.abc import Sequence
 
-from r1zero.prompts import Style
 from r1zero.rewards import tags
 from r1zero.rewards.arithmetic import MAX_CHARACTERS, ArithmeticProblem, evaluate
 from r1zero.rewards.grade import Grade
 from r1zero.rewards.styles import extract
+from r1zero.tasks.prompts import Style
 
 # What `evaluate` skips between tokens; other white space makes an answer invalid.
 _PADDING = " \t\n"

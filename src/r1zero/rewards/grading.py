@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from r1zero.errors import UserError
-from r1zero.prompts import Style
+from r1zero.core.errors import UserError
 from r1zero.rewards import countdown, gsm8k, math, tldr
 from r1zero.rewards.grade import Grade
+from r1zero.tasks.prompts import Style
 
 TASKS = ("countdown", "gsm8k", "math", "tldr")
 

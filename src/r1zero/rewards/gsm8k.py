@@ -20,10 +20,10 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
-from r1zero.prompts import Style
 from r1zero.rewards.grade import Grade
 from r1zero.rewards.styles import extract
 from r1zero.rewards.tags import WHITE_SPACE
+from r1zero.tasks.prompts import Style
 
 MAX_CHARACTERS = 256
 # A longer number is none: the work on one grows with the square of its digits.

@@ -13,11 +13,11 @@ import re
 from collections.abc import Sequence
 from fractions import Fraction
 
-from r1zero.prompts import Style
 from r1zero.rewards.grade import Grade
 from r1zero.rewards.styles import extract
 from r1zero.rewards.tags import WHITE_SPACE, Parsed
 from r1zero.rewards.workers import Result, Workers
+from r1zero.tasks.prompts import Style
 
 SECONDS = 3.0
 MAX_CHARACTERS = 2000

@@ -22,9 +22,9 @@ text, and raises nothing.
 
 import re
 
-from r1zero.prompts import Style
 from r1zero.rewards import tags
 from r1zero.rewards.tags import END_THINK, THINK, WHITE_SPACE, Parsed
+from r1zero.tasks.prompts import Style
 
 # An escaped brace is a character of the answer: it opens and closes nothing.
 _BRACES = re.compile(r"\\boxed[ \t]*\{|\\[\\{}]|[{}]")

@@ -22,7 +22,7 @@ from pathlib import Path
 from queue import LifoQueue
 from typing import Any
 
-from r1zero.errors import UserError
+from r1zero.core.errors import UserError
 
 _SCRIPT = Path(__file__).with_name("worker.py")
 # For its imports; torch from a cold disk takes a minute.

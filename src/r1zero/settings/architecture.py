@@ -5,8 +5,8 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from r1zero.errors import UserError
-from r1zero.settings.base import Section
+from r1zero.core.errors import UserError
+from r1zero.core.section import Section
 
 _FAMILIES = ("llama", "qwen2", "qwen3")
 # Qwen3Config's own default, for a config.json that leaves it out.

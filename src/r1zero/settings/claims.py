@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal, Self, TypeAlias, get_args
 
 from pydantic import BaseModel, Field, model_validator
 
-from r1zero.errors import UserError
-from r1zero.settings.base import Name, Section
+from r1zero.core.errors import UserError
+from r1zero.core.section import Name, Section
 from r1zero.settings.load import CONFIG_FOLDER, read_yaml, validate
 from r1zero.settings.recipe import OptionValue
 from r1zero.settings.run import RunSettings
@@ -75,9 +75,9 @@ class Needs(Section):
     above: dict[str, float] = Field(default={})
     """Settings that exceed a number, such as `algorithm.beta: 0`."""
     rewards: list[str] = Field(default=[])
-    """Terms that their reward has."""
+    """RewardFunctions that their reward has."""
     without_rewards: list[str] = Field(default=[])
-    """Terms that it has not."""
+    """RewardFunctions that it has not."""
     base_model: bool = False
     """Only those that start from a base model, not from an instruction-tuned one."""
     variants: bool = False

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from r1zero.files import write_json
+from r1zero.core.files import write_json
 from r1zero.settings.load import CONFIG_FOLDER
 from r1zero.settings.schema import schemas
 

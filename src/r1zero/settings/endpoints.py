@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
-from r1zero.settings.base import Section
+from r1zero.core.section import Section
 
 
 def _is_address(value: str) -> str:

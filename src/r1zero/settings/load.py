@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from r1zero.errors import UserError, redact
+from r1zero.core.errors import UserError, redact
 from r1zero.settings.recipe import Recipe
 from r1zero.settings.run import RunSettings
 from r1zero.settings.scale import Scale, ScaledTask
@@ -260,7 +260,7 @@ def resolve_run(
         "backend": backend,
         "seed": seed,
         "scale": scale,
-        "made_here": values["model"] in scaling.bases,
+        "is_mini_base": values["model"] in scaling.bases,
     }
     return validate(values, RunSettings, f"recipe {recipe_name} at scale {scale}")
 

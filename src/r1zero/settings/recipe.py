@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from r1zero.settings.base import Name, Section
+from r1zero.core.section import Name, Section
 
 OptionValue = bool | int | float | str
 
@@ -13,7 +13,7 @@ class Reward(Section):
     """One term of the reward."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
-    """A term of `r1zero.rewards.terms`, such as `correct`; the dotted path of a function of yours,
+    """A function of `r1zero.rewards.functions`, such as `correct`; the dotted path of one of yours,
     in TRL's signature; with `model`, a name for the metrics."""
     weight: float = 1.0
     """Its factor in the summed reward."""
@@ -45,7 +45,7 @@ class Algorithm(Section):
     updates_per_rollout: int = Field(default=1, ge=1)
     """Optimizer steps that one batch of rollouts is cut into; above 1 the later ones are
     off-policy."""
-    equal_groups: Literal["keep", "drop", "resample"] = "keep"
+    zero_variance_groups: Literal["keep", "drop", "resample"] = "keep"
     """What becomes of groups whose rewards are all equal: they stay in the loss, where only the KL
     penalty moves them; they leave it; or other problems are drawn in their place (DAPO)."""
     max_resamples: int = Field(default=8, ge=1)
@@ -79,8 +79,8 @@ class Algorithm(Section):
 
     @model_validator(mode="after")
     def _groups_stand_alone(self) -> Self:
-        if self.equal_groups == "resample" and self.scale_rewards == "batch":
-            raise ValueError("equal_groups `resample` wants scale_rewards `group` or `none`")
+        if self.zero_variance_groups == "resample" and self.scale_rewards == "batch":
+            raise ValueError("zero_variance_groups: resample wants scale_rewards: group or none")
         return self
 
 
@@ -239,7 +239,7 @@ class Recipe(Section):
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     """Type of the weights on a GPU. On a CPU they are float32."""
     rewards: list[Reward] = Field(min_length=1)
-    """Terms of the reward, summed with their weights."""
+    """RewardFunctions of the reward, summed with their weights."""
     algorithm: Algorithm
     sizes: Sizes
     evaluation: Evaluation

@@ -4,8 +4,8 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from r1zero.files import sha256_json
-from r1zero.settings.base import Name, RunName, Section
+from r1zero.core.files import sha256_json
+from r1zero.core.section import Name, RunName, Section
 from r1zero.settings.recipe import Algorithm, Evaluation, Reward, Sizes, check_saved_steps
 
 
@@ -18,7 +18,7 @@ class RunSettings(Section):
     scale: Name
     task: Name
     model: str
-    made_here: bool
+    is_mini_base: bool
     """Whether the model is a base made on the spot rather than a published one."""
     dataset: Name
     prompt: Name

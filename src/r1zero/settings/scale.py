@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from r1zero.settings.base import Name, Section
+from r1zero.core.section import Name, Section
 from r1zero.settings.recipe import ListedSuites
 
 
@@ -13,9 +13,9 @@ class CountdownTraces(Section):
 
     task: Literal["countdown"]
     """Task of the base."""
-    persistence: float = Field(gt=0, lt=1)
+    p_continue: float = Field(gt=0, lt=1)
     """Chance that a trace goes on to another attempt after a failed one."""
-    patient_persistence: float = Field(gt=0, lt=1)
+    p_continue_patient: float = Field(gt=0, lt=1)
     """The same chance in a patient trace: there the model learns what long searches look like."""
     patient_share: float = Field(ge=0, le=1)
     """Share of patient traces."""
@@ -28,7 +28,7 @@ class QuestionTraces(Section):
 
     task: Literal["gsm8k", "math"]
     """Task of the base: word problems, or expressions."""
-    heed: float = Field(ge=0, le=1)
+    p_correct_step: float = Field(ge=0, le=1)
     """Chance that a step is the one that the question asks for; otherwise it is any other that is
     possible."""
 

@@ -5,8 +5,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from r1zero.core.section import Name, Section
 from r1zero.settings.architecture import Architecture
-from r1zero.settings.base import Name, Section
 
 ModelName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.-]*$")]
 Format = Literal["countdown", "gsm8k", "math", "tldr"]
@@ -104,7 +104,7 @@ class Place(Section):
     revision: str | None = None
     """Commit, tag or branch; the hub's main branch if left out. What is fetched first is locked,
     so a branch that moves on changes nothing."""
-    checked: bool = True
+    verified: bool = True
     """Whether the name was seen in use for these files; false for a guess, which is not trusted on
     first use: it serves only files that the lock knows."""
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from r1zero.settings.base import Name, Section
+from r1zero.core.section import Name, Section
 from r1zero.settings.endpoints import DEFAULT_ENDPOINTS, Endpoint
 from r1zero.settings.recipe import OptionValue, SuiteSizes
 from r1zero.settings.sources import (

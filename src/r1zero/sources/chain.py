@@ -17,9 +17,9 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import NamedTuple
 
-from r1zero.errors import UserError, redact
-from r1zero.files import sha256_file
-from r1zero.sources.hubs import Failure, Hub, RemoteFile
+from r1zero.core.errors import UserError, redact
+from r1zero.core.files import sha256_file
+from r1zero.sources.hubs import Hub, HubError, RemoteFile
 from r1zero.sources.progress import Progress, size
 
 _FILES_AT_ONCE = 4
@@ -115,10 +115,10 @@ class Chain:
             if reason is None:
                 try:
                     sha256 = self._from(hub, path, file)
-                except Failure as failure:
+                except HubError as failure:
                     reason = str(failure)
                     self._progress.note(f"{self._where}: {path}: {hub.label}: {reason}")
-                    if failure.again:  # it had its retries: spare the other files the wait
+                    if failure.retryable:  # it had its retries: spare the other files the wait
                         self._down[hub.label] = reason
                 else:
                     self._progress.note(f"{path}  {size(file.bytes)}  {hub.label}")
@@ -145,7 +145,7 @@ class Chain:
         self._complete(hub, path, file, partial)
         try:
             sha256 = self._right(partial, file)
-        except Failure:
+        except HubError:
             partial.unlink()
             self._progress.has(path, 0)
             if not began_elsewhere:
@@ -165,10 +165,10 @@ class Chain:
         while _length(partial) < file.bytes:
             try:
                 self._read_on(hub, path, file, partial)
-            except Failure as failure:
+            except HubError as failure:
                 fruitless = 0 if _length(partial) > furthest else fruitless + 1
                 furthest = max(furthest, _length(partial))
-                if not failure.again or fruitless > hub.retries or self._stopped.is_set():
+                if not failure.retryable or fruitless > hub.retries or self._stopped.is_set():
                     raise
                 self._progress.note(f"{path}: {hub.label}: {failure}; tries again")
                 self._stopped.wait(pause(fruitless, failure))
@@ -178,7 +178,7 @@ class Chain:
         with hub.read(path, start) as answer, partial.open("r+b") as stream:
             if answer.total not in (None, file.bytes):
                 # Another file, such as the page of a portal: not a byte of it is taken.
-                raise Failure(f"announces {answer.total} bytes, not {file.bytes}", again=True)
+                raise HubError(f"announces {answer.total} bytes, not {file.bytes}", retryable=True)
             self._progress.has(path, answer.start)  # 0 from a server that knows no ranges
             stream.truncate(answer.start)
             stream.seek(answer.start)
@@ -186,11 +186,11 @@ class Chain:
                 stream.write(chunk)
                 self._progress.received(path, len(chunk))
                 if self._stopped.is_set():
-                    raise Failure("stopped, since another file failed", again=False)
+                    raise HubError("stopped, since another file failed", retryable=False)
                 if stream.tell() > file.bytes:
                     return  # it is another file, as its checksum will tell
         if _length(partial) < file.bytes:
-            raise Failure(f"ended after {_length(partial)} of {file.bytes} bytes", again=True)
+            raise HubError(f"ended after {_length(partial)} of {file.bytes} bytes", retryable=True)
 
     @staticmethod
     def _right(path: Path, file: RemoteFile) -> str:
@@ -200,14 +200,14 @@ class Chain:
             return sha256
         name = "sha256" if file.sha256 else "git blob"
         found = sha256_file(path) if file.sha256 else _git_blob(path)
-        raise Failure(
+        raise HubError(
             f"wrong bytes: expected {file.bytes} bytes with {name} {file.checksum}, got "
             f"{_length(path)} bytes with {name} {found}",
-            again=False,
+            retryable=False,
         )
 
     def _linkable(self, path: str) -> bool:
-        with contextlib.suppress(Failure):
+        with contextlib.suppress(HubError):
             return any(hub.kind == "local" and hub.on_disk(path) for hub in self._hubs)
         return False
 
@@ -238,7 +238,7 @@ def _git_blob(path: Path) -> str:
     return blob.hexdigest()
 
 
-def pause(attempt: int, failure: Failure) -> float:
+def pause(attempt: int, failure: HubError) -> float:
     """Seconds before another attempt.
 
     What the server asked for, or twice as long each time, with a random part, so that many clients

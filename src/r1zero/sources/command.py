@@ -9,8 +9,8 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from r1zero.errors import UserError
-from r1zero.files import describe_file, write_json, write_json_lines
+from r1zero.core.errors import UserError
+from r1zero.core.files import describe_file, write_json, write_json_lines
 from r1zero.settings.endpoints import DEFAULT_ENDPOINTS, Endpoint
 from r1zero.settings.load import read_yaml, validate
 from r1zero.settings.sources import (

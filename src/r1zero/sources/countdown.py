@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from r1zero.errors import UserError
+from r1zero.core.errors import UserError
 from r1zero.sources.countdown_solver import solvable
 
 # The ranges of Jiayi-Pan/Countdown-Tasks-3to4.

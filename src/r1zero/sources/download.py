@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 
-from r1zero.errors import UserError
-from r1zero.files import sha256_file
+from r1zero.core.errors import UserError
+from r1zero.core.files import sha256_file
 from r1zero.settings.endpoints import Endpoint
 from r1zero.sources.chain import Chain, FetchedFile, checksum, nothing_left, pause
-from r1zero.sources.hubs import Failure, Hub, Listing, RemoteFile, connect
+from r1zero.sources.hubs import Hub, HubError, Listing, RemoteFile, connect
 from r1zero.sources.lock import TRUST_ANEW, Lock, LockedFile, LockedPlace, LockedSource
 from r1zero.sources.models import check_weights_complete
 from r1zero.sources.progress import duration, size
@@ -114,7 +114,7 @@ def _first_listing(
         raise _offline(where)
     failures = []
     for hub in hubs:
-        if not hub.checked:
+        if not hub.verified:
             # Under a name that is a guess may be anything: it serves what the lock knows.
             failures.append(f"{hub.label}: {hub.place} is unchecked, and not trusted on first use")
             continue
@@ -122,8 +122,8 @@ def _first_listing(
             listing = _patiently(hub)
             wanted = select(listing.files, source, f"{where}: {hub.place}")
             wanted = {path: _known(hub, path, file) for path, file in wanted.items()}
-        except (Failure, UserError) as error:
-            if isinstance(error, Failure) and error.again:
+        except (HubError, UserError) as error:
+            if isinstance(error, HubError) and error.retryable:
                 down[hub.label] = str(error)
             failures.append(f"{hub.label}: {error}")
             print(f"{where}: {failures[-1]}", flush=True)
@@ -140,8 +140,8 @@ def _patiently(hub: Hub) -> Listing:
     for attempt in range(hub.retries):
         try:
             return hub.listing()
-        except Failure as failure:
-            if not failure.again:
+        except HubError as failure:
+            if not failure.retryable:
                 raise
             time.sleep(pause(attempt, failure))
     return hub.listing()

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Collection, Iterable
 from typing import Protocol, TypeVar
 
-from r1zero.errors import UserError
+from r1zero.core.errors import UserError
 
 # Known problems one after another, besides excluded ones, after which hardly any new one is left.
 _REPEATS = 10_000

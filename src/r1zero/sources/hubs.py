@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
-from r1zero.errors import UserError, read_secret, redact
+from r1zero.core.errors import UserError, read_secret, redact
 from r1zero.settings.endpoints import (
     Endpoint,
     HuggingFaceEndpoint,
@@ -55,18 +55,18 @@ class Listing(NamedTuple):
     files: Mapping[str, RemoteFile]
 
 
-class Failure(Exception):
+class HubError(Exception):
     """An endpoint did not give what it was asked for.
 
     Args:
         reason: Why.
-        again: Whether another attempt may succeed.
+        retryable: Whether another attempt may succeed.
         wait: Seconds the server asked to wait before that.
 
     """
 
-    def __init__(self, reason: object, *, again: bool, wait: float | None = None) -> None:
-        self.again, self.wait = again, wait
+    def __init__(self, reason: object, *, retryable: bool, wait: float | None = None) -> None:
+        self.retryable, self.wait = retryable, wait
         super().__init__(redact(str(reason)))
 
 
@@ -81,17 +81,17 @@ class Hub(Protocol):
     """Repository there."""
     retries: int
     """Fruitless attempts after the first."""
-    checked: bool
+    verified: bool
     """Whether it is sure to have the source, and may be trusted on first use."""
 
     def pin(self, revision: str) -> None:
         """Ask for this commit from now on, if it is a hub that has commits of this kind."""
 
     def listing(self) -> Listing:
-        """All files at the revision; raises `Failure`."""
+        """All files at the revision; raises `HubError`."""
 
     def read(self, path: str, start: int) -> AbstractContextManager["Chunks"]:
-        """Open a file at an offset; raises `Failure`, also while it is read."""
+        """Open a file at an offset; raises `HubError`, also while it is read."""
 
     def on_disk(self, path: str) -> Path | None:
         """The file itself, where the endpoint is a folder that has it."""
@@ -156,7 +156,7 @@ class HuggingFace:
     ) -> None:
         address = _address(endpoint)
         self.label = redact(f"huggingface {address}")
-        self.place, self.retries, self.checked = place.repo, endpoint.retries, place.checked
+        self.place, self.retries, self.verified = place.repo, endpoint.retries, place.verified
         self._address, self._repo_type, self._timeout = address, kind, endpoint.timeout
         self._revision = locked.get("huggingface") or place.revision or "main"
         own = "HF_TOKEN" if _is_at(address, "huggingface.co") else None
@@ -234,26 +234,29 @@ class HuggingFace:
         try:
             yield
         except OfflineModeIsEnabled:
-            raise Failure("HF_HUB_OFFLINE is set in the environment", again=False) from None
+            raise HubError("HF_HUB_OFFLINE is set in the environment", retryable=False) from None
         except GatedRepoError:
-            raise Failure(f"{self.place} is gated: HF_TOKEN gives access", again=False) from None
+            raise HubError(f"{self.place} is gated: set HF_TOKEN", retryable=False) from None
         except RevisionNotFoundError:
-            raise Failure(f"{self.place} has no revision {self._revision}", again=False) from None
+            raise HubError(
+                f"{self.place} has no revision {self._revision}", retryable=False
+            ) from None
         except RepositoryNotFoundError:
-            raise Failure(f"no repository {self.place}, or not for us", again=False) from None
+            reason = f"no repository {self.place}, or not for us"
+            raise HubError(reason, retryable=False) from None
         except EntryNotFoundError:
-            raise Failure(f"not in {self.place} at {self._revision}", again=False) from None
+            raise HubError(f"not in {self.place} at {self._revision}", retryable=False) from None
         except HfHubHTTPError as error:
             wait = error.response.headers.get("Retry-After", "")
             raise _refused(error.response.status_code, wait, self.place) from None
         except InvalidURL as error:
-            raise Failure(error, again=False) from None
+            raise HubError(error, retryable=False) from None
         except HTTPError as error:
-            raise Failure(_described(error), again=True) from None
+            raise HubError(_described(error), retryable=True) from None
         except ImportError as error:  # for a proxy of a kind that httpx has no support for
-            raise Failure(error, again=False) from None
+            raise HubError(error, retryable=False) from None
         except _NO_LISTING as error:
-            raise Failure(f"no answer of a hub: {_described(error)}", again=False) from None
+            raise HubError(f"no answer of a hub: {_described(error)}", retryable=False) from None
 
 
 def _as_listed(file: Any) -> RemoteFile:
@@ -310,7 +313,7 @@ class ModelScope:
         logging.getLogger("modelscope_hub").setLevel(logging.ERROR)
 
         self.label = redact(f"modelscope {endpoint.modelscope}")
-        self.place, self.retries, self.checked = place.repo, endpoint.retries, place.checked
+        self.place, self.retries, self.verified = place.repo, endpoint.retries, place.verified
         self._repo_type = kind
         self._revision = locked.get("modelscope") or place.revision or "master"
         own = _is_at(endpoint.modelscope, "modelscope.cn", "modelscope.ai")
@@ -343,7 +346,7 @@ class ModelScope:
             files = {e.path: RemoteFile(e.size, e.sha256 or None) for e in entries if not e.is_dir}
         unsized = [path for path, file in files.items() if not (file.bytes or file.sha256)]
         if unsized:  # the client makes 0 of a size that is missing
-            raise Failure(f"no answer of a hub: no size of {unsized[0]}", again=False)
+            raise HubError(f"no answer of a hub: no size of {unsized[0]}", retryable=False)
         return Listing(None, files)
 
     @contextmanager
@@ -373,14 +376,14 @@ class ModelScope:
             yield
         except NotExistError:
             reason = f"not in {self.place} at {self._revision}, or no such repository"
-            raise Failure(reason, again=False) from None
+            raise HubError(reason, retryable=False) from None
         except APIError as error:
             wait = str(getattr(error, "retry_after", ""))
             raise _refused(error.status_code or 0, wait, self.place) from None
         except (HubError, RequestException) as error:
-            raise Failure(_described(_root(error)), again=True) from None
+            raise HubError(_described(_root(error)), retryable=True) from None
         except _NO_LISTING as error:
-            raise Failure(f"no answer of a hub: {_described(error)}", again=False) from None
+            raise HubError(f"no answer of a hub: {_described(error)}", retryable=False) from None
 
 
 def _leave_alone(request: Any) -> Any:
@@ -398,7 +401,7 @@ class LocalFolder:
 
     kind = "local"
     retries = 0
-    checked = True
+    verified = True
 
     def __init__(
         self,
@@ -429,7 +432,7 @@ class LocalFolder:
                 and not any(part.startswith(".") for part in path.relative_to(folder).parts)
             }
             if not files:
-                raise Failure(f"nothing in {folder} that we may read", again=False)
+                raise HubError(f"nothing in {folder} that we may read", retryable=False)
         return Listing(folder.name if folder.parent.name == "snapshots" else None, files)
 
     @contextmanager
@@ -437,7 +440,7 @@ class LocalFolder:
         """Open a file."""
         file = self.on_disk(path)
         if file is None:
-            raise Failure(f"no {path} in {self._folder()}", again=False)
+            raise HubError(f"no {path} in {self._folder()}", retryable=False)
         with self._failures():
             stream = file.open("rb")
         with stream:
@@ -464,14 +467,14 @@ class LocalFolder:
         try:
             yield
         except (OSError, UnicodeDecodeError) as error:
-            raise Failure(_described(error), again=False) from None
+            raise HubError(_described(error), retryable=False) from None
 
     def _folder(self) -> Path:
         candidates = [folder for place in self._places for folder in self._folders_of(place)]
         for folder in candidates:
             if folder.is_dir():
                 return folder
-        raise Failure(f"no folder {' or '.join(map(str, candidates[:2]))}", again=False)
+        raise HubError(f"no folder {' or '.join(map(str, candidates[:2]))}", retryable=False)
 
     def _folders_of(self, place: Place) -> Iterator[Path]:
         """Where a repository may be: as on a hub, or as huggingface_hub caches it."""
@@ -493,12 +496,12 @@ def _extent(status: int, headers: Mapping[str, str], start: int) -> tuple[int, i
         return 0, int(length) if plain and length.isdigit() else None
     content_range = headers.get("Content-Range", "")
     if not content_range.startswith(f"bytes {start}-"):
-        raise Failure(f"asked for bytes {start}-, got {content_range or 'others'}", again=True)
+        raise HubError(f"asked for bytes {start}-, got {content_range or 'others'}", retryable=True)
     total = content_range.rpartition("/")[2]
     return start, int(total) if total.isdigit() else None
 
 
-def _refused(status: int, retry_after: str, place: str) -> Failure:
+def _refused(status: int, retry_after: str, place: str) -> HubError:
     """The failure behind an answer that is an error."""
     if status in (401, 403):
         reason = f"no access to {place} (HTTP status {status}); `token_from` names a token"
@@ -506,9 +509,9 @@ def _refused(status: int, retry_after: str, place: str) -> Failure:
         reason = "wrong file: it ends before the bytes we asked for"
     else:
         reason = f"HTTP status {status}"
-    return Failure(
+    return HubError(
         reason,
-        again=status in (0, 408, 425, 429) or status >= 500,
+        retryable=status in (0, 408, 425, 429) or status >= 500,
         wait=float(retry_after) if retry_after.isdigit() else None,
     )
 

@@ -8,9 +8,9 @@ import yaml
 from filelock import FileLock
 from pydantic import Field
 
-from r1zero.errors import UserError
-from r1zero.files import write_text
-from r1zero.settings.base import Section
+from r1zero.core.errors import UserError
+from r1zero.core.files import write_text
+from r1zero.core.section import Section
 from r1zero.settings.load import read_yaml, validate
 from r1zero.settings.sources import HubDataset, HubModel
 

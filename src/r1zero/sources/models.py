@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from r1zero.errors import UserError
-from r1zero.files import read_json
+from r1zero.core.errors import UserError
+from r1zero.core.files import read_json
 
 # Weights, configuration and tokenizer. Pickled weights and Python would run when loaded.
 _SUFFIXES = (".safetensors", ".json", ".txt", ".jinja")

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
-from r1zero.errors import UserError
+from r1zero.core.errors import UserError
 from r1zero.settings.sources import HubDataset, HubModel
 from r1zero.sources.hubs import RemoteFile
 

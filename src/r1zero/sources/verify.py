@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, Field
 
-from r1zero.errors import UserError
-from r1zero.files import read_json, verify_file
+from r1zero.core.errors import UserError
+from r1zero.core.files import read_json, verify_file
 from r1zero.settings.load import validate
 from r1zero.sources.lock import Lock
 from r1zero.sources.selection import taken

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from r1zero.errors import UserError
-from r1zero.files import describe_file, read_json, verify_file, weights_hash, write_json
+from r1zero.core.errors import UserError
+from r1zero.core.files import describe_file, read_json, verify_file, weights_hash, write_json
 
 # Written last into each checkpoint: without it, saving was cut off.
 SEAL = "checkpoint.json"
@@ -41,7 +41,7 @@ def exclusive(folder: Path) -> Iterator[None]:
         yield
 
 
-def claim(folder: Path, run: dict[str, Any]) -> None:
+def bind_to_run(folder: Path, run: dict[str, Any]) -> None:
     """Mark a folder as this run's; refuse one with checkpoints of another configuration.
 
     Args:
@@ -78,7 +78,7 @@ def seal(checkpoint: Path, config_hash: str) -> None:
     write_json(checkpoint / SEAL, {"config_hash": config_hash, "files": files})
 
 
-def forget_states(folder: Path, keep: int) -> list[str]:
+def prune_optimizer_states(folder: Path, keep: int) -> list[str]:
     """Delete the optimizer states of all but the last `keep` checkpoints; return their names.
 
     Their weights stay, to be evaluated. A run resumes from the last checkpoint, which keeps them.
@@ -124,6 +124,6 @@ def drop_incomplete(folder: Path) -> list[str]:
     return sorted(path.name for path in dropped)
 
 
-def identity(checkpoint: Path) -> str:
+def weights_hash_of(checkpoint: Path) -> str:
     """Identity of a checkpoint's weights, from its seal."""
     return weights_hash(read_json(checkpoint / SEAL)["files"])

@@ -10,17 +10,17 @@ from typing import Annotated, Any
 
 import typer
 
-from r1zero.errors import UserError
-from r1zero.files import atomic_path, read_json, verify_file, weights_hash, write_json
+from r1zero.core.errors import UserError
+from r1zero.core.files import atomic_path, read_json, verify_file, weights_hash, write_json
+from r1zero.core.provenance import provenance
 from r1zero.plan.launching import VLLM_PORT, train_command, vllm_command
 from r1zero.plan.layout import Layout
 from r1zero.plan.machine import Machine, visible_cards
-from r1zero.provenance import provenance
 from r1zero.settings import RunSettings
 from r1zero.settings.load import validate
 from r1zero.settings.workflow import Tracking
-from r1zero.train import checkpoints, metrics, rollouts, trackers
-from r1zero.train.launch import launch, serve
+from r1zero.train import checkpoints, metrics, rollout_files, trackers
+from r1zero.train.supervisor import launch, serve
 
 # What the last attempt ran on. A run that is complete is described again when only its evaluation
 # changes, perhaps elsewhere and by other versions.
@@ -60,13 +60,13 @@ def train(
     wanted = _tracking(tracking)
     problems = _verify_inputs(run)
     with checkpoints.exclusive(folder):
-        checkpoints.claim(folder, run)
+        checkpoints.bind_to_run(folder, run)
         for name in checkpoints.drop_incomplete(folder):
             print(f"{folder / name}: incomplete, deleted")
         _train_to_the_end(run, run_file, planned, plan, problems, folder, wanted)
         with atomic_path(out.parent / "metrics.jsonl") as temporary:
             shutil.copyfile(folder / "metrics.jsonl", temporary)
-        rollouts.collect(folder / "rollouts", out.parent / "rollouts.parquet")
+        rollout_files.collect(folder / "rollouts", out.parent / "rollouts.parquet")
         write_json(out, _describe(run, folder, out.parent / "metrics.jsonl"))
 
 
@@ -201,7 +201,7 @@ def _describe(run: dict[str, Any], folder: Path, log: Path) -> dict[str, Any]:
     return {
         **{key: run[key] for key in ("run", "config_hash", "data_hash", "base_model", "settings")},
         "checkpoints": [
-            {"step": step, "path": str(path), "sha256": checkpoints.identity(path)}
+            {"step": step, "path": str(path), "sha256": checkpoints.weights_hash_of(path)}
             for step, path in checkpoints.sealed(folder).items()
         ],
         "metrics": str(log),

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from r1zero.files import write_json_lines
+from r1zero.core.files import write_json_lines
 
 
 def append(path: Path, row: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from r1zero.files import sha256_json
+from r1zero.core.files import sha256_json
 from r1zero.settings.workflow import Tracking
 
 

@@ -20,8 +20,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from r1zero.errors import UserError, read_secret, redact
-from r1zero.files import read_json, write_json
+from r1zero.core.errors import UserError, read_secret, redact
+from r1zero.core.files import read_json, write_json
 from r1zero.settings.workflow import Tracking
 from r1zero.train.metrics import Tail
 from r1zero.train.tracker_kinds import TRACKERS, Tracked, Tracker

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from r1zero.errors import UserError
+from r1zero.core.errors import UserError
 
 
 def watch(

@@ -15,7 +15,7 @@ NUMBERS = st.lists(st.integers(1, 99), min_size=2, max_size=4)
 
 
 def search_of(nums: list[int], target: int, seed: int, **options: float) -> tuple[str, str]:
-    chosen = {"persistence": 0.7, "max_attempts": 6, **options}
+    chosen = {"p_continue": 0.7, "max_attempts": 6, **options}
     return search(nums, target, random.Random(seed), **chosen)  # type: ignore[arg-type]
 
 
@@ -79,7 +79,7 @@ def test_every_solution_of_a_small_problem_turns_up() -> None:
 def test_a_patient_search_stops_at_the_limit(most: int) -> None:
     # 97 cannot be made of these.
     counts = {
-        len(attempts_of([1, 2, 3], 97, seed, persistence=1.0, max_attempts=most))
+        len(attempts_of([1, 2, 3], 97, seed, p_continue=1.0, max_attempts=most))
         for seed in range(20)
     }
     assert counts == {most}
@@ -87,7 +87,7 @@ def test_a_patient_search_stops_at_the_limit(most: int) -> None:
 
 def test_persistence_is_the_chance_to_go_on_after_a_miss() -> None:
     counts = [
-        len(attempts_of([50, 60, 70], 97, seed, persistence=0.5, max_attempts=1000))
+        len(attempts_of([50, 60, 70], 97, seed, p_continue=0.5, max_attempts=1000))
         for seed in range(1000)
     ]
     # A geometric distribution with mean 2 and variance 2: four standard errors are 0.18.

@@ -6,33 +6,33 @@ from fractions import Fraction
 
 import pytest
 
+from r1zero.data.formats import boxed
 from r1zero.pretrain.traces import gsm8k, math
 from r1zero.sources import expressions, word_problems
-from r1zero.tasks.formats import boxed
 
 WORDS = word_problems.generate(1500, seed=5)
 EXPRESSIONS = expressions.generate(1500, seed=5)
 
 
-def work_out(heed: float) -> list[tuple[str, str]]:
+def work_out(p_correct_step: float) -> list[tuple[str, str]]:
     rng = random.Random(0)
-    return [gsm8k.work_out(problem, rng, heed=heed) for problem in WORDS]
+    return [gsm8k.work_out(problem, rng, p_correct_step=p_correct_step) for problem in WORDS]
 
 
-def calculate(heed: float) -> list[tuple[str, str]]:
+def calculate(p_correct_step: float) -> list[tuple[str, str]]:
     rng = random.Random(0)
-    return [math.calculate(problem, rng, heed=heed) for problem in EXPRESSIONS]
+    return [math.calculate(problem, rng, p_correct_step=p_correct_step) for problem in EXPRESSIONS]
 
 
-def right_words(heed: float) -> float:
+def right_words(p_correct_step: float) -> float:
     golds = [problem.row.answer.rpartition("#### ")[2] for problem in WORDS]
-    answers = [answer for _, answer in work_out(heed)]
+    answers = [answer for _, answer in work_out(p_correct_step)]
     return sum(map(str.__eq__, golds, answers)) / len(golds)
 
 
-def right_expressions(heed: float) -> float:
+def right_expressions(p_correct_step: float) -> float:
     golds = [boxed(problem.row.solution) or "" for problem in EXPRESSIONS]
-    answers = [answer for _, answer in calculate(heed)]
+    answers = [answer for _, answer in calculate(p_correct_step)]
     return sum(map(str.__eq__, golds, answers)) / len(golds)
 
 
@@ -41,9 +41,9 @@ def value(latex: str) -> Fraction:
     return Fraction(eval(text.replace(r"\times", "*"), {"Fraction": Fraction}))
 
 
-@pytest.mark.parametrize("heed", [0.0, 0.5, 1.0])
-def test_a_step_of_a_word_problem_is_true_and_goes_on_from_the_last(heed: float) -> None:
-    for problem, (thought, answer) in zip(WORDS, work_out(heed), strict=True):
+@pytest.mark.parametrize("p_correct_step", [0.0, 0.5, 1.0])
+def test_a_step_of_a_word_problem_is_true_and_goes_on_from_the_last(p_correct_step: float) -> None:
+    for problem, (thought, answer) in zip(WORDS, work_out(p_correct_step), strict=True):
         left = problem.start
         for step, meant in zip(thought.split(", "), problem.steps, strict=True):
             match = re.fullmatch(r"(\d+) ([-+*/]) (\d+) = (\d+)", step)
@@ -54,9 +54,9 @@ def test_a_step_of_a_word_problem_is_true_and_goes_on_from_the_last(heed: float)
         assert answer == str(left)
 
 
-@pytest.mark.parametrize("heed", [0.0, 0.5, 1.0])
-def test_a_step_of_an_expression_does_one_operation(heed: float) -> None:
-    for problem, (thought, answer) in zip(EXPRESSIONS, calculate(heed), strict=True):
+@pytest.mark.parametrize("p_correct_step", [0.0, 0.5, 1.0])
+def test_a_step_of_an_expression_does_one_operation(p_correct_step: float) -> None:
+    for problem, (thought, answer) in zip(EXPRESSIONS, calculate(p_correct_step), strict=True):
         before = expressions.write(problem.items, problem.denominator)
         for state in thought.split(" = "):
             # The last step of a fraction takes it to lowest terms, which is no operation.
@@ -75,4 +75,4 @@ def test_a_step_of_an_expression_does_one_operation(heed: float) -> None:
 def test_the_more_is_heeded_the_more_is_right(right: object, shares: tuple[float, ...]) -> None:
     assert callable(right)
     # 1,500 answers: 0.05 are four standard errors.
-    assert [right(heed) for heed in (0.0, 0.55, 1.0)] == pytest.approx(shares, abs=0.05)
+    assert [right(chance) for chance in (0.0, 0.55, 1.0)] == pytest.approx(shares, abs=0.05)

@@ -66,7 +66,7 @@ def traces(
             row.nums,
             row.target,
             rng,
-            persistence=settings.patient_persistence if patient else settings.persistence,
+            p_continue=settings.p_continue_patient if patient else settings.p_continue,
             max_attempts=settings.max_attempts,
         )
         yield Trace({"numbers": list(row.nums), "target": row.target}, thought, answer)
@@ -82,7 +82,7 @@ def search(
     target: int,
     rng: random.Random,
     *,
-    persistence: float,
+    p_continue: float,
     max_attempts: int,
 ) -> tuple[str, str]:
     """Write one search: the thought, and the expression that is its answer.
@@ -91,7 +91,7 @@ def search(
         nums: The numbers.
         target: The target.
         rng: Source of the attempts.
-        persistence: Chance to go on after a miss.
+        p_continue: Chance to go on after a miss.
         max_attempts: Attempts after which the search gives up in any case.
 
     """
@@ -101,7 +101,7 @@ def search(
         steps, expression, value = _new_attempt(nums, tried, rng)
         tried.append(steps)
         thought += steps + (HIT if value == target else MISS)
-        if value == target or len(tried) == max_attempts or rng.random() > persistence:
+        if value == target or len(tried) == max_attempts or rng.random() > p_continue:
             return thought, expression
         thought += ";"
 

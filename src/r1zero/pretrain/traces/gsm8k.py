@@ -27,7 +27,7 @@ def traces(
     problems = generate(PROBLEMS, seed=seed + SEED, exclude=set(held_out["question"]))
     while True:
         problem = rng.choice(problems)
-        thought, answer = work_out(problem, rng, heed=settings.heed)
+        thought, answer = work_out(problem, rng, p_correct_step=settings.p_correct_step)
         yield Trace({"question": problem.row.question}, thought, answer)
 
 
@@ -36,13 +36,13 @@ def literals() -> list[str]:
     return [*(f" {operation} " for operation in OPERATIONS), " = ", ", ", *words()]
 
 
-def work_out(problem: Problem, rng: random.Random, *, heed: float) -> tuple[str, str]:
+def work_out(problem: Problem, rng: random.Random, *, p_correct_step: float) -> tuple[str, str]:
     """Write the calculation of a problem and its result.
 
     Args:
         problem: The problem.
         rng: Source of the choices.
-        heed: Chance that a step does what its words say.
+        p_correct_step: Chance that a step does what its words say.
 
     """
     value, thought = problem.start, []
@@ -50,7 +50,7 @@ def work_out(problem: Problem, rng: random.Random, *, heed: float) -> tuple[str,
         steps = [Step(operation, meant.number) for operation in OPERATIONS]
         possible = [step for step in steps if apply(value, step) is not None]
         others = [step for step in possible if step != meant]
-        heeded = meant in possible and (not others or rng.random() < heed)
+        heeded = meant in possible and (not others or rng.random() < p_correct_step)
         step = meant if heeded else rng.choice(others)
         result = apply(value, step)
         assert result is not None

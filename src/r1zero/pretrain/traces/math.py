@@ -37,7 +37,7 @@ def traces(
     problems = generate(PROBLEMS, seed=seed + SEED, exclude=set(held_out["question"]))
     while True:
         problem = rng.choice(problems)
-        thought, answer = calculate(problem, rng, heed=settings.heed)
+        thought, answer = calculate(problem, rng, p_correct_step=settings.p_correct_step)
         yield Trace({"question": problem.row.problem}, thought, answer)
 
 
@@ -46,13 +46,13 @@ def literals() -> list[str]:
     return expressions.literals()
 
 
-def calculate(problem: Problem, rng: random.Random, *, heed: float) -> tuple[str, str]:
+def calculate(problem: Problem, rng: random.Random, *, p_correct_step: float) -> tuple[str, str]:
     """Write the calculation of a problem and its result.
 
     Args:
         problem: The problem.
         rng: Source of the choices.
-        heed: Chance that a step keeps to the order of operations.
+        p_correct_step: Chance that a step keeps to the order of operations.
 
     """
     items, denominator = problem.items, problem.denominator
@@ -60,7 +60,7 @@ def calculate(problem: Problem, rng: random.Random, *, heed: float) -> tuple[str
     while len(items) > 1:
         places, right = possible(items), next_place(items)
         others = [place for place in places if place != right]
-        heeded = right in places and (not others or rng.random() < heed)
+        heeded = right in places and (not others or rng.random() < p_correct_step)
         items = reduce(items, right if heeded else rng.choice(others))
         states.append(write(items, denominator))
     answer = write(*lowest(items, denominator))

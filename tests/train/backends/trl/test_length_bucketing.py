@@ -1,0 +1,249 @@
+"""`PiecewiseTrainer` against the GRPOTrainer it is made from: the same numbers, less padding."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from trl import GRPOTrainer
+
+from fixed_completions import PROMPTS
+from r1zero.sampling import sample
+from r1zero.train.backends.trl import length_bucketing
+from r1zero.train.backends.trl.length_bucketing import PiecewiseTrainer, _pieces, rollout
+from tiny_trainer import batch, build_trainer, padded
+
+Build = Callable[..., GRPOTrainer]
+
+
+@pytest.fixture
+def build(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Build:
+    """Build trainers that start from the same weights; pieces are small enough to be many."""
+    monkeypatch.setenv("TRL_EXPERIMENTAL_SILENCE", "1")  # rollout_func
+    monkeypatch.setattr(length_bucketing, "_TOKENS_PER_PIECE", 96)
+    return lambda kind, **changes: build_trainer(kind, base, tmp_path, **changes)
+
+
+def logps_and_entropies(trainer: GRPOTrainer, **options: Any) -> tuple[Tensor, Tensor | None]:
+    inputs = batch()
+    ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
+    mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)
+    kept = inputs["completion_ids"].shape[1]
+    logps, entropies, auxiliary = trainer._get_per_token_logps_and_entropies(
+        trainer.model, ids, mask, kept, **options
+    )
+    assert auxiliary is None
+    return logps, entropies
+
+
+def sizes_of_passes(trainer: GRPOTrainer, **options: Any) -> list[torch.Size]:
+    """Shapes of the inputs of each forward pass of the model."""
+    shapes: list[torch.Size] = []
+    original = trainer.model.forward
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        shapes.append(kwargs["input_ids"].shape)
+        return original(*args, **kwargs)
+
+    trainer.model.forward = forward
+    logps_and_entropies(trainer, **options)
+    trainer.model.forward = original
+    return shapes
+
+
+def test_log_probabilities_and_entropies_are_those_of_trl(build: Build) -> None:
+    stock = logps_and_entropies(build(GRPOTrainer), compute_entropy=True)
+    ours = logps_and_entropies(build(PiecewiseTrainer), compute_entropy=True)
+    held = batch()["completion_mask"] == 1
+    for mine, theirs in zip(ours, stock, strict=True):
+        assert mine.shape == theirs.shape == held.shape
+        assert theirs[held].abs().min() > 1e-3
+        torch.testing.assert_close(mine[held], theirs[held], atol=1e-5, rtol=0)
+        assert (mine[~held] == 0).all()
+
+
+def test_temperature_is_taken_as_trl_takes_it(build: Build) -> None:
+    stock = logps_and_entropies(build(GRPOTrainer, temperature=0.5))[0]
+    ours = logps_and_entropies(build(PiecewiseTrainer, temperature=0.5))[0]
+    torch.testing.assert_close(ours, stock, atol=2e-5, rtol=0)
+    assert (ours - logps_and_entropies(build(PiecewiseTrainer))[0]).abs().max() > 0.1
+
+
+def test_entropies_are_left_out_where_nobody_asks_for_them(build: Build) -> None:
+    assert logps_and_entropies(build(PiecewiseTrainer), batch_size=3)[1] is None
+
+
+def test_passes_have_less_padding(build: Build) -> None:
+    (whole,) = sizes_of_passes(build(GRPOTrainer))
+    passes = sizes_of_passes(build(PiecewiseTrainer))
+    assert whole == (8, 49)
+    assert len(passes) >= 3
+    assert sum(rows for rows, _ in passes) == 8
+    assert sum(shape.numel() for shape in passes) < whole.numel() / 2
+
+
+def test_a_distributed_model_is_passed_through_once(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = build(PiecewiseTrainer)
+    expected = logps_and_entropies(trainer, compute_entropy=True)
+    monkeypatch.setattr(type(trainer.accelerator), "num_processes", 2)
+    assert sizes_of_passes(trainer) == [(8, 49)]
+    torch.testing.assert_close(
+        logps_and_entropies(trainer, compute_entropy=True), expected, atol=1e-5, rtol=0
+    )
+
+
+def loss_and_gradients(trainer: GRPOTrainer) -> tuple[Tensor, dict[str, Tensor]]:
+    trainer.model.train()
+    trainer.model.zero_grad()
+    loss = trainer.compute_loss(trainer.model, batch())
+    loss.backward()
+    gradients = {name: parameter.grad for name, parameter in trainer.model.named_parameters()}
+    return loss.detach(), gradients
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.04])
+@pytest.mark.parametrize("loss_type", ["grpo", "dr_grpo", "dapo", "bnpo"])
+def test_loss_and_gradients_are_those_of_trl(build: Build, loss_type: str, beta: float) -> None:
+    options = {"loss_type": loss_type, "beta": beta}
+    expected, theirs = loss_and_gradients(build(GRPOTrainer, **options))
+    loss, mine = loss_and_gradients(build(PiecewiseTrainer, **options))
+    torch.testing.assert_close(loss, expected, atol=1e-6, rtol=1e-5)
+    assert mine.keys() == theirs.keys()
+    for name, gradient in theirs.items():
+        largest = gradient.abs().max().item()
+        assert largest > 1e-4, name
+        torch.testing.assert_close(
+            mine[name], gradient, atol=1e-5 * largest, rtol=1e-4, msg=lambda m, n=name: f"{n}: {m}"
+        )
+
+
+def test_the_penalty_takes_part_in_the_loss(build: Build) -> None:
+    without = loss_and_gradients(build(PiecewiseTrainer))[0]
+    assert (loss_and_gradients(build(PiecewiseTrainer, beta=0.04))[0] - without).abs() > 1e-3
+
+
+@st.composite
+def masks(draw: st.DrawFn) -> tuple[Tensor, int]:
+    """An attention mask and its columns of completion."""
+    rows = draw(st.integers(1, 24))
+    prompts = draw(st.lists(st.integers(1, 20), min_size=rows, max_size=rows))
+    completions = draw(st.lists(st.integers(0, 60), min_size=rows, max_size=rows))
+    completions[0] = max(1, completions[0])  # TRL makes no column that nobody fills
+    mask = [padded(prompts, left=True), padded(completions, left=False)]
+    return torch.cat(mask, dim=1), max(completions)
+
+
+@settings(max_examples=150, deadline=None)
+@given(masks(), st.integers(1, 600))
+def test_pieces_hold_every_token_once_within_the_budget(
+    case: tuple[Tensor, int], budget: int
+) -> None:
+    mask, kept = case
+    prompt = mask.shape[1] - kept
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(length_bucketing, "_TOKENS_PER_PIECE", budget)
+        pieces = list(_pieces(mask, kept))
+    assert sorted(row for rows, _, _ in pieces for row in rows.tolist()) == list(range(len(mask)))
+    longest = 0
+    for rows, columns, columns_kept in pieces:
+        inside = mask[rows, columns]
+        assert inside.sum() == mask[rows].sum()
+        assert inside.numel() <= budget or len(rows) == 1
+        assert columns.stop == prompt + columns_kept
+        # The tokens that completions start from are there, and no piece is empty.
+        assert columns.start < prompt
+        assert 1 <= columns_kept <= kept
+        # Like lengths go together.
+        lengths = mask[rows, prompt:].sum(dim=1)
+        assert lengths.min() >= longest
+        longest = int(lengths.max())
+
+
+def test_a_batch_within_the_budget_is_one_piece() -> None:
+    inputs = batch()
+    mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)
+    ((rows, columns, kept),) = _pieces(mask, 40)
+    assert sorted(rows.tolist()) == list(range(8))
+    assert (columns, kept) == (slice(0, 49), 40)
+
+
+def test_rollouts_answer_their_prompts_in_order(build: Build) -> None:
+    # So cold that the likeliest token is drawn: each completion then tells its prompt.
+    trainer = build(PiecewiseTrainer, temperature=1e-4, max_completion_length=16)
+    asked = [prompt for prompt in [*PROMPTS, *PROMPTS[:2]] for _ in range(2)]
+    made = rollout(asked, trainer)
+    tokenizer = trainer.processing_class
+    assert made["prompt_ids"] == [tokenizer(prompt)["input_ids"] for prompt in asked]
+    answers = {
+        prompt: sample(
+            trainer.model,
+            [tokenizer(prompt)["input_ids"]],
+            max_new_tokens=16,
+            eos=[tokenizer.eos_token_id],
+            pad=tokenizer.pad_token_id,
+            temperature=0,
+        )[0]
+        for prompt in PROMPTS
+    }
+    assert len(set(map(tuple, answers.values()))) == len(PROMPTS)
+    assert made["completion_ids"] == [answers[prompt] for prompt in asked]
+    assert made["logprobs"] is None
+
+
+def test_rollouts_obey_the_decoding_of_the_config(build: Build) -> None:
+    trainer = build(PiecewiseTrainer, top_k=1, temperature=1.0, max_completion_length=7)
+    made = rollout([PROMPTS[1]] * 6, trainer)["completion_ids"]
+    assert len(set(map(tuple, made))) == 1
+    assert len(made[0]) == 7
+    free = build(PiecewiseTrainer, temperature=1.0, max_completion_length=7)
+    assert len(set(map(tuple, rollout([PROMPTS[1]] * 6, free)["completion_ids"]))) == 6
+
+
+def trained(trainer: GRPOTrainer) -> tuple[dict[str, Tensor], list[dict[str, float]]]:
+    """Parameters after training, and what was logged at each step."""
+    trainer.train()
+    parameters = {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
+    return parameters, [row for row in trainer.state.log_history if "reward" in row]
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.04])
+def test_two_steps_end_where_those_of_trl_end(build: Build, beta: float) -> None:
+    before = dict(build(GRPOTrainer).model.named_parameters())
+    theirs, their_log = trained(build(GRPOTrainer, beta=beta))
+    mine, my_log = trained(build(PiecewiseTrainer, beta=beta))
+    assert mine.keys() == theirs.keys()
+    for name, parameter in theirs.items():
+        assert (parameter - before[name]).abs().max() > 1e-4, name
+        assert (mine[name] - parameter).abs().max() < 1e-5, name
+    assert len(my_log) == len(their_log) == 2
+    for my_row, their_row in zip(my_log, their_log, strict=True):
+        for name in ("loss", "grad_norm", "entropy", "reward", "reward_std", "kl"):
+            if name == "kl" and not beta:
+                continue
+            assert my_row[name] == pytest.approx(their_row[name], rel=1e-3, abs=1e-5), name
+        assert 0 < my_row["time/rollout"] < my_row["step_time"]
+
+
+@pytest.mark.parametrize("kind", [GRPOTrainer, PiecewiseTrainer])
+@pytest.mark.parametrize("beta", [0.0, 0.04])
+def test_the_loss_of_an_on_policy_step_is_nothing_but_its_gradient_is_not(
+    build: Build, kind: type[GRPOTrainer], beta: float
+) -> None:
+    """Advantages of a group sum to 0, and every probability ratio is 1."""
+    _, log = trained(build(kind, beta=beta, learning_rate=0.01))
+    assert log[0]["reward_std"] > 0.01
+    assert log[0]["loss"] == pytest.approx(0, abs=1e-6)
+    assert log[0]["grad_norm"] > 0.01
+    if beta:
+        # The reference is where training starts; one step later the policy has left it.
+        assert log[0]["kl"] == pytest.approx(0, abs=1e-6)
+        assert log[1]["kl"] > 1e-5
+        assert log[1]["loss"] == pytest.approx(beta * log[1]["kl"], rel=0.5)
+    else:
+        assert log[1]["loss"] == pytest.approx(0, abs=1e-6)
