@@ -7,10 +7,11 @@ from itertools import islice
 
 import torch
 from torch.nn.functional import cross_entropy
-from torch.optim import AdamW, Muon, Optimizer
+from torch.optim import AdamW, Optimizer
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from r1zero.pretrain.corpus import IGNORED, Batch
+from r1zero.pretrain.muon import Muon
 from r1zero.settings.scale import MiniBase
 
 CONTEXT = 1024
@@ -53,7 +54,7 @@ def pretrain(
 
     Muon (Jordan et al. 2024) orthogonalises the update of each matrix. On these traces it learned
     two-digit arithmetic in a fraction of the steps AdamW took, which is what makes a base model in
-    minutes possible at all. Matrix products run in bfloat16, weights stay float32.
+    minutes possible at all.
 
     Args:
         model: The model to train.
@@ -88,10 +89,9 @@ def pretrain(
 
 def _loss(model: Qwen3ForCausalLM, batch: Batch) -> torch.Tensor:
     """Mean next-token loss over the completions."""
-    with torch.autocast(model.device.type, torch.bfloat16):
-        logits = model(input_ids=batch.input_ids).logits[:, :-1]
+    logits = model(input_ids=batch.input_ids).logits[:, :-1]
     targets = batch.labels[:, 1:].flatten()
-    return cross_entropy(logits.float().flatten(0, 1), targets, ignore_index=IGNORED)
+    return cross_entropy(logits.flatten(0, 1), targets, ignore_index=IGNORED)
 
 
 def _optimizers(model: Qwen3ForCausalLM, settings: MiniBase) -> list[Optimizer]:
