@@ -6,9 +6,9 @@ from typing import Any
 import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from r1zero.data.formats import FORMATS
 
 from r1zero.data.audit import audit
-from r1zero.data.formats import FORMATS
 
 # Few values, so that rows meet.
 NUMBERS = st.lists(st.lists(st.integers(1, 3), min_size=1, max_size=3), max_size=12)

@@ -10,9 +10,9 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from r1zero.data.formats import FORMATS, boxed, problem_id
 
 from r1zero.core.errors import UserError
-from r1zero.data.formats import FORMATS, boxed, problem_id
 from tiny import stage, write_dataset, write_rows
 
 

@@ -21,7 +21,7 @@ from r1zero.data.problems import read_problems
 from r1zero.evaluate import transformers_engine
 from r1zero.evaluate.metrics import ks, majority_at_k, pass_at_k, repetition
 from r1zero.evaluate.text import Tokens
-from r1zero.rewards.countdown import grade
+from r1zero.tasks.countdown.grader import grade
 from r1zero.train.checkpoints import seal, weights_hash_of
 from tiny import ENVIRONMENT, Run, make_run, stage
 

@@ -15,9 +15,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from r1zero.core.errors import UserError
 from r1zero.pretrain import base as base_module
-from r1zero.rewards.styles import extract
 from r1zero.settings import load_scale
 from r1zero.sources import countdown, expressions, posts, word_problems
+from r1zero.tasks.answers.extraction import extract
 from r1zero.tasks.prompts import load_prompt
 from tiny import (
     BASE,

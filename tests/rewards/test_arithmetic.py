@@ -2,7 +2,7 @@ from fractions import Fraction
 
 import pytest
 
-from r1zero.rewards.arithmetic import (
+from r1zero.tasks.countdown.arithmetic import (
     MAX_CHARACTERS,
     MAX_DEPTH,
     MAX_DIGITS,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from r1zero.rewards.countdown import grade
+from r1zero.tasks.countdown.grader import grade
 
 ROLLOUTS = "completions/qwen25_3b_countdown_success.jsonl.gz"
 

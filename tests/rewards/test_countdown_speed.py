@@ -2,7 +2,7 @@
 
 import time
 
-from r1zero.rewards.countdown import grade
+from r1zero.tasks.countdown.grader import grade
 
 GRADES_PER_SECOND = 20_000
 

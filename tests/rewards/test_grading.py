@@ -3,10 +3,10 @@
 from typing import Any
 
 import pytest
+from r1zero.rewards.grading import TASKS, gold_problems, grade_batch
 
 from r1zero.core.errors import UserError
 from r1zero.rewards import tldr
-from r1zero.rewards.grading import TASKS, gold_problems, grade_batch
 from r1zero.tasks.prompts import Style
 
 TAGS = Style(thought="prefilled", answer="tags")

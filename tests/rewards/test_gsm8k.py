@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from r1zero.rewards.gsm8k import MAX_CHARACTERS, announced, gold_problem, grade, numbers
+from r1zero.tasks.gsm8k.grader import MAX_CHARACTERS, announced, gold_problem, grade, numbers
 from r1zero.tasks.prompts import Style
 
 HASH = Style(thought="free", answer="hash")

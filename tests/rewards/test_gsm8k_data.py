@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from r1zero.rewards.gsm8k import gold_problem, grade
+from r1zero.tasks.gsm8k.grader import gold_problem, grade
 from r1zero.tasks.prompts import Style
 
 HASH = Style(thought="free", answer="hash")

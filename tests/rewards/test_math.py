@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from r1zero.rewards.math import MAX_CHARACTERS, gold_problem, gold_problems, grade
+from r1zero.tasks.math.grader import MAX_CHARACTERS, gold_problem, gold_problems, grade
 from r1zero.tasks.prompts import Style
 
 BOXED = Style(thought="free", answer="boxed")

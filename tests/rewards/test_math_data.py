@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from r1zero.data.formats import boxed
-from r1zero.rewards.equivalence import judge
-from r1zero.rewards.math import gold_problems, grade
-from r1zero.rewards.workers import Workers
+
+from r1zero.core.sandbox.workers import Workers
+from r1zero.tasks.answers.equivalence import judge
+from r1zero.tasks.math.grader import gold_problems, grade
 from r1zero.tasks.prompts import Style
 
 pytestmark = pytest.mark.slow

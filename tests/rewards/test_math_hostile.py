@@ -6,10 +6,10 @@ import time
 from pathlib import Path
 
 import pytest
+from r1zero.tasks.base import Grade
 
 from hostile_math import GOLD, HOSTILE, boxed
-from r1zero.rewards.grade import Grade
-from r1zero.rewards.math import SECONDS, grade
+from r1zero.tasks.math.grader import SECONDS, grade
 from r1zero.tasks.prompts import Style
 
 pytestmark = pytest.mark.slow

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from r1zero.rewards.styles import extract, last_boxed
+from r1zero.tasks.answers.extraction import extract, last_boxed
 from r1zero.tasks.prompts import Answer, Style, Thought
 
 BOXED, HASH, LINE, FREE = (

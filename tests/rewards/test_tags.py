@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from r1zero.rewards.tags import parse
+from r1zero.tasks.answers.tags import parse
 
 # As published by mini-R1 and Datawhale-R1, applied to "<think>" + completion.
 PUBLISHED_FORMAT = re.compile(

@@ -5,10 +5,10 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from r1zero.rewards.grading import TASKS, votes
 
 from r1zero.core.errors import UserError
-from r1zero.rewards.grading import TASKS, votes
-from r1zero.rewards.math import MAX_CHARACTERS
+from r1zero.tasks.math.grader import MAX_CHARACTERS
 
 
 @pytest.mark.parametrize(

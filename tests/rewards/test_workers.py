@@ -12,7 +12,7 @@ import pytest
 
 import worker_functions
 from r1zero.core.errors import UserError
-from r1zero.rewards.workers import Result, Workers
+from r1zero.core.sandbox.workers import Result, Workers
 
 HELPERS = str(Path(worker_functions.__file__).parent)
 
@@ -172,7 +172,7 @@ def test_a_fork_gets_processes_of_its_own() -> None:
 
 PARENT = """
 import sys
-from r1zero.rewards.workers import Workers
+from r1zero.core.sandbox.workers import Workers
 workers = Workers("worker_functions.process_id", deadline=0.5, count=1)
 busy = Workers("worker_functions.misbehave", deadline=0.5, count=1)
 busy.map([""])
@@ -219,4 +219,4 @@ busy.map(["hang in C"])
 
 def test_a_process_imports_what_the_function_needs_and_no_more() -> None:
     (result,) = Workers("worker_functions.modules", deadline=5).map([None])
-    assert not {"torch", "numpy", "pydantic", "r1zero.rewards.workers"} & set(result.value)
+    assert not {"torch", "numpy", "pydantic", "r1zero.core.sandbox.workers"} & set(result.value)

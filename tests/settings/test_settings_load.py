@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 import yaml
+from r1zero.data.formats import FORMATS
 
 from r1zero.core.errors import UserError
-from r1zero.data.formats import FORMATS
+from r1zero.core.validation import read_yaml
 from r1zero.settings import (
     load_config,
     load_recipe,
@@ -20,7 +21,6 @@ from r1zero.settings import (
     table_of,
 )
 from r1zero.settings.endpoints import LocalEndpoint
-from r1zero.settings.load import read_yaml
 from r1zero.settings.sources import are_alike
 from tiny import CONFIG
 

@@ -11,9 +11,9 @@ from scipy.stats import chi2_contingency, chisquare
 
 from countdown_search import reachable
 from r1zero.core.errors import UserError
-from r1zero.rewards.countdown import grade
-from r1zero.sources.countdown import Row, generate
-from r1zero.sources.countdown_solver import solvable
+from r1zero.tasks.countdown.generator import Row, generate
+from r1zero.tasks.countdown.grader import grade
+from r1zero.tasks.countdown.solver import solvable
 
 # All samples are drawn with fixed seeds, so a test passes or fails for good; the level says how odd
 # a sample may be before it counts as another distribution.

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from countdown_search import reachable, signed_sums
-from r1zero.sources.countdown_solver import solvable
+from r1zero.tasks.countdown.solver import solvable
 
 TARGETS = range(0, 121)
 

@@ -5,11 +5,11 @@ import re
 from fractions import Fraction
 
 import pytest
+from r1zero.data.formats import boxed
 
 from r1zero.core.errors import UserError
-from r1zero.data.formats import boxed
-from r1zero.sources.drawing import distinct
-from r1zero.sources.expressions import (
+from r1zero.tasks.generators import distinct
+from r1zero.tasks.math.generator import (
     LARGEST_RESULT,
     Items,
     Problem,

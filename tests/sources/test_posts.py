@@ -2,7 +2,7 @@
 
 import re
 
-from r1zero.sources.posts import generate, words
+from r1zero.tasks.tldr.generator import generate, words
 
 PROBLEMS = generate(1000, seed=3)
 

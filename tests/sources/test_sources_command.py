@@ -15,8 +15,8 @@ from r1zero.settings import load_sources
 from r1zero.settings.sources import Generated, HubDataset
 from r1zero.sources import command
 from r1zero.sources.chain import FetchedFile
-from r1zero.sources.countdown import Row
 from r1zero.sources.download import Fetched
+from r1zero.tasks.countdown.generator import Row
 from tiny import CONFIG, ENVIRONMENT, stage
 
 SMALL = {"kind": "generated", "generator": "countdown", "train": 300, "test": 60, "numbers": [3]}

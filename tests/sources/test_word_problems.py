@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from r1zero.sources.word_problems import LARGEST_RESULT, OPERATIONS, apply, generate, words
+from r1zero.tasks.gsm8k.generator import LARGEST_RESULT, OPERATIONS, apply, generate, words
 
 PROBLEMS = generate(2000, seed=3)
 

@@ -8,9 +8,9 @@ from string import Formatter
 
 import jinja2
 import pytest
+from r1zero.data.formats import FORMATS
 
 from r1zero.core.errors import UserError
-from r1zero.data.formats import FORMATS
 from r1zero.data.problems import check_fields
 from r1zero.settings import load_recipe, recipe_names
 from r1zero.tasks.prompts import literals, load_prompt, prompt_names

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from r1zero.pretrain.traces.countdown import HIT, LARGEST_RESULT, MISS, random_attempt, search
-from r1zero.rewards.countdown import grade
+from r1zero.tasks.countdown.grader import grade
+from r1zero.tasks.countdown.traces import HIT, LARGEST_RESULT, MISS, random_attempt, search
 
 STEP = re.compile(r"(\d+)([-+*/])(\d+)=(\d+)")
 NUMBERS = st.lists(st.integers(1, 99), min_size=2, max_size=4)

@@ -3,8 +3,8 @@
 import random
 from collections import Counter
 
-from r1zero.pretrain.traces.tldr import summarise
-from r1zero.sources.posts import generate
+from r1zero.tasks.tldr.generator import generate
+from r1zero.tasks.tldr.traces import summarise
 
 POSTS = generate(3000, seed=5)
 

@@ -5,8 +5,8 @@ import re
 from fractions import Fraction
 
 import pytest
-
 from r1zero.data.formats import boxed
+
 from r1zero.pretrain.traces import gsm8k, math
 from r1zero.sources import expressions, word_problems
 

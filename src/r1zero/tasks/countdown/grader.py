@@ -1,32 +1,41 @@
-"""Countdown: reach a target with the given numbers, each used exactly once.
+"""Grader of Countdown: an expression that reaches the target with each number used exactly once.
 
-`grade` is the one judgement, of training, evaluation and `python -m r1zero grade countdown`. So a
-score in the report means what the reward meant.
-
-An answer is an expression of `arithmetic`; an equation (`1 + 2 = 3`) is none, as in the published
-rewards of mini-R1 and Datawhale-R1. Numbers must be used exactly once each: the prompt says "only
-once", every public reward demands all of them.
+An answer is an expression as defined in `arithmetic`. An equation (`1 + 2 = 3`) is not an answer,
+as in the published rewards of mini-R1 and Datawhale-R1. Each number must be used exactly once: the
+prompts say "only once", and every published reward demands all of them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from r1zero.rewards import tags
-from r1zero.rewards.arithmetic import MAX_CHARACTERS, ArithmeticProblem, evaluate
-from r1zero.rewards.grade import Grade
-from r1zero.rewards.styles import extract
+from r1zero.tasks.answers import tags
+from r1zero.tasks.answers.extraction import extract
+from r1zero.tasks.base import Grade, RewardOptions
+from r1zero.tasks.countdown.arithmetic import MAX_CHARACTERS, ArithmeticProblem, evaluate
 from r1zero.tasks.prompts import Style
 
 # What `evaluate` skips between tokens; other white space makes an answer invalid.
 _PADDING = " \t\n"
-_PREFILLED = Style(thought="prefilled", answer="tags")
 
 
-def grade(completion: str, nums: Sequence[int], target: int, style: Style = _PREFILLED) -> Grade:
-    """Grade one completion. Never raises, and takes bounded time, whatever the completion.
+def grade(
+    completions: Sequence[str],
+    rows: Sequence[Mapping[str, Any]],
+    style: Style,
+    rewards: RewardOptions,
+) -> list[Grade]:
+    """Grade completions by the `nums` and `target` of their rows.
 
-    The lenient verdict is on the last `<answer>` that is closed, as in TinyZero, wherever it stands
-    and however many there are.
+    The lenient verdict is on the last closed `<answer>`, as in TinyZero, wherever it stands and
+    however many there are. Never raises, and takes bounded time.
     """
+    return [
+        _grade(completion, row["nums"], row["target"], style)
+        for completion, row in zip(completions, rows, strict=True)
+    ]
+
+
+def _grade(completion: str, nums: Sequence[int], target: int, style: Style) -> Grade:
     parsed = extract(completion, style)
     if parsed.answer is None:
         answer, problem = None, parsed.problem
@@ -43,7 +52,7 @@ def grade(completion: str, nums: Sequence[int], target: int, style: Style = _PRE
 
 
 def vote(answer: str) -> str | None:
-    """The expression without white space; equal values found in other ways are other answers."""
+    """The expression without white space: another expression of the same value is another vote."""
     return "".join(answer.split()) or None
 
 

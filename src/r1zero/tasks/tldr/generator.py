@@ -1,11 +1,11 @@
-"""Short posts and one-line summaries `{prompt, completion}` in the format of trl-lib/tldr."""
+"""Draw short posts and one-line summaries with the columns of trl-lib/tldr."""
 
 import random
 from collections.abc import Collection
 from string import Formatter
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from r1zero.sources.drawing import distinct, words_of
+from r1zero.tasks.generators import Generated, distinct, words_of
 
 _SUBREDDITS = ("relationships", "AskReddit", "tifu", "college", "work", "pets", "travel", "advice")
 _WHO = (
@@ -34,7 +34,7 @@ _POST = (
 
 
 class Row(NamedTuple):
-    """A post as a row of trl-lib/tldr: what is before the summary, and the summary."""
+    """A post as a row of trl-lib/tldr: the text before the summary, and the summary."""
 
     prompt: str
     completion: str
@@ -57,13 +57,24 @@ class Problem(NamedTuple):
         return self.row.key
 
 
+class Posts(Generated):
+    """Short posts that a mini base can learn."""
+
+    task: Literal["tldr"]
+    """Task of the rows."""
+
+    def draw(self, count: int, *, seed: int, exclude: Collection[Any] = ()) -> list[Row]:
+        """Draw distinct rows."""
+        return [problem.row for problem in generate(count, seed=seed, exclude=exclude)]
+
+
 def generate(count: int, *, seed: int, exclude: Collection[str] = ()) -> list[Problem]:
     """Draw distinct posts, none of them among the prompts `exclude`."""
     return distinct(_draw, count, seed=seed, exclude=exclude)
 
 
 def words() -> list[str]:
-    """Words of posts and summaries, each with the space before it, and what is in every post."""
+    """Words of posts and summaries, each with the space before it, and the text of every post."""
     facts = (*_WHO, *_DID, *_WHERE, *_WHEN, *_FEELING, "and I am", *_ASKING, *_FILLERS)
     titles = [who.capitalize() for who in _WHO]
     constant = [text.rstrip(" ") for text, *_ in Formatter().parse(_POST) if text.strip(" ")]
@@ -80,5 +91,5 @@ def _draw(rng: random.Random) -> Problem:
         **{"who": who, "did": did, "where": where, "when": when, "feeling": feeling},
     )
     facts = (who, did, where, when, f"and I am {feeling}")
-    # The published summaries begin with the space that parts them from the prompt.
+    # The published summaries begin with the space that separates them from the prompt.
     return Problem(Row(prompt, f" {' '.join(facts)}"), facts)

@@ -1,10 +1,11 @@
-r"""Whether an answer means what the gold answer means: math-verify, for the workers of `math`.
+r"""Whether an answer is mathematically equal to the gold answer, by math-verify.
 
-This module is imported where it may hang or crash: in the processes of `workers`. math-verify's own
-time limits are off, since the processes have one.
+math-verify may hang or crash, so import this module only in the processes of `core.sandbox`. Its
+own time limits are off, since those processes have one. The module imports nothing else of this
+package, so that these processes start fast and stay small.
 
 An answer is read as LaTeX. It may stand in delimiters, as in `$x$`, `\(x\)` or a `\boxed{x}` of its
-own, and may have words around those; without delimiters it is the formula as a whole.
+own, with words around them; an answer without delimiters is read as one formula.
 """
 
 import logging
@@ -15,7 +16,7 @@ from typing import Any, Literal
 
 from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, verify
 
-# It warns in every process that its time limits are off.
+# Otherwise it warns in every process that its time limits are off.
 logging.getLogger("math_verify").setLevel(logging.ERROR)
 
 Target = Literal["latex", "expr"]
@@ -24,17 +25,20 @@ _TARGETS = {
     "expr": ExprExtractionConfig(),
 }
 _DELIMITED = re.compile(r"\$[^$]+\$|\\\(|\\\[|\\boxed\b")
-# A thin space backwards after the comma of thousands, which MATH has and latex2sympy can't read.
+# MATH writes a negative thin space after the comma of thousands, which latex2sympy cannot parse.
 _THOUSANDS = re.compile(r",\\!(?=[0-9]{3})")
 _AFTER_A_FORMULA = " \t\r\n.,;"
 
 
 def judge(question: tuple[str | None, str, str]) -> tuple[str, bool]:
-    """Why an answer is not the gold answer, or nothing if it is; and whether any answer is.
+    """Compare the answer of a completion, and any answer in it, with the gold answer.
 
     Args:
-        question: The answer, if there is one; a text in which math-verify finds one, asked only
-            where the first is wrong; and the gold answer.
+        question: The extracted answer, if there is one; a text that is searched for another answer
+            if the first is wrong; and the gold answer.
+
+    Returns:
+        Why the extracted answer is wrong, empty if it is right; and whether any answer is right.
 
     """
     answer, text, gold = question
@@ -45,19 +49,19 @@ def judge(question: tuple[str | None, str, str]) -> tuple[str, bool]:
     if not problem:
         return "", True
     found = search(text)
-    # Mostly it is the wrong answer again.
+    # In most completions the search finds the same wrong answer.
     again = answer is not None and found == read(answer)
     return problem, not again and same(meant, found)
 
 
 def judge_gold(gold: str) -> str:
-    """Why a text can't serve as the gold answer, or nothing if it is found equal to itself."""
+    """Why a gold answer cannot be matched; empty if it is found equal to itself."""
     return _problem(gold, gold)
 
 
 @lru_cache(maxsize=256)  # the completions of a group share their gold answer
 def read(answer: str) -> list[Any]:
-    """What sympy makes of an answer; nothing if it can't be parsed."""
+    """An answer parsed by sympy; empty if it can't be parsed."""
     answer = _THOUSANDS.sub("", answer).strip().rstrip(_AFTER_A_FORMULA)
     if _DELIMITED.search(answer):
         found = search(answer, ["latex"])
@@ -69,12 +73,12 @@ def read(answer: str) -> list[Any]:
 def search(
     text: str, targets: Sequence[Target] = ("latex", "expr"), *, unparsed: bool = False
 ) -> list[Any]:
-    """What math-verify finds in a text, by its own rules.
+    """Search a text for answers by math-verify's own rules.
 
     Args:
         text: Any text.
-        targets: What to look for: LaTeX in delimiters, plain numbers and sums.
-        unparsed: Where nothing can be parsed, take the text of what was found.
+        targets: Look for LaTeX in delimiters (`latex`), plain numbers and sums (`expr`).
+        unparsed: If nothing can be parsed, return the text of the first match.
 
     """
     found: list[Any] = parse(
@@ -87,11 +91,11 @@ def search(
 
 
 def same(gold: list[Any], answer: list[Any], **options: Any) -> bool:
-    """Whether two findings are equal; the options are those of `math_verify.verify`."""
+    """Whether two parsed answers are equal; the options are those of `math_verify.verify`."""
     return bool(verify(gold, answer, timeout_seconds=None, **options))
 
 
-@lru_cache(maxsize=1024)  # and many of them have the same answer
+@lru_cache(maxsize=1024)  # many completions of a group have the same answer
 def _problem(answer: str, gold: str) -> str:
     found = read(answer)
     if not found:

@@ -1,4 +1,4 @@
-"""Which targets a set of numbers can reach, for many rows at once."""
+"""Which targets a set of numbers can reach, vectorised over rows."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,17 +8,16 @@ Booleans = NDArray[np.bool_]
 
 
 def solvable(numbers: Integers, targets: Integers, *, only_sums: bool = False) -> Booleans:
-    """Tell for each row whether its target can be made of all its numbers.
+    """Whether the target of each row can be reached with all its numbers.
 
-    Intermediate results are integers from 0: differences are taken the positive way round, and a
-    division counts only if it leaves no remainder. That is how the rows of Countdown-Tasks-3to4
-    were chosen: every one of the 10,240 real rows we hold is solvable in this sense, and numbers
-    that are drawn for uniform targets until it holds have the published rows' distribution.
+    Intermediate results are non-negative integers, and divisions leave no remainder. The rows of
+    Countdown-Tasks-3to4 seem to be chosen so: all of 10,240 published rows are solvable in this
+    sense, and numbers drawn for uniform targets until they are have the published distribution.
 
     Args:
         numbers: `[n_rows, k]`, positive.
         targets: `[n_rows]`.
-        only_sums: Allow `+` and `-` alone, with intermediate results of any sign.
+        only_sums: Allow only `+` and `-`, with intermediate results of any sign.
 
     Returns:
         `[n_rows]` booleans.
@@ -41,7 +40,7 @@ def solvable(numbers: Integers, targets: Integers, *, only_sums: bool = False) -
         reached[subset] = values
     found = np.zeros(len(targets), dtype=bool)
     for value in reached[(1 << k) - 1]:
-        # A sum of signed parts and its negative are the same choice of operations turned round.
+        # A sum of signed parts and its negative use the same operations.
         found |= (np.abs(value) if only_sums else value) == targets
     return found
 
@@ -51,11 +50,11 @@ def _signed(left: Integers, right: Integers) -> list[Integers]:
 
 
 def _natural(left: Integers, right: Integers) -> list[Integers]:
-    """Combine two parts by each operation; -1 marks what cannot be made, and stays so."""
+    """Combine two parts by each operation; -1 marks an impossible result and is propagated."""
     possible = (left >= 0) & (right >= 0)
     high, low = np.maximum(left, right), np.minimum(left, right)
     divisor = np.maximum(low, 1)
-    quotient = np.where(low == 0, 0, high // divisor)  # 0 / high, the one quotient with a 0 in it
+    quotient = np.where(low == 0, 0, high // divisor)  # the only quotient with a 0 is 0 / high
     divisible = (high > 0) & (high % divisor == 0)
     return [
         np.where(possible, left + right, -1),

@@ -1,18 +1,18 @@
-r"""Arithmetic `{problem, level, type, solution}` in the format of MATH, answers in `\boxed{}`.
+r"""Draw arithmetic problems with the columns of MATH, `problem, level, type, solution`.
 
-An expression has two or three operations, now and then a pair of parentheses, and sometimes a
-denominator under it all. It is kept as the list of what is written: numbers, operations and
-parentheses. So each step of a calculation, a right one or not, is a list as well. The order of
-operations matters: in another order, another value could come out.
+An expression has two or three operations, sometimes a pair of parentheses, and sometimes a
+denominator. It is represented as the tuple of its numbers, operations and parentheses, and so is
+every step of a calculation, right or wrong. The order of operations matters: another order may
+give another value.
 """
 
 import operator
 import random
 from collections.abc import Callable, Collection
 from math import gcd
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from r1zero.sources.drawing import distinct
+from r1zero.tasks.generators import Generated, distinct
 
 _PLUS, _MINUS, _TIMES = " + ", " - ", r" \times "
 _OPERATIONS: dict[int | str, Callable[[int, int], int]] = {
@@ -27,7 +27,7 @@ _DENOMINATORS = (2, 5)
 _PARENTHESES_SHARE, _DENOMINATOR_SHARE = 0.4, 0.25
 
 Items = tuple[int | str, ...]
-"""Numbers, operations and parentheses, as they are written."""
+"""Numbers, operations and parentheses, from left to right."""
 
 
 class Row(NamedTuple):
@@ -45,7 +45,7 @@ class Row(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """A problem and its parts: `items`, over `denominator` unless that is 1."""
+    """A problem, and its expression: `items`, over `denominator` unless that is 1."""
 
     row: Row
     items: Items
@@ -57,22 +57,33 @@ class Problem(NamedTuple):
         return self.row.key
 
 
+class Expressions(Generated):
+    """Arithmetic expressions that a mini base can learn."""
+
+    task: Literal["math"]
+    """Task of the rows."""
+
+    def draw(self, count: int, *, seed: int, exclude: Collection[Any] = ()) -> list[Row]:
+        """Draw distinct rows."""
+        return [problem.row for problem in generate(count, seed=seed, exclude=exclude)]
+
+
 def generate(count: int, *, seed: int, exclude: Collection[str] = ()) -> list[Problem]:
     """Draw distinct problems, none of them among the problems `exclude`."""
     return distinct(_draw, count, seed=seed, exclude=exclude)
 
 
 def possible(items: Items) -> list[int]:
-    """Places of the operations that could be done next, if the order of operations is ignored.
+    """Indices of the operations that may come next if the order of operations is ignored.
 
-    They stand between two numbers, and some way to go on from them ends in a number with every
-    result in 0..`LARGEST_RESULT`.
+    They stand between two numbers, and from each the expression can be reduced to one number with
+    every result in 0..`LARGEST_RESULT`.
     """
     return [place for place in _in_bounds(items) if values(reduce(items, place))]
 
 
 def values(items: Items) -> set[Items]:
-    """All that may come out of an expression if the order of operations is ignored."""
+    """All values of an expression if the order of operations is ignored."""
     if len(items) == 1:
         return {items}
     return set().union(*(values(reduce(items, place)) for place in _in_bounds(items)))
@@ -90,7 +101,7 @@ def _in_bounds(items: Items) -> list[int]:
 
 
 def next_place(items: Items) -> int:
-    """Place of the operation whose turn it is: parentheses, then products, then from the left."""
+    """Index of the operation to do next: parentheses, then products, then from left to right."""
     first, end = 0, len(items)
     if _OPEN in items:
         first, end = items.index(_OPEN), items.index(_CLOSE)
@@ -100,7 +111,7 @@ def next_place(items: Items) -> int:
 
 
 def reduce(items: Items, place: int) -> Items:
-    """Put its value in the place of one operation; parentheses around a number go."""
+    """Replace one operation by its value; parentheses around a single number are dropped."""
     first, end = place - 1, place + 2
     if first > 0 and items[first - 1] == _OPEN and items[end] == _CLOSE:
         first, end = first - 1, end + 1
@@ -159,7 +170,7 @@ def _expression(operations: int, rng: random.Random) -> Items:
 
 
 def _calculation(items: Items, denominator: int) -> list[str] | None:
-    """What is written from an expression to its value; None if a result is out of bounds."""
+    """All steps from an expression to its value; None if a result is out of bounds."""
     states = [write(items, denominator)]
     while len(items) > 1:
         place = next_place(items)

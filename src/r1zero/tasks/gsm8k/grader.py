@@ -1,11 +1,12 @@
-r"""GSM8K: a number that equals the gold answer, exactly.
+r"""Grader of GSM8K: a number that equals the gold answer exactly.
 
 A number is ASCII digits, with commas between thousands, decimals, a sign, or a fraction (`3/4`,
-`\frac{3}{4}`). What people put around one is skipped: currency, percent signs, units, markup. So
-`$1,234.00 dollars.` is 1234. Numbers are compared as fractions, so 0.1 is 1/10 and nothing near it.
+`\frac{3}{4}`). Currency, percent signs, units and markup around it are skipped, so that
+`$1,234.00 dollars.` is 1234. Numbers are compared as fractions: 0.1 equals 1/10 and nothing else.
 
-Strict verdict: what stands where the prompt asks for the answer (`styles`) holds exactly one
-number, and it is the gold one. After an equals sign only what follows the last one counts.
+Strict verdict: the text where the prompt asks for the answer (`answers.extraction`) holds exactly
+one number, which equals the gold answer. If it has equals signs, only the part after the last one
+counts.
 
 Lenient verdict: the number that the last marker of the completion announces (`####`, `A:` at the
 start of a line, `answer:` or `answer is`, `\boxed{`, `<answer>`), which is the first on its line,
@@ -17,17 +18,19 @@ Everything takes time linear in the length of the completion.
 
 import re
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
+from typing import Any
 
-from r1zero.rewards.grade import Grade
-from r1zero.rewards.styles import extract
-from r1zero.rewards.tags import WHITE_SPACE
+from r1zero.tasks.answers.extraction import extract
+from r1zero.tasks.answers.tags import WHITE_SPACE
+from r1zero.tasks.base import Grade, RewardOptions
 from r1zero.tasks.prompts import Style
 
 MAX_CHARACTERS = 256
-# A longer number is none: the work on one grows with the square of its digits.
+# Longer numbers are ignored, since the work on one grows with the square of its digits.
 _MAX_DIGITS = 40
+_NO_GOLD = "the gold answer is not one number"
 
 _DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)"
 _NUMBER = re.compile(
@@ -45,11 +48,16 @@ _FRACTION = re.compile(r"\\[dt]?frac\{([0-9]{1,40})\}\{([0-9]{1,40})\}")
 _LATEX = re.compile(r"\\[!,;]|\{,\}|\\\$")
 
 
-def grade(completions: Sequence[str], answers: Sequence[str], style: Style) -> list[Grade]:
-    """Grade completions, each by its gold answer. Never raises, and takes linear time."""
+def grade(
+    completions: Sequence[str],
+    rows: Sequence[Mapping[str, Any]],
+    style: Style,
+    rewards: RewardOptions,
+) -> list[Grade]:
+    """Grade completions by the `answer` of their rows. Never raises, and takes linear time."""
     return [
-        _grade(completion, answer, style)
-        for completion, answer in zip(completions, answers, strict=True)
+        _grade(completion, row["answer"], style)
+        for completion, row in zip(completions, rows, strict=True)
     ]
 
 
@@ -59,9 +67,9 @@ def vote(answer: str) -> str | None:
     return str(found[0]) if len(found) == 1 else None
 
 
-def gold_problem(answer: str) -> str:
-    """Why an answer can't serve as the gold one, as a short sentence; empty if it can."""
-    return "" if len(numbers(answer)) == 1 else "the gold answer is not one number"
+def gold_problems(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Why the gold answer of each row cannot be matched; empty if it can."""
+    return ["" if len(numbers(row["answer"])) == 1 else _NO_GOLD for row in rows]
 
 
 def numbers(text: str) -> list[Fraction]:
@@ -78,7 +86,7 @@ def announced(completion: str) -> Fraction | None:
         first = _NUMBER.search(_plain(line.rpartition("=")[2]))
         if first is not None:
             return _value(first)
-    # Only one of them is made a fraction: a long completion may hold a million.
+    # Only the last one is converted: a long completion may hold a million numbers.
     last = _last(_NUMBER.finditer(_plain(completion)))
     return None if last is None else _value(last)
 
@@ -93,7 +101,7 @@ def _grade(completion: str, gold: str, style: Style) -> Grade:
     answer = None if parsed.answer is None else parsed.answer.strip(WHITE_SPACE)
     wanted = numbers(gold)
     if len(wanted) != 1:
-        problem, lenient = "the gold answer is not one number", 0
+        problem, lenient = _NO_GOLD, 0
     else:
         problem = parsed.problem if answer is None else _problem(answer, wanted[0])
         lenient = int(not problem or announced(completion) == wanted[0])
@@ -119,7 +127,7 @@ def _problem(answer: str, gold: Fraction) -> str:
 
 
 def _plain(text: str) -> str:
-    """The text with LaTeX's ways to write a number put into plain ones."""
+    """The text with numbers in LaTeX notation rewritten in plain notation."""
     return _FRACTION.sub(r"\1/\2", _LATEX.sub(_without_latex, text)) if "\\" in text else text
 
 

@@ -1,37 +1,36 @@
-r"""Where the answer of a completion stands, by the format that its prompt asks for.
+r"""Extract the answer of a completion in the format that its prompt asks for.
 
 | answer | where it stands | if there are several |
 |---|---|---|
-| `tags` | between `<answer>` and `</answer>` | none is meant: see `tags` |
-| `boxed` | in `\boxed{}` with matching braces | the last is meant, as in every published grader |
-| `hash` | after `####` at the start of the last line | the last line holds one |
-| `line` | after `Answer:` (in any case, as DAPO has it) at the start of the last line | idem |
-| `free` | the whole completion is it | idem |
+| `tags` | between `<answer>` and `</answer>` | none counts: see `tags` |
+| `boxed` | in `\boxed{}` with matching braces | the last counts, as in every published grader |
+| `hash` | after `####` at the start of the last line | not possible |
+| `line` | after `Answer:` (in any case, as in DAPO) at the start of the last line | not possible |
+| `free` | the whole completion is the answer | not possible |
 
-The last line is the last that is not blank. After a thought in tags the answer is looked for behind
-the last `</think>` only; without one there is no answer.
+The last line is the last that is not blank. If the prompt asks for a thought in tags, only the text
+after the last `</think>` is searched; without one there is no answer.
 
-The format is right if there is such an answer that is not blank, and around it exactly the thought
-that the prompt asks for: one `</think>`, and one `<think>` at the start, which the model must have
-written where it is `generated` and may have where it is `prefilled`. Where the prompt asks for no
-thought (`free`) nothing is asked of the text before the answer.
+The format is right if there is such an answer that is not blank, and before it exactly the thought
+that the prompt asks for: one `</think>`, and one `<think>` at the start, which the model has to
+write if it is `generated` and may write if it is `prefilled`. If the prompt asks for no thought
+(`free`), any text may precede the answer.
 
-Completions are hostile: everything here takes time and memory linear in the length, whatever the
-text, and raises nothing.
+Completions are untrusted: time and memory are linear in the length of any text, and nothing raises.
 """
 
 import re
 
-from r1zero.rewards import tags
-from r1zero.rewards.tags import END_THINK, THINK, WHITE_SPACE, Parsed
+from r1zero.tasks.answers import tags
+from r1zero.tasks.answers.tags import END_THINK, THINK, WHITE_SPACE, Parsed
 from r1zero.tasks.prompts import Style
 
-# An escaped brace is a character of the answer: it opens and closes nothing.
+# An escaped brace is a character of the answer and does not count as a brace.
 _BRACES = re.compile(r"\\boxed[ \t]*\{|\\[\\{}]|[{}]")
 
 
 def extract(completion: str, style: Style) -> Parsed:
-    """Find the answer of a completion in the format that its prompt asks for, and judge it."""
+    """Find the answer of a completion where its prompt asks for it, and check the format."""
     if style.answer == "tags":
         return tags.parse(completion, generated=style.thought == "generated")
     text, well_formed = completion, True
@@ -50,7 +49,7 @@ def extract(completion: str, style: Style) -> Parsed:
 
 
 def last_boxed(text: str) -> str | None:
-    r"""Content of the last `\boxed{...}` that is closed, by where they start; None without one."""
+    r"""Content of the closed `\boxed{...}` that starts last; None if there is none."""
     depth = 0
     opened: list[tuple[int, int]] = []  # boxes not closed so far: depth and start of the content
     last: tuple[int, int] | None = None
@@ -71,7 +70,7 @@ def last_boxed(text: str) -> str | None:
 
 
 def _find(text: str, style: Style) -> tuple[str | None, str]:
-    """The answer in a text without its thought, and why there is none."""
+    """The answer in a text without its thought, or None and why there is none."""
     if style.answer == "boxed":
         answer = last_boxed(text)
         return answer, "" if answer is not None else r"no complete \boxed{}"

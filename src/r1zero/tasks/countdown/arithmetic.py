@@ -1,15 +1,15 @@
-"""Exact value of an arithmetic expression written by an untrusted author.
+"""Exact value of an untrusted arithmetic expression.
 
     expression = term {("+" | "-") term}
     term       = factor {("*" | "/") factor}
     factor     = literal | "(" expression ")"
 
-A literal is ASCII digits without a leading zero. Spaces, tabs and newlines separate tokens. There
-is nothing else: no signs, no powers, no floor division, no decimals, no implied multiplication.
+A literal is ASCII digits without a leading zero. Spaces, tabs and newlines separate tokens. Signs,
+powers, floor division, decimals and implied multiplication are not part of the grammar.
 `/` is exact division, so `1 / 3 * 3` is 1.
 
-Three caps bound the work, and with it the size of the exact numbers: on the length of the text, on
-the digits of a literal, and on nested parentheses (the parser recurses once per pair).
+The length of the text, the digits of a literal and the depth of parentheses (the parser recurses
+once per pair) are limited, which bounds the work and the size of the exact numbers.
 """
 
 import re
@@ -20,15 +20,15 @@ MAX_CHARACTERS = 256
 MAX_DIGITS = 9
 MAX_DEPTH = 32
 
-# A literal or any other single character. The two can't match the same text, so there is nothing to
-# backtrack over. `\d` would admit the digits of every script.
+# A literal or any other single character. The two cannot match the same text, so that nothing is
+# backtracked. `\d` would match the digits of every script.
 _TOKEN = re.compile(r"[0-9]+|[^ \t\n]")
 _DIGITS = frozenset("0123456789")
 _END = ""
 
 
 class ArithmeticProblem(ValueError):
-    """The text has no value; the message is a short sentence that says why."""
+    """The text has no value; the message says why."""
 
 
 class Evaluated(NamedTuple):
@@ -126,6 +126,6 @@ class _Parser:
 
 def _unexpected(token: str) -> ArithmeticProblem:
     # As ASCII, look-alikes, control characters and lone surrogates are visible and safe to print.
-    # The cut is for a long run of digits after another literal.
+    # Cut, since the token may be a long run of digits after another literal.
     what = f"unexpected {token[:MAX_DIGITS]!a}" if token != _END else "it ends too early"
     return ArithmeticProblem(f"not an arithmetic expression: {what}")

@@ -1,22 +1,23 @@
-r"""MATH and its like: an answer in LaTeX that means the same as the gold answer.
+r"""Grader of MATH and similar sets: an answer in LaTeX that is equal to the gold answer.
 
-math-verify is the judge, in the processes of `workers`: on some answers sympy works for hours, or
-until the memory is full. What is not judged within `SECONDS` is wrong.
+math-verify decides, in processes that can be killed: on some answers sympy works for hours, or
+until the memory is full. An answer that is not decided within `SECONDS` counts as wrong.
 
-The answer is found here, in linear time (`styles`), and only it is sent to be judged. Answers
+The answer is extracted here, in linear time, and only the answer is sent to math-verify. Answers
 longer than `MAX_CHARACTERS` are wrong; the longest gold answer of MATH has 159. For the lenient
-verdict math-verify itself looks for an answer, in LaTeX or plain, in the last `MAX_CHARACTERS` of
-the completion.
+verdict math-verify itself searches the last `MAX_CHARACTERS` of the completion for an answer, in
+LaTeX or plain.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from typing import Any
 
-from r1zero.rewards.grade import Grade
-from r1zero.rewards.styles import extract
-from r1zero.rewards.tags import WHITE_SPACE, Parsed
-from r1zero.rewards.workers import Result, Workers
+from r1zero.core.sandbox.workers import Result, Workers
+from r1zero.tasks.answers.extraction import extract
+from r1zero.tasks.answers.tags import WHITE_SPACE, Parsed
+from r1zero.tasks.base import Grade, RewardOptions
 from r1zero.tasks.prompts import Style
 
 SECONDS = 3.0
@@ -33,20 +34,26 @@ _NUMBER = re.compile(
     r"(?:/(?P<below>[0-9]{1,40}))?"
 )
 
-_judges = Workers("r1zero.rewards.equivalence.judge", deadline=SECONDS, memory=_BYTES)
-# More time: which rows there are must not depend on how busy a machine is.
+_judges = Workers("r1zero.tasks.answers.equivalence.judge", deadline=SECONDS, memory=_BYTES)
+# A longer limit: which rows are kept must not depend on how busy the machine is.
 _gold_judges = Workers(
-    "r1zero.rewards.equivalence.judge_gold", deadline=10 * SECONDS, memory=_BYTES
+    "r1zero.tasks.answers.equivalence.judge_gold", deadline=10 * SECONDS, memory=_BYTES
 )
 
 
-def grade(completions: Sequence[str], answers: Sequence[str], style: Style) -> list[Grade]:
-    """Grade completions, each by its gold answer. Never raises, and takes bounded time.
+def grade(
+    completions: Sequence[str],
+    rows: Sequence[Mapping[str, Any]],
+    style: Style,
+    rewards: RewardOptions,
+) -> list[Grade]:
+    """Grade completions by the `answer` of their rows. Never raises, and takes bounded time.
 
-    Any thread may call it, and many at once.
+    Thread-safe.
     """
+    answers = [row["answer"] for row in rows]
     found = [extract(completion, style) for completion in completions]
-    # The answer as it was given takes no judge.
+    # The text of the gold answer itself needs no decision.
     asked = {
         index: (None if _problem(parsed) else _answer(parsed), completion[-MAX_CHARACTERS:], gold)
         for index, (parsed, completion, gold) in enumerate(
@@ -59,11 +66,11 @@ def grade(completions: Sequence[str], answers: Sequence[str], style: Style) -> l
 
 
 def vote(answer: str) -> str | None:
-    r"""An answer as one would write it plainly, to be counted together with its equals.
+    r"""An answer in a canonical notation, so that equal answers are counted together.
 
-    Plain numbers and fractions of them go by their value. Of anything else `$`, `\left`, `\right`,
-    white space and a full stop at the end are left out, and every fraction is a `\frac{}{}`. sympy
-    takes no part: votes are counted on every completion, right or wrong.
+    Plain numbers and fractions become their value. In any other answer `$`, `\left`, `\right`,
+    white space and a full stop at the end are removed, and every fraction becomes `\frac{}{}`.
+    sympy is too slow for this: votes are counted on every completion.
     """
     text = _FRACTION.sub(_fraction, _MARKUP.sub("", answer).rstrip(".,;"))
     plain = _PLAIN_FRACTION.sub(r"\1/\2", text).replace("{,}", ",")
@@ -79,11 +86,9 @@ def _fraction(match: re.Match[str]) -> str:
     return rf"\frac{{{above_digit or above}}}{{{below_digit or below}}}"
 
 
-def gold_problems(answers: Sequence[str]) -> list[str]:
-    """Why each answer can't serve as the gold one, as a short sentence; empty where it can.
-
-    It can if it is found equal to itself.
-    """
+def gold_problems(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Why the gold answer of each row cannot be matched; empty if it is found equal to itself."""
+    answers = [row["answer"] for row in rows]
     results = _gold_judges.map([answer[:MAX_CHARACTERS] for answer in answers])
     return [
         _too_long(answer) or result.problem or result.value
@@ -91,13 +96,8 @@ def gold_problems(answers: Sequence[str]) -> list[str]:
     ]
 
 
-def gold_problem(answer: str) -> str:
-    """Why an answer can't serve as the gold one, as a short sentence; empty if it can."""
-    return gold_problems([answer])[0]
-
-
 def _grade(parsed: Parsed, judged: Result | None) -> Grade:
-    """The verdict, from what the judge says where one was asked."""
+    """The verdict; `judged` is the result of `equivalence.judge`, or None if it was not needed."""
     problem, anywhere = "", True
     if judged is not None:
         problem, anywhere = (judged.problem, False) if judged.problem else judged.value
@@ -117,7 +117,7 @@ def _answer(parsed: Parsed) -> str | None:
 
 
 def _problem(parsed: Parsed) -> str:
-    """Why there is no answer to judge, or nothing if there is one."""
+    """Why there is no answer to compare; empty if there is one."""
     answer = _answer(parsed)
     if answer is None:
         return parsed.problem

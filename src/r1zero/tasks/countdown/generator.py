@@ -1,18 +1,20 @@
-"""Countdown rows `{nums, target}`, drawn with the distribution of the published ones."""
+"""Draw Countdown rows `nums, target` with the distribution of the published ones."""
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
+from pydantic import Field
 
 from r1zero.core.errors import UserError
-from r1zero.sources.countdown_solver import solvable
+from r1zero.tasks.countdown.solver import solvable
+from r1zero.tasks.generators import Generated
 
 # The ranges of Jiayi-Pan/Countdown-Tasks-3to4.
 LARGEST_NUMBER = 99
 TARGETS = (10, 100)
 _BATCH = 1 << 14
-# Known rows one after another, besides excluded ones, after which hardly any new one is left.
+# Repeats in a row, besides excluded rows, after which hardly any new row is left.
 _REPEATS = 10_000
 
 
@@ -28,13 +30,26 @@ class Row(NamedTuple):
         return tuple(sorted(self.nums)), self.target
 
 
+class CountdownRows(Generated):
+    """Rows with the distribution of Countdown-Tasks-3to4."""
+
+    task: Literal["countdown"]
+    """Task of the rows."""
+    numbers: list[Annotated[int, Field(ge=2, le=4)]] = Field(min_length=1)
+    """How many numbers a row has, 2 to 4; each count is equally likely."""
+
+    def draw(self, count: int, *, seed: int, exclude: Collection[Any] = ()) -> list[Row]:
+        """Draw distinct rows."""
+        return generate(count, numbers=self.numbers, seed=seed, exclude=exclude)
+
+
 def generate(
     count: int, *, numbers: Sequence[int], seed: int, exclude: Collection[object] = ()
 ) -> list[Row]:
     """Draw distinct rows with the distribution of Countdown-Tasks-3to4.
 
     Targets are uniform in 10..100, numbers uniform in 1..99 among those that can reach the target
-    (see `countdown_solver.solvable`); each entry of `numbers` is an equally likely count of
+    (see `solver.solvable`); each entry of `numbers` is an equally likely count of
     numbers.
 
     Args:
@@ -57,7 +72,7 @@ def generate(
         repeats = repeats + 1 if row.key in seen else 0
         if repeats > _REPEATS + len(exclude):
             raise UserError(
-                f"{count} distinct rows were asked for, {len(rows)} were found",
+                f"{count} distinct rows are wanted, but only {len(rows)} were found",
                 where=f"datasets: numbers {list(numbers)}",
                 hint="ask for fewer rows or for more numbers",
             )
@@ -68,12 +83,12 @@ def generate(
 
 
 def _stream(k: int, rng: np.random.Generator) -> Iterator[Row]:
-    """Rows of `k` numbers without end."""
+    """Yield rows of `k` numbers without end."""
     waiting: dict[int, list[Row]] = {target: [] for target in range(TARGETS[0], TARGETS[1] + 1)}
     while True:
         target = int(rng.integers(*TARGETS, endpoint=True))
-        # Some targets are reached more often than others; each is served from its own queue, so
-        # that they stay equally frequent.
+        # Some targets are reached more often than others. Each has its own queue, so that all
+        # are equally frequent.
         while not waiting[target]:
             nums = rng.integers(1, LARGEST_NUMBER, size=(_BATCH, k), endpoint=True)
             targets = rng.integers(*TARGETS, size=_BATCH, endpoint=True)

@@ -1,4 +1,4 @@
-"""Two-step word problems `{question, answer}` in the format of GSM8K.
+"""Draw two-step word problems with the columns of GSM8K, `question, answer`.
 
 Someone has a number of things, and two events change it. The words of an event decide what is done
 with its number; every number is whole and positive.
@@ -6,9 +6,9 @@ with its number; every number is whole and positive.
 
 import random
 from collections.abc import Collection
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from r1zero.sources.drawing import distinct, words_of
+from r1zero.tasks.generators import Generated, distinct, words_of
 
 _NAMES = (
     *("Anna", "Ben", "Clara", "David", "Emma", "Felix", "Grace", "Henry"),
@@ -67,7 +67,7 @@ LARGEST_RESULT = 99
 
 
 class Step(NamedTuple):
-    """What an event does to the number there is."""
+    """How an event changes the number."""
 
     operation: str
     number: int
@@ -86,7 +86,7 @@ class Row(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """A problem and what its words mean."""
+    """A problem with the calculation that its words describe."""
 
     row: Row
     start: int
@@ -96,6 +96,17 @@ class Problem(NamedTuple):
     def key(self) -> str:
         """Identity of the problem."""
         return self.row.key
+
+
+class WordProblems(Generated):
+    """Two-step word problems that a mini base can learn."""
+
+    task: Literal["gsm8k"]
+    """Task of the rows."""
+
+    def draw(self, count: int, *, seed: int, exclude: Collection[Any] = ()) -> list[Row]:
+        """Draw distinct rows."""
+        return [problem.row for problem in generate(count, seed=seed, exclude=exclude)]
 
 
 def generate(count: int, *, seed: int, exclude: Collection[str] = ()) -> list[Problem]:
@@ -144,7 +155,7 @@ def _draw(rng: random.Random) -> Problem:
 def _step(value: int, rng: random.Random) -> tuple[Step, int]:
     """A step that is possible at a value, and the value after it."""
     while True:
-        # The operation is drawn anew with the number: some values have no divisor.
+        # Operation and number are drawn again together: some values have no divisor.
         operation = rng.choice(OPERATIONS)
         step = Step(operation, rng.randint(*(_ADDED if operation in "+-" else _MULTIPLIED)))
         result = apply(value, step)
