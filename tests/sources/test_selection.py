@@ -22,7 +22,7 @@ MODEL = ("config.json", "model.safetensors")
 
 def dataset(**splits: list[str]) -> HubDataset:
     values = {name: {"files": files} for name, files in splits.items()}
-    return validate({**HOSTED, "format": "math", "splits": values}, HubDataset, "mine")
+    return validate({**HOSTED, "task": "math", "splits": values}, HubDataset, "mine")
 
 
 def model(**keys: Any) -> HubModel:

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from r1zero.tasks.gsm8k.grader import MAX_CHARACTERS, announced, gold_problem, grade, numbers
+from graders import gold_problems
+from graders import grade_gsm8k as grade
+from r1zero.tasks.gsm8k.grader import MAX_CHARACTERS, announced, numbers
 from r1zero.tasks.prompts import Style
 
 HASH = Style(thought="free", answer="hash")
@@ -109,7 +111,7 @@ def test_verdict(
 
 @pytest.mark.parametrize("gold", ["", "none", "1 2"])
 def test_gold_answers_that_are_no_number_pay_nothing(gold: str) -> None:
-    assert gold_problem(gold)
+    assert gold_problems("gsm8k", [gold]) != [""]
     (verdict,) = grade([f"#### {gold}"], [gold], HASH)
     assert (verdict.correct, verdict.lenient) == (0, 0)
     assert "gold" in verdict.reason

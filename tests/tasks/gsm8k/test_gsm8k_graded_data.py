@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from r1zero.tasks.gsm8k.grader import gold_problem, grade
+from graders import gold_problems
+from graders import grade_gsm8k as grade
 from r1zero.tasks.prompts import Style
 
 HASH = Style(thought="free", answer="hash")
@@ -34,6 +35,6 @@ def test_every_shipped_solution_is_correct(shared_data: Path, name: str, count: 
     solutions = [json.loads(line)["answer"] for line in lines]
     golds = [solution.rpartition("####")[2].strip() for solution in solutions]
     assert len(golds) == count
-    assert not any(gold_problem(gold) for gold in golds)
+    assert not any(gold_problems("gsm8k", golds))
     for verdict in grade(solutions, golds, HASH):
         assert (verdict.correct, verdict.lenient, verdict.format) == (1, 1, 1), verdict

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from r1zero.tasks.countdown.grader import grade
+from graders import grade_countdown as grade
 from r1zero.tasks.countdown.traces import HIT, LARGEST_RESULT, MISS, random_attempt, search
 
 STEP = re.compile(r"(\d+)([-+*/])(\d+)=(\d+)")

@@ -5,10 +5,12 @@ import re
 from fractions import Fraction
 
 import pytest
-from r1zero.data.formats import boxed
 
-from r1zero.pretrain.traces import gsm8k, math
-from r1zero.sources import expressions, word_problems
+from r1zero.tasks.gsm8k import generator as word_problems
+from r1zero.tasks.gsm8k import traces as gsm8k
+from r1zero.tasks.math import generator as expressions
+from r1zero.tasks.math import traces as math
+from r1zero.tasks.math.rows import boxed
 
 WORDS = word_problems.generate(1500, seed=5)
 EXPRESSIONS = expressions.generate(1500, seed=5)
@@ -72,7 +74,7 @@ def test_a_step_of_an_expression_does_one_operation(p_correct_step: float) -> No
     [(right_words, (0.0, 0.335, 1.0)), (right_expressions, (0.12, 0.57, 1.0))],
     ids=["words", "expressions"],
 )
-def test_the_more_is_heeded_the_more_is_right(right: object, shares: tuple[float, ...]) -> None:
+def test_more_correct_steps_give_more_right(right: object, shares: tuple[float, ...]) -> None:
     assert callable(right)
     # 1,500 answers: 0.05 are four standard errors.
     assert [right(chance) for chance in (0.0, 0.55, 1.0)] == pytest.approx(shares, abs=0.05)

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from r1zero.data.formats import boxed
 
+from graders import gold_problems
+from graders import grade_math as grade
 from r1zero.core.sandbox.workers import Workers
 from r1zero.tasks.answers.equivalence import judge
-from r1zero.tasks.math.grader import gold_problems, grade
+from r1zero.tasks.math.rows import boxed
 from r1zero.tasks.prompts import Style
 
 pytestmark = pytest.mark.slow
@@ -79,7 +80,7 @@ def test_gold_answers_that_cannot_be_parsed(shared_data: Path, name: str, unusab
     golds = [row["answer"] for row in rows_of(shared_data / "math" / name)]
     found = [
         (gold, problem)
-        for gold, problem in zip(golds, gold_problems(golds), strict=True)
+        for gold, problem in zip(golds, gold_problems("math", golds), strict=True)
         if problem
     ]
     print(f"\n{name}: {len(found)} of {len(golds)}: {Counter(problem for _, problem in found)}")
@@ -100,7 +101,7 @@ def test_gold_answers_of_the_solutions(shared_data: Path) -> None:
     ]
     found = [
         (gold, problem)
-        for gold, problem in zip(golds, gold_problems(golds), strict=True)
+        for gold, problem in zip(golds, gold_problems("math", golds), strict=True)
         if problem
     ]
     print(f"\n{len(found)} of {len(golds)}: {found}")

@@ -10,19 +10,21 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from r1zero.data.formats import FORMATS, boxed, problem_id
 
 from r1zero.core.errors import UserError
+from r1zero.tasks.math.rows import boxed
+from r1zero.tasks.registry import TASKS
+from r1zero.tasks.rows import problem_id
 from tiny import stage, write_dataset, write_rows
 
 
-def normalise(format_name: str, rows: list[dict[str, Any]]) -> pl.DataFrame:
+def normalise(task: str, rows: list[dict[str, Any]]) -> pl.DataFrame:
     frame = pl.LazyFrame(rows, infer_schema_length=None)
-    return FORMATS[format_name].normalise(frame, "here")
+    return TASKS[task].normalise(frame, "here")
 
 
-def answers(format_name: str, *rows: dict[str, Any]) -> list[str | None]:
-    return normalise(format_name, list(rows))["answer"].to_list()
+def answers(task: str, *rows: dict[str, Any]) -> list[str | None]:
+    return normalise(task, list(rows))["answer"].to_list()
 
 
 @settings(max_examples=100, deadline=None)
@@ -114,14 +116,15 @@ def test_math_answers_of_any_type_are_text(value: dict[str, Any], expected: str 
 
 
 def test_a_math_answer_that_is_no_text_is_an_error() -> None:
-    with pytest.raises(UserError, match=r"^here: column 'answer' is no text but Struct"):
+    with pytest.raises(UserError, match=r"^here: .*answer.*Struct"):
         normalise("math", [{"question": "q", "answer": {"value": 3}}])
 
 
 def test_math_without_any_answer_is_an_error() -> None:
     with pytest.raises(UserError) as raised:
         normalise("math", [{"problem": "q"}])
-    assert raised.value.message == "no column 'answer' or 'final_answer' or 'solution'"
+    names = ("answer", "final_answer", "solution")
+    assert all(f"'{name}'" in raised.value.message for name in names)
 
 
 @pytest.mark.parametrize(
@@ -185,11 +188,9 @@ def test_known_boxes(solution: str, expected: str | None) -> None:
     assert boxed(solution) == expected
 
 
-def real(
-    folder: Path, format_name: str, **splits: Path
-) -> tuple[dict[str, Any], dict[str, pl.DataFrame]]:
+def real(folder: Path, task: str, **splits: Path) -> tuple[dict[str, Any], dict[str, pl.DataFrame]]:
     """Audit and rows that the stage makes of real files."""
-    dataset = write_dataset(folder / "real", format_name, {s: [p] for s, p in splits.items()})
+    dataset = write_dataset(folder / "real", task, {s: [p] for s, p in splits.items()})
     stage("data", "rows", dataset, "--out", folder / "rows")
     audit = json.loads((folder / "rows" / "audit.json").read_text())
     return audit, {s: pl.read_parquet(folder / "rows" / f"{s}.parquet") for s in splits}

@@ -6,10 +6,11 @@ import time
 from pathlib import Path
 
 import pytest
-from r1zero.tasks.base import Grade
 
+from graders import grade_math as grade
 from hostile_math import GOLD, HOSTILE, boxed
-from r1zero.tasks.math.grader import SECONDS, grade
+from r1zero.tasks.base import Grade
+from r1zero.tasks.math.grader import SECONDS
 from r1zero.tasks.prompts import Style
 
 pytestmark = pytest.mark.slow

@@ -5,7 +5,6 @@ import re
 from fractions import Fraction
 
 import pytest
-from r1zero.data.formats import boxed
 
 from r1zero.core.errors import UserError
 from r1zero.tasks.generators import distinct
@@ -22,6 +21,7 @@ from r1zero.tasks.math.generator import (
     values,
     write,
 )
+from r1zero.tasks.math.rows import boxed
 
 PROBLEMS = generate(2000, seed=3)
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from r1zero.tasks.base import Grade
 
+from graders import grade_countdown as grade
+from r1zero.tasks.base import Grade
 from r1zero.tasks.countdown.arithmetic import MAX_CHARACTERS
-from r1zero.tasks.countdown.grader import grade
 from r1zero.tasks.prompts import Style
 
 TEN_MILLION = 10_000_000

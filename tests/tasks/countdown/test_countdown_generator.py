@@ -10,9 +10,9 @@ import pytest
 from scipy.stats import chi2_contingency, chisquare
 
 from countdown_search import reachable
+from graders import grade_countdown as grade
 from r1zero.core.errors import UserError
 from r1zero.tasks.countdown.generator import Row, generate
-from r1zero.tasks.countdown.grader import grade
 from r1zero.tasks.countdown.solver import solvable
 
 # All samples are drawn with fixed seeds, so a test passes or fails for good; the level says how odd

@@ -2,7 +2,7 @@
 
 import time
 
-from r1zero.tasks.countdown.grader import grade
+from graders import grade_countdown as grade
 
 GRADES_PER_SECOND = 20_000
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from r1zero.tasks.countdown.grader import grade
+from graders import grade_countdown as grade
 
 ROLLOUTS = "completions/qwen25_3b_countdown_success.jsonl.gz"
 
