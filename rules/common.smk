@@ -28,10 +28,10 @@ from r1zero.settings import (
     table_of,
 )
 from r1zero.settings.claims import load_claims
-from r1zero.settings.sources import are_alike
 from r1zero.sources.command import LOCK
 from r1zero.sources.lock import Lock
 from r1zero.sources.verify import check_lock
+from r1zero.tasks.registry import are_alike
 from r1zero.train.trackers import require_trackers
 
 
@@ -221,7 +221,7 @@ def held_out_from(dataset):
     return {
         name: f"resources/datasets/{other}/manifest.json"
         for name, other in others.items()
-        if other != dataset and are_alike(table.datasets[other].format, source.format)
+        if other != dataset and are_alike(table.datasets[other].task, source.task)
     }
 
 

@@ -81,7 +81,7 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
 
 def write_dataset(
     folder: Path,
-    format_name: str,
+    task: str,
     splits: Mapping[str, Sequence[Path]],
     *,
     ranges: Mapping[str, tuple[int, int]] | None = None,
@@ -101,7 +101,7 @@ def write_dataset(
     manifest = {
         "kind": "dataset",
         "name": folder.name,
-        "format": format_name,
+        "task": task,
         "numbers": numbers,
         "splits": entries,
         "files": listed,

@@ -250,4 +250,4 @@ def test_the_manifest_is_that_of_the_files(place: Place) -> None:
         place.fetch(endpoint("huggingface", url))
     content: dict[str, Any] = json.loads((place.out / "manifest.json").read_text())
     assert {entry["path"]: entry["sha256"] for entry in content["files"]} == SUMS
-    assert DATASET["format"] == content["format"]
+    assert DATASET["task"] == content["task"]

@@ -87,7 +87,7 @@ def test_the_manifest_says_which_rows_are_which(place: Place) -> None:
         "train": {"files": ["data/part1.parquet", "data/part2.parquet"], "rows": [0, 10]},
         "test": {"files": ["rows.jsonl"], "rows": None},
     }
-    assert (manifest["format"], manifest["numbers"]) == ("countdown", [3])
+    assert (manifest["task"], manifest["numbers"]) == ("countdown", [3])
     assert manifest["revision"] == hub.branch["datasets", REPO]
     assert not (place.out / "README.md").exists()
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from r1zero.core.errors import UserError
-from r1zero.settings.load import validate
+from r1zero.core.validation import validate
 from r1zero.settings.sources import HubDataset, HubModel
 from r1zero.sources.hubs import RemoteFile
 from r1zero.sources.selection import matches, select
@@ -22,7 +22,7 @@ MODEL = ("config.json", "model.safetensors")
 
 def dataset(**splits: list[str]) -> HubDataset:
     values = {name: {"files": files} for name, files in splits.items()}
-    return validate({**HOSTED, "format": "math", "splits": values}, HubDataset, "mine")
+    return validate({**HOSTED, "task": "math", "splits": values}, HubDataset, "mine")
 
 
 def model(**keys: Any) -> HubModel:

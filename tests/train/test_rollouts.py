@@ -99,7 +99,9 @@ def test_failures_are_written_up_to_a_number(
 def terms(monkeypatch: pytest.MonkeyPatch) -> RewardFunctions:
     monkeypatch.setenv("TRL_EXPERIMENTAL_SILENCE", "1")  # rollout_func
     style = Style(thought="prefilled", answer="tags")
-    return RewardFunctions(task="countdown", style=style, seed=0, max_completion_length=24)
+    return RewardFunctions(
+        task="countdown", style=style, seed=0, max_completion_length=24, rewards={}
+    )
 
 
 def test_a_term_that_fails_is_written_down_and_training_goes_on(
@@ -123,7 +125,7 @@ def test_a_term_that_fails_is_written_down_and_training_goes_on(
     failures = pl.read_ndjson(tmp_path / "failures.jsonl")
     even = table.filter(pl.col("length") % 2 == 0)
     assert 0 < len(even) < len(table) == 32
-    assert failures.columns == ["step", "term", "problem", "problem_id", "completion"]
+    assert failures.columns == ["step", "reward_function", "problem", "problem_id", "completion"]
     assert failures["completion"].to_list() == even["completion"].to_list()
     assert failures["step"].to_list() == even["step"].to_list()
     assert failures["problem_id"].to_list() == even["problem_id"].to_list()

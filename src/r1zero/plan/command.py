@@ -11,6 +11,7 @@ import yaml
 
 from r1zero.core.errors import UserError
 from r1zero.core.files import read_json, verify_file, weights_hash, write_json, write_text
+from r1zero.core.validation import validate
 from r1zero.data.lengths import fitting
 from r1zero.plan.cost import disk_of, host_memory_of, time_of
 from r1zero.plan.launching import commands, seats
@@ -21,7 +22,7 @@ from r1zero.plan.render import accelerate_config, trl_config
 from r1zero.plan.versions import check_keys
 from r1zero.settings import RunSettings, load_recipe, load_sources, resolve_run
 from r1zero.settings.architecture import Architecture
-from r1zero.settings.load import CONFIG_FOLDER, validate
+from r1zero.settings.load import CONFIG_FOLDER
 from r1zero.settings.sources import HubModel, LocalModel, ModelSource
 from r1zero.settings.workflow import Hardware
 

@@ -5,25 +5,26 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from r1zero.core.section import Name, Section
+from r1zero.tasks.registry import TaskName
 
 OptionValue = bool | int | float | str
 
 
 class Reward(Section):
-    """One term of the reward."""
+    """One reward function."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
-    """A function of `r1zero.rewards.functions`, such as `correct`; the dotted path of one of yours,
-    in TRL's signature; with `model`, a name for the metrics."""
+    """A function of `r1zero.rewards.functions`, such as `correct`; the dotted path of your own
+    function with TRL's signature; with `model`, a name for the metrics."""
     weight: float = 1.0
-    """Its factor in the summed reward."""
+    """Its weight in the sum of rewards."""
     options: dict[Name, OptionValue] = Field(default={})
-    """Options of the term."""
+    """Options of the reward function."""
     model: str | None = None
     """Reward model of `sources.yaml`, with one output; it reads prompt and completion."""
 
     @model_validator(mode="after")
-    def _is_a_term_or_a_model(self) -> Self:
+    def _is_a_function_or_a_model(self) -> Self:
         if self.model and ("." in self.name or self.options):
             raise ValueError("a reward model has a plain `name` and no `options`")
         return self
@@ -226,7 +227,7 @@ class Recipe(Section):
     """One line for the menu (`snakemake --list-target-rules`)."""
     source: str
     """Where it was published."""
-    task: Name
+    task: TaskName
     """Task: data, prompt and rewards."""
     model: str
     """Model of `sources.yaml` at paper scale."""
@@ -239,7 +240,7 @@ class Recipe(Section):
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     """Type of the weights on a GPU. On a CPU they are float32."""
     rewards: list[Reward] = Field(min_length=1)
-    """RewardFunctions of the reward, summed with their weights."""
+    """Reward functions, summed with their weights."""
     algorithm: Algorithm
     sizes: Sizes
     evaluation: Evaluation

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from r1zero.core.files import sha256_json
 from r1zero.core.section import Name, RunName, Section
 from r1zero.settings.recipe import Algorithm, Evaluation, Reward, Sizes, check_saved_steps
+from r1zero.tasks.registry import TaskName
 
 
 class RunSettings(Section):
@@ -16,7 +17,7 @@ class RunSettings(Section):
     backend: Name
     seed: int
     scale: Name
-    task: Name
+    task: TaskName
     model: str
     is_mini_base: bool
     """Whether the model is a base made on the spot rather than a published one."""

@@ -10,11 +10,11 @@ from r1zero.settings.endpoints import DEFAULT_ENDPOINTS, Endpoint
 from r1zero.settings.recipe import OptionValue, SuiteSizes
 from r1zero.settings.sources import (
     DatasetSource,
-    Format,
     ModelName,
     ModelSource,
     check_numbers,
 )
+from r1zero.tasks.registry import TaskName
 
 
 class Hardware(Section):
@@ -45,7 +45,7 @@ class Hardware(Section):
 class Suite(SuiteSizes):
     """More held-out problems, beside the test rows of a run's dataset."""
 
-    task: Format
+    task: TaskName
     """Task whose recipes are measured on it."""
     path: Path | None = None
     """File of yours with rows of the task."""

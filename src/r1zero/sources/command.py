@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -11,10 +11,9 @@ import typer
 
 from r1zero.core.errors import UserError
 from r1zero.core.files import describe_file, write_json, write_json_lines
+from r1zero.core.validation import read_yaml, validate
 from r1zero.settings.endpoints import DEFAULT_ENDPOINTS, Endpoint
-from r1zero.settings.load import read_yaml, validate
 from r1zero.settings.sources import (
-    Generated,
     HubDataset,
     HubModel,
     Local,
@@ -23,13 +22,13 @@ from r1zero.settings.sources import (
     Split,
 )
 from r1zero.settings.workflow import Config
-from r1zero.sources import countdown, expressions, posts, word_problems
 from r1zero.sources.download import Fetched, fetch
 from r1zero.sources.lock import Lock
 from r1zero.sources.models import check_no_remote_code, check_weights_complete, link_model
 from r1zero.sources.progress import size
 from r1zero.sources.selection import taken
 from r1zero.sources.verify import verify as verify_all
+from r1zero.tasks.generators import Generated
 
 app = typer.Typer(help="Datasets and models, with checksums.", no_args_is_help=True)
 
@@ -73,7 +72,7 @@ def dataset(
         {
             "kind": "dataset",
             "name": name,
-            "format": source.format,
+            "task": source.task,
             "numbers": None if isinstance(source, Generated) else source.numbers,
             "splits": {split: value.model_dump(mode="json") for split, value in splits.items()},
             "source": source.model_dump(mode="json", exclude_none=True),
@@ -196,21 +195,11 @@ def _splits(source: HubDataset, fetched: Fetched) -> dict[str, Split]:
 
 
 def _draw(source: Generated, out: Path) -> dict[str, Split]:
-    test = _rows(source, source.test, source.seed)
-    train = _rows(source, source.train, source.seed + 1, {row.key for row in test})
+    test = source.draw(source.test, seed=source.seed)
+    train = source.draw(source.train, seed=source.seed + 1, exclude={row.key for row in test})
     for split, rows in (("train", train), ("test", test)):
         write_json_lines(out / f"{split}.jsonl", (row._asdict() for row in rows))
     return {split: Split(files=[f"{split}.jsonl"]) for split in ("train", "test")}
-
-
-_GENERATORS = {"word_problems": word_problems, "expressions": expressions, "posts": posts}
-
-
-def _rows(source: Generated, count: int, seed: int, exclude: Collection[Any] = ()) -> list[Any]:
-    if source.numbers is not None:
-        return countdown.generate(count, numbers=source.numbers, seed=seed, exclude=exclude)
-    problems = _GENERATORS[source.generator].generate(count, seed=seed, exclude=exclude)
-    return [problem.row for problem in problems]
 
 
 def _copy(source: Local, out: Path) -> dict[str, Split]:

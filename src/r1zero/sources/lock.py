@@ -11,7 +11,7 @@ from pydantic import Field
 from r1zero.core.errors import UserError
 from r1zero.core.files import write_text
 from r1zero.core.section import Section
-from r1zero.settings.load import read_yaml, validate
+from r1zero.core.validation import read_yaml, validate
 from r1zero.settings.sources import HubDataset, HubModel
 
 _HEADER = """\

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from r1zero.core.errors import UserError
 from r1zero.core.files import read_json, verify_file
-from r1zero.settings.load import validate
+from r1zero.core.validation import validate
 from r1zero.sources.lock import Lock
 from r1zero.sources.selection import taken
 

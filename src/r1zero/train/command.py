@@ -13,11 +13,11 @@ import typer
 from r1zero.core.errors import UserError
 from r1zero.core.files import atomic_path, read_json, verify_file, weights_hash, write_json
 from r1zero.core.provenance import provenance
+from r1zero.core.validation import validate
 from r1zero.plan.launching import VLLM_PORT, train_command, vllm_command
 from r1zero.plan.layout import Layout
 from r1zero.plan.machine import Machine, visible_cards
 from r1zero.settings import RunSettings
-from r1zero.settings.load import validate
 from r1zero.settings.workflow import Tracking
 from r1zero.train import checkpoints, metrics, rollout_files, trackers
 from r1zero.train.supervisor import launch, serve

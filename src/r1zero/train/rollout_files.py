@@ -87,7 +87,7 @@ class Failures:
         self._left = MOST_FAILURES - len(metrics.read(path))
 
     def add(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Write failures, each with `step`, `term`, `problem`, `problem_id`, `completion`."""
+        """Write failures: `step`, `reward_function`, `problem`, `problem_id`, `completion`."""
         written = rows[: self._left]
         self._left -= len(written)
         with self.path.open("a", encoding="utf-8") as stream:

@@ -214,7 +214,7 @@ class RunTrainer(PiecewiseTrainer):
         failed = [
             {
                 "step": self.state.global_step + 1,
-                "term": term.__name__,
+                "reward_function": term.__name__,
                 "problem": problem,
                 "problem_id": ids[place],
                 "completion": completions[place],

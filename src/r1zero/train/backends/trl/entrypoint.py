@@ -30,10 +30,10 @@ from trl.scripts.grpo import GRPOScriptArguments
 
 from r1zero.core.errors import UserError
 from r1zero.core.files import read_json
+from r1zero.core.validation import validate
 from r1zero.data.lengths import fitting
 from r1zero.rewards.build import RewardFunction, RewardFunctions
 from r1zero.settings import RunSettings
-from r1zero.settings.load import validate
 from r1zero.tasks.prompts import load_prompt
 from r1zero.train import checkpoints, metrics
 from r1zero.train.backends.trl.dynamic_sampling import RunTrainer
