@@ -10,7 +10,7 @@ OptionValue = bool | int | float | str
 
 
 class Reward(Section):
-    """One term of the reward."""
+    """One reward function."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
     """A function of `r1zero.rewards.functions`, such as `correct`; the dotted path of one of yours,
@@ -18,7 +18,7 @@ class Reward(Section):
     weight: float = 1.0
     """Its factor in the summed reward."""
     options: dict[Name, OptionValue] = Field(default={})
-    """Options of the term."""
+    """Options of the function."""
     model: str | None = None
     """Reward model of `sources.yaml`, with one output; it reads prompt and completion."""
 
@@ -39,17 +39,17 @@ class Algorithm(Section):
     beta: float = Field(ge=0)
     """Weight of the KL penalty towards the reference model; 0 loads no reference model."""
     num_generations: int = Field(ge=2)
-    """Completions per problem (the group size G)."""
+    """Completions per problem (group size G)."""
     num_iterations: int = Field(default=1, ge=1)
     """Optimizer passes over each batch of completions (mu in the GRPO paper)."""
     updates_per_rollout: int = Field(default=1, ge=1)
     """Optimizer steps that one batch of rollouts is cut into; above 1 the later ones are
     off-policy."""
     zero_variance_groups: Literal["keep", "drop", "resample"] = "keep"
-    """What becomes of groups whose rewards are all equal: they stay in the loss, where only the KL
-    penalty moves them; they leave it; or other problems are drawn in their place (DAPO)."""
+    """Groups whose rewards are all equal: keep them in the loss, where only the KL penalty acts on
+    them; drop them from the loss; or replace them by other problems (DAPO)."""
     max_resamples: int = Field(default=8, ge=1)
-    """`resample` only: draws after which the groups that are still equal leave the loss."""
+    """`resample` only: draws after which groups without variance are dropped."""
     epsilon: float = Field(default=0.2, gt=0)
     """Clipping range of the probability ratio."""
     epsilon_high: float | None = Field(default=None, gt=0)
@@ -101,7 +101,7 @@ def check_saved_steps(algorithm: Algorithm, save_steps: int, max_steps: int) -> 
 
 
 class Sizes(Section):
-    """What a scale may change: how much of it, never how."""
+    """Sizes, which a scale may change; it never changes the algorithm."""
 
     max_steps: int = Field(ge=1)
     """Optimizer steps."""
@@ -169,7 +169,7 @@ ListedSuites = Annotated[
 
 
 class Evaluation(Section):
-    """How base and trained model are measured: the same way."""
+    """How the base and the trained model are evaluated."""
 
     max_problems: int = Field(ge=1)
     """Most problems of each suite. Of a larger one the same draw is taken in every run."""
@@ -187,7 +187,7 @@ class Evaluation(Section):
 
 
 class PublishedTime(Section):
-    """How long the published run took; a plan holds its estimate against it."""
+    """Time of the published run; a plan shows it beside its estimate."""
 
     gpus: int = Field(ge=1)
     """GPUs."""
@@ -235,11 +235,11 @@ class Recipe(Section):
     prompt: Name
     """Prompt template of the task."""
     placement: Literal["server", "colocate"] = "colocate"
-    """Where vLLM generated as published; what a plan tries first."""
+    """Where vLLM generated as published; a plan tries it first."""
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     """Type of the weights on a GPU. On a CPU they are float32."""
     rewards: list[Reward] = Field(min_length=1)
-    """RewardFunctions of the reward, summed with their weights."""
+    """Reward functions, summed with their weights."""
     algorithm: Algorithm
     sizes: Sizes
     evaluation: Evaluation
