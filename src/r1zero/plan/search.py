@@ -279,7 +279,7 @@ def _fit(problem: _Problem, candidate: _Candidate, completions: int) -> _Fit | N
 
 
 def _shardings(constraints: Constraints, trainers: int) -> Iterator[tuple[Sharding, bool, bool]]:
-    """Sharding, offload of the optimizer, offload of weights; for one trainer only offload helps."""
+    """Sharding, offload of the optimizer, offload of weights; one trainer needs no sharding."""
     sharded = [each for each in constraints.shardings if each != "none"]
     yield "none", False, False
     if trainers > 1:

@@ -21,7 +21,6 @@ import polars as pl
 
 from r1zero.core.files import atomic_path
 from r1zero.train import checkpoints, metrics
-from r1zero.train.backends.base import CheckpointFormat
 
 BUDGET_MB = 200.0
 MOST_FAILURES = 1000
@@ -33,7 +32,7 @@ class Recorder:
     Args:
         folder: Folder of checkpoints.
         config_hash: Hash of the run's configuration, for the seals.
-        format: Files of a checkpoint.
+        optimizer_states: Patterns of the files of a checkpoint that are only needed to resume.
         max_steps: Optimizer steps of the whole run.
         resumed: Step that training goes on from. Records of later steps are deleted, because these
             steps are about to be done again.
@@ -46,13 +45,13 @@ class Recorder:
         folder: Path,
         *,
         config_hash: str,
-        format: CheckpointFormat,
+        optimizer_states: Sequence[str],
         max_steps: int,
         resumed: int = 0,
         keep_states: int | None = None,
     ) -> None:
-        self.folder, self.config_hash, self.format = folder, config_hash, format
-        self.max_steps, self.keep_states = max_steps, keep_states
+        self.folder, self.config_hash, self.max_steps = folder, config_hash, max_steps
+        self.optimizer_states, self.keep_states = optimizer_states, keep_states
         self.rollouts = RolloutFolder(folder / "rollouts", resumed=resumed)
         self.failures = Failures(folder / "failures.jsonl", resumed=resumed)
         self._started = (resumed, time.monotonic())
@@ -77,9 +76,7 @@ class Recorder:
         """Seal `checkpoint-<step>`, once every process has written its files into it."""
         checkpoints.seal(self.folder / f"checkpoint-{step}", self.config_hash)
         if self.keep_states is not None:
-            checkpoints.prune_optimizer_states(
-                self.folder, self.keep_states, self.format.optimizer_states
-            )
+            checkpoints.prune_optimizer_states(self.folder, self.keep_states, self.optimizer_states)
 
 
 def _progress(row: Mapping[str, float], steps: int, pace: float) -> str:

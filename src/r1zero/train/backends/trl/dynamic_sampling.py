@@ -1,6 +1,5 @@
-"""The trainer of a run: zero-variance groups as in its recipe, and a record of every rollout."""
+"""TRL's GRPOTrainer with zero-variance groups as the recipe says: DAPO's dynamic sampling."""
 
-import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,12 +7,10 @@ from typing import Any, Literal
 
 import polars as pl
 import torch
-from accelerate.utils import gather_object
 from torch import Tensor
 
 from r1zero.train.backends.trl import zero_variance
-from r1zero.train.backends.trl.length_bucketing import LengthBucketingTrainer
-from r1zero.train.recording import Recorder
+from r1zero.train.backends.trl.rollout_recording import RolloutRecordingTrainer, last_of
 
 
 @dataclass
@@ -29,17 +26,16 @@ class Drawn:
     """One frame per draw."""
 
 
-class RunTrainer(LengthBucketingTrainer):
-    """Trainer that treats zero-variance groups as the recipe says and records every rollout.
+class DynamicSamplingTrainer(RolloutRecordingTrainer):
+    """Trainer that keeps, drops or resamples zero-variance groups, and records every draw.
 
     `r1zero.train.backends.trl` lists the members of TRL that are overridden.
 
     Args:
         zero_variance_groups: `keep`, `drop` or `resample`, as in the recipe.
         max_resamples: Draws after which groups that still have no variance are dropped.
-        recorder: Writes rollouts and failures; only the main process has it.
 
-    The other arguments are those of GRPOTrainer.
+    The other arguments are those of `RolloutRecordingTrainer`.
     """
 
     def __init__(
@@ -47,11 +43,9 @@ class RunTrainer(LengthBucketingTrainer):
         *args: Any,
         zero_variance_groups: Literal["keep", "drop", "resample"] = "keep",
         max_resamples: int = 8,
-        recorder: Recorder | None = None,
         **kwargs: Any,
     ) -> None:
         self.zero_variance_groups, self.max_resamples = zero_variance_groups, max_resamples
-        self.recorder = recorder
         super().__init__(*args, **kwargs)
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> zero_variance.Batch:
@@ -60,8 +54,8 @@ class RunTrainer(LengthBucketingTrainer):
         if not self.model.training:
             return batch
         size = len(inputs) * self.accelerator.num_processes
-        rollouts = [self._last_rollouts(size, draw=0)]
-        drawn = Drawn(batch, self._last_rewards(size), torch.arange(size), rollouts)
+        rollouts = [self.last_rollouts(size, draw=0)]
+        drawn = Drawn(batch, self.last_rewards(size), torch.arange(size), rollouts)
         self._count(drawn.rewards)
         if self.zero_variance_groups == "resample":
             self._resample(drawn)
@@ -71,11 +65,9 @@ class RunTrainer(LengthBucketingTrainer):
         gone = torch.zeros(size, dtype=torch.bool)
         if self.zero_variance_groups != "keep":
             gone = self._drop(drawn)
-        if self.recorder is not None:
-            rows = pl.concat(drawn.rollouts)
-            in_loss = torch.zeros(len(rows), dtype=torch.bool)
-            in_loss[drawn.places[~gone]] = True
-            self.recorder.rollouts.write(rows.with_columns(in_loss=pl.Series(in_loss.tolist())))
+        in_loss = torch.zeros(sum(map(len, drawn.rollouts)), dtype=torch.bool)
+        in_loss[drawn.places[~gone]] = True
+        self.record(pl.concat(drawn.rollouts), in_loss)
         return drawn.batch
 
     def _count(self, rewards: Tensor) -> None:
@@ -84,7 +76,7 @@ class RunTrainer(LengthBucketingTrainer):
         for term in self.reward_funcs:
             if getattr(term, "__name__", "") == "correct":
                 worth = getattr(term, "options", {}).get("right", 1.0)
-                right = torch.tensor(self._last(self._logs["rewards"]["correct"], len(rewards)))
+                right = torch.tensor(last_of(self._logs["rewards"]["correct"], len(rewards)))
                 right = right == worth
         same = zero_variance.has_zero_variance(rewards, self.num_generations)
         shares = zero_variance.shares(same, right, self.num_generations)
@@ -95,7 +87,7 @@ class RunTrainer(LengthBucketingTrainer):
     def _resample(self, drawn: Drawn) -> None:
         """Replace zero-variance groups by other problems, until none is left or draws run out."""
         size = len(drawn.rewards)
-        used, redrawn = set(self._last(self._logs["prompt"], size)), 0
+        used, redrawn = set(last_of(self._logs["prompt"], size)), 0
         for draw in range(1, self.max_resamples + 1):
             same = zero_variance.has_zero_variance(drawn.rewards, self.num_generations)
             if not same.any():
@@ -115,7 +107,7 @@ class RunTrainer(LengthBucketingTrainer):
             again = list(range(len(same))) if self.accelerator.num_processes > 1 else wanted
             other = self._redrawn([problems[place] for place in again])
             self._take(drawn, other, wanted, [again.index(place) for place in wanted])
-            drawn.rollouts.append(self._last_rollouts(len(again) * self.num_generations, draw))
+            drawn.rollouts.append(self.last_rollouts(len(again) * self.num_generations, draw))
         share = redrawn * self.num_generations / size
         self._metrics["train"]["groups/redrawn"].append(share)
 
@@ -151,7 +143,7 @@ class RunTrainer(LengthBucketingTrainer):
         to = (torch.tensor(wanted)[:, None] * self.num_generations + index).flatten()
         of = (torch.tensor(found)[:, None] * self.num_generations + index).flatten()
         size = len(other["advantages"])
-        new = self._last_rewards(size * self.accelerator.num_processes)
+        new = self.last_rewards(size * self.accelerator.num_processes)
         drawn.rewards = drawn.rewards.index_copy(0, to, new[of])
         drawn.places = drawn.places.index_copy(0, to, of + sum(map(len, drawn.rollouts)))
         # From here on, rows of this process.
@@ -167,7 +159,7 @@ class RunTrainer(LengthBucketingTrainer):
         )
 
     def _drop(self, drawn: Drawn) -> Tensor:
-        """Drop zero-variance groups from the loss; return the mask of their rows on all processes."""
+        """Drop zero-variance groups from the loss; return the mask of their rows."""
         same = zero_variance.has_zero_variance(drawn.rewards, self.num_generations)
         self._metrics["train"]["groups/dropped"].append(same.float().mean().item())
         gone = same.repeat_interleave(self.num_generations)
@@ -193,69 +185,3 @@ class RunTrainer(LengthBucketingTrainer):
     def _compute_loss(self, model: torch.nn.Module, inputs: zero_variance.Batch) -> Tensor:
         loss: Tensor = super()._compute_loss(model, inputs)
         return loss * inputs["loss_scale"] if "loss_scale" in inputs else loss
-
-    def _generate(self, prompts: list[Any]) -> Any:
-        result = super()._generate(prompts)
-        stop = {*self.eos_token_ids, self.processing_class.pad_token_id}
-        self._log_completion_extra("length", [len(ids) for ids in result[1]])
-        self._log_completion_extra("truncated", [ids[-1] not in stop for ids in result[1]])
-        return result
-
-    def _calculate_rewards(
-        self,
-        inputs: list[dict[str, Any]],
-        prompts: list[Any],
-        completions: list[Any],
-        completion_ids: list[list[int]],
-    ) -> Tensor:
-        rewards: Tensor = super()._calculate_rewards(inputs, prompts, completions, completion_ids)
-        ids = [row.get("problem_id") for row in inputs]
-        self._log_completion_extra("problem_id", ids)
-        failed = [
-            {
-                "step": self.state.global_step + 1,
-                "term": term.__name__,
-                "problem": problem,
-                "problem_id": ids[place],
-                "completion": completions[place],
-            }
-            for term in self.reward_funcs
-            for place, problem in getattr(term, "failed", {}).items()
-        ]
-        everywhere = gather_object(failed)
-        if self.recorder is not None:
-            self.recorder.failures.add(everywhere)
-        return rewards
-
-    @staticmethod
-    def _last(logged: Any, size: int) -> list[Any]:
-        return list(logged)[-size:]
-
-    def _last_rewards(self, size: int) -> Tensor:
-        """Rewards `[size]` of the last draw of all processes; NaN without any reward."""
-        terms = [self._last(self._logs["rewards"][name], size) for name in self.reward_func_names]
-        values = torch.tensor(terms).T
-        rewards: Tensor = (values * self.reward_weights).nansum(dim=1)
-        return rewards.masked_fill(values.isnan().all(dim=1), math.nan)
-
-    def _last_rollouts(self, size: int, draw: int) -> pl.DataFrame:
-        """The last draw of all processes, as rows for `RolloutFolder.write`."""
-        extra, rewards = self._logs["extra"], self._logs["rewards"]
-        columns = {
-            "problem_id": extra["problem_id"],
-            "prompt": self._logs["prompt"],
-            "completion": self._logs["completion"],
-            "length": extra["length"],
-            "truncated": extra["truncated"],
-            **{f"rewards/{name}": rewards[name] for name in self.reward_func_names},
-            "advantage": self._logs["advantages"],
-        }
-        return pl.DataFrame(
-            {
-                "step": [self.state.global_step + 1] * size,
-                "draw": [draw] * size,
-                **{name: self._last(values, size) for name, values in columns.items()},
-                "reward": self._last_rewards(size).tolist(),
-            },
-            schema_overrides={"problem_id": pl.String},
-        )

@@ -36,7 +36,7 @@ from r1zero.settings import RunSettings
 from r1zero.settings.load import validate
 from r1zero.tasks.prompts import load_prompt
 from r1zero.train.backends.trl import BACKEND
-from r1zero.train.backends.trl.dynamic_sampling import RunTrainer
+from r1zero.train.backends.trl.dynamic_sampling import DynamicSamplingTrainer
 from r1zero.train.backends.trl.length_bucketing import rollout
 from r1zero.train.recording import Recorder
 
@@ -117,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         recorder = Recorder(
             Path(config.output_dir),
             config_hash=run["config_hash"],
-            format=BACKEND.checkpoint,
+            optimizer_states=BACKEND.checkpoint.optimizer_states,
             max_steps=config.max_steps,
             resumed=int(options.resume.name.rpartition("-")[2]) if options.resume else 0,
             keep_states=options.keep_states,
@@ -135,7 +135,7 @@ def build_trainer(
     model: ModelConfig,
     problems: pl.DataFrame,
     recorder: Recorder | None,
-) -> RunTrainer:
+) -> DynamicSamplingTrainer:
     """The trainer of a run.
 
     Args:
@@ -158,7 +158,7 @@ def build_trainer(
             **(config.generation_kwargs or {}),
             "stop_token_ids": stop_token_ids,
         }
-    trainer = RunTrainer(
+    trainer = DynamicSamplingTrainer(
         model=model.model_name_or_path,
         processing_class=tokenizer,
         reward_funcs=reward_functions(settings, run["reward_models"]),

@@ -21,7 +21,8 @@ from trl import GRPOConfig, ModelConfig, TrlParser
 from trl.scripts.grpo import GRPOScriptArguments
 
 from r1zero.core.errors import UserError
-from r1zero.plan.layout import Layout, lay_out
+from r1zero.plan.layout import Layout
+from r1zero.plan.search import lay_out
 from r1zero.plan.machine import count_gpus, find_machine, require_stack
 from r1zero.plan.render import accelerate_config, trl_config
 from r1zero.plan.versions import check_keys
