@@ -10,8 +10,10 @@ from typing import NamedTuple
 
 from r1zero.core.errors import UserError
 from r1zero.core.files import write_json
-from r1zero.plan.command import architecture_of, layout_or_error
-from r1zero.plan.machine import find_machine, require_stack
+from r1zero.plan.architectures import architecture_of
+from r1zero.plan.backend import require_packages
+from r1zero.plan.machine import find_machine
+from r1zero.plan.search import layout_or_error
 from r1zero.rewards.functions import check_reward_functions
 from r1zero.settings import (
     Sources,
@@ -344,7 +346,7 @@ def sizes_of_model(run):
 for run in runs:
     resolved = settings_of(run)
     layout = checked(layout_or_error, resolved, machine, sizes_of_model(resolved), hardware)
-    checked(require_stack, layout.placement, layout.zero_stage)
+    checked(require_packages, resolved, layout)
     checked(check_reward_functions, resolved)
     checked(check_suites, resolved, table)
 

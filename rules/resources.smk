@@ -1,7 +1,7 @@
 """What jobs ask for: cores and memory. A change of it makes nothing anew."""
 
 from r1zero.plan.cost import evaluation_memory_of, host_memory_of
-from r1zero.plan.layout import lay_out
+from r1zero.plan.search import lay_out
 
 
 def share_of_cores(trainings):

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from r1zero.plan.machine import count_gpus, visible_cards
+from r1zero.plan.machine import count_gpus, visible_gpus
 
 _WAIT_SECONDS = 1.0
 
@@ -27,7 +27,7 @@ def locked_gpu(gpus: int | None, folder: Path | None = None) -> Iterator[None]:
     """
     if gpus == 0:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    cards = visible_cards() or [str(card) for card in range(count_gpus("auto"))]
+    cards = visible_gpus() or [str(card) for card in range(count_gpus("auto"))]
     if gpus is None or len(cards) < 2:
         yield
         return

@@ -40,17 +40,17 @@ class Algorithm(Section):
     beta: float = Field(ge=0)
     """Weight of the KL penalty towards the reference model; 0 loads no reference model."""
     num_generations: int = Field(ge=2)
-    """Completions per problem (the group size G)."""
+    """Completions per problem (group size G)."""
     num_iterations: int = Field(default=1, ge=1)
     """Optimizer passes over each batch of completions (mu in the GRPO paper)."""
     updates_per_rollout: int = Field(default=1, ge=1)
     """Optimizer steps that one batch of rollouts is cut into; above 1 the later ones are
     off-policy."""
     zero_variance_groups: Literal["keep", "drop", "resample"] = "keep"
-    """What becomes of groups whose rewards are all equal: they stay in the loss, where only the KL
-    penalty moves them; they leave it; or other problems are drawn in their place (DAPO)."""
+    """Groups whose rewards are all equal: keep them in the loss, where only the KL penalty acts on
+    them; drop them from the loss; or replace them by other problems (DAPO)."""
     max_resamples: int = Field(default=8, ge=1)
-    """`resample` only: draws after which the groups that are still equal leave the loss."""
+    """`resample` only: draws after which groups without variance are dropped."""
     epsilon: float = Field(default=0.2, gt=0)
     """Clipping range of the probability ratio."""
     epsilon_high: float | None = Field(default=None, gt=0)
@@ -102,7 +102,7 @@ def check_saved_steps(algorithm: Algorithm, save_steps: int, max_steps: int) -> 
 
 
 class Sizes(Section):
-    """What a scale may change: how much of it, never how."""
+    """Sizes, which a scale may change; it never changes the algorithm."""
 
     max_steps: int = Field(ge=1)
     """Optimizer steps."""
@@ -170,7 +170,7 @@ ListedSuites = Annotated[
 
 
 class Evaluation(Section):
-    """How base and trained model are measured: the same way."""
+    """How the base and the trained model are evaluated."""
 
     max_problems: int = Field(ge=1)
     """Most problems of each suite. Of a larger one the same draw is taken in every run."""
@@ -188,7 +188,7 @@ class Evaluation(Section):
 
 
 class PublishedTime(Section):
-    """How long the published run took; a plan holds its estimate against it."""
+    """Time of the published run; a plan shows it beside its estimate."""
 
     gpus: int = Field(ge=1)
     """GPUs."""
@@ -236,7 +236,7 @@ class Recipe(Section):
     prompt: Name
     """Prompt template of the task."""
     placement: Literal["server", "colocate"] = "colocate"
-    """Where vLLM generated as published; what a plan tries first."""
+    """Where vLLM generated as published; a plan tries it first."""
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     """Type of the weights on a GPU. On a CPU they are float32."""
     rewards: list[Reward] = Field(min_length=1)

@@ -1,9 +1,9 @@
-"""Run and layout as the files that accelerate and TRL read.
+"""Rendering of a run and its layout as the files that accelerate and TRL read.
 
 `trl.yaml` is also a complete input of TRL's own `trl grpo --config`, with `R1ZERO_RUN` set to the
 run's `run.json`, so that anyone can start the same training by hand. It states every setting that
-matters: TRL's defaults change between releases (beta, loss type, temperature, completion length and
-placement all did).
+decides weights, because TRL's defaults change between releases (those of beta, loss type,
+temperature, completion length and placement all did).
 """
 
 import math
@@ -11,42 +11,49 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from r1zero.plan.launching import VLLM_PORT
 from r1zero.plan.layout import Layout
 from r1zero.settings.run import RunSettings
 
+# Port of the vLLM server in a training that is started by hand; `r1zero train` chooses a free one.
+VLLM_PORT = 8000
+
 
 def accelerate_config(layout: Layout) -> dict[str, Any]:
-    """Settings of `accelerate launch`, with those of DeepSpeed where it shards."""
+    """Settings of `accelerate launch`, with those of DeepSpeed if the layout shards or offloads."""
     config: dict[str, Any] = {
         "compute_environment": "LOCAL_MACHINE",
         "distributed_type": "NO",
-        "num_machines": layout.nodes if layout.training_gpus > layout.gpus // layout.nodes else 1,
+        "num_machines": nodes_with_trainers(layout),
         "machine_rank": 0,
-        "num_processes": layout.num_processes,
-        "mixed_precision": layout.mixed_precision,
+        "num_processes": layout.trainers,
+        "mixed_precision": "bf16" if layout.compute_dtype == "bfloat16" else "no",
         "use_cpu": layout.gpus == 0,
         "same_network": True,
         "rdzv_backend": "static",
         "main_training_function": "main",
     }
-    if layout.zero_stage:
+    if layout.sharding != "none":
         config |= {
             "distributed_type": "DEEPSPEED",
             "deepspeed_config": _deepspeed(layout),
         }
-    elif layout.training_gpus > 1:
+    elif layout.trainer_gpus > 1:
         config["distributed_type"] = "MULTI_GPU"
     return config
 
 
+def nodes_with_trainers(layout: Layout) -> int:
+    """Nodes that trainers run on; they fill one node after the other."""
+    return max(1, -(-layout.trainer_gpus * layout.nodes // max(1, layout.gpus)))
+
+
 def _deepspeed(layout: Layout) -> dict[str, Any]:
-    stage_3 = layout.zero_stage == 3
+    stage_3 = layout.sharding == "full"
     return {
-        "zero_stage": layout.zero_stage,
+        "zero_stage": 3 if stage_3 else 2,
         "offload_optimizer_device": "cpu" if layout.offload_optimizer else "none",
-        "offload_param_device": "cpu" if layout.offload_parameters else "none",
-        "gradient_accumulation_steps": layout.gradient_accumulation_steps,
+        "offload_param_device": "cpu" if layout.offload_weights else "none",
+        "gradient_accumulation_steps": layout.accumulation,
         "gradient_clipping": "auto",  # the trainer's max_grad_norm
         "zero3_init_flag": stage_3,
         "zero3_save_16bit_model": stage_3,
@@ -85,7 +92,7 @@ def trl_config(
 
 
 def reward_functions(run: RunSettings, models: Mapping[str, Path]) -> list[str]:
-    """What TRL takes as the run's reward terms: dotted paths, and folders of reward models."""
+    """The reward functions as TRL names them: dotted paths, and folders of reward models."""
     return [
         str(models[reward.model])
         if reward.model
@@ -106,7 +113,7 @@ def _places(
 ) -> dict[str, Any]:
     return {
         "model_name_or_path": str(model),
-        "dtype": layout.dtype,
+        "dtype": layout.weights_dtype,
         # On a CPU plain attention is faster: its backward pass takes half the time.
         "attn_implementation": "sdpa" if layout.gpus else "eager",
         "dataset_name": str(problems),
@@ -119,9 +126,9 @@ def _places(
 
 def _batches(run: RunSettings, layout: Layout) -> dict[str, Any]:
     return {
-        "per_device_train_batch_size": layout.per_device_train_batch_size,
-        "gradient_accumulation_steps": layout.gradient_accumulation_steps,
-        "steps_per_generation": layout.steps_per_generation,
+        "per_device_train_batch_size": layout.micro_batch,
+        "gradient_accumulation_steps": layout.accumulation,
+        "steps_per_generation": layout.rollout_passes,
         "num_generations": run.algorithm.num_generations,
         "shuffle_dataset": True,
         "dataloader_num_workers": 0,
@@ -171,16 +178,16 @@ def _generation(run: RunSettings, layout: Layout) -> dict[str, Any]:
         "top_k": algorithm.top_k,
         "repetition_penalty": 1.0,
         "max_completion_length": sizes.max_completion_length,
-        "use_vllm": layout.placement != "transformers",
+        "use_vllm": layout.placement != "in_process",
         "use_cpu": layout.gpus == 0,
-        "bf16": layout.mixed_precision == "bf16",
+        "bf16": layout.compute_dtype == "bfloat16",
         "gradient_checkpointing": layout.gradient_checkpointing,
     }
     if layout.placement == "colocate":
         settings |= {
             "vllm_mode": "colocate",
-            "vllm_gpu_memory_utilization": layout.vllm_gpu_memory_utilization,
-            "vllm_tensor_parallel_size": layout.vllm_tensor_parallel,
+            "vllm_gpu_memory_utilization": layout.generator_memory_share,
+            "vllm_tensor_parallel_size": layout.generator_tensor_parallel,
             "vllm_enable_sleep_mode": True,
             "vllm_max_model_length": sizes.max_prompt_length + sizes.max_completion_length,
         }
@@ -192,7 +199,7 @@ def _generation(run: RunSettings, layout: Layout) -> dict[str, Any]:
             # A large model takes minutes to load.
             "vllm_server_timeout": 1800.0,
         }
-    if layout.placement != "transformers":
+    if layout.placement != "in_process":
         settings |= {
             "vllm_importance_sampling_correction": True,
             "vllm_importance_sampling_mode": "sequence_mask",
@@ -205,7 +212,7 @@ def _bookkeeping(run: RunSettings) -> dict[str, Any]:
     return {
         "logging_steps": 1,
         "logging_first_step": True,
-        # A loss that is no number is logged as such, not as 0.
+        # Log a loss of NaN as NaN, not as 0.
         "logging_nan_inf_filter": False,
         "save_strategy": "steps",
         "save_steps": run.sizes.save_steps,

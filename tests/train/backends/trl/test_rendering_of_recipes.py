@@ -16,15 +16,16 @@ from typing import Any
 import pytest
 import yaml
 from accelerate.commands.config.config_args import ClusterConfig, load_config_from_file
+from r1zero.plan.render import accelerate_config, trl_config
+from r1zero.plan.versions import check_keys
 from transformers import TrainingArguments
 from trl import GRPOConfig, ModelConfig, TrlParser
 from trl.scripts.grpo import GRPOScriptArguments
 
 from r1zero.core.errors import UserError
-from r1zero.plan.layout import Layout, lay_out
+from r1zero.plan.layout import Layout
 from r1zero.plan.machine import count_gpus, find_machine, require_stack
-from r1zero.plan.render import accelerate_config, trl_config
-from r1zero.plan.versions import check_keys
+from r1zero.plan.search import lay_out
 from r1zero.settings import RunSettings, load_sources, recipe_names, resolve_run
 from r1zero.settings.workflow import Hardware
 from tiny import CONFIG, RECIPE, REPOSITORY

@@ -14,10 +14,10 @@ from transformers import AutoTokenizer, Qwen3Config, Qwen3ForSequenceClassificat
 from r1zero.rewards.build import RewardFunctions
 from r1zero.settings.recipe import Reward
 from r1zero.tasks.prompts import Style
-from r1zero.train import rollout_files
-from r1zero.train.backends.trl.dynamic_sampling import RunTrainer
-from r1zero.train.rollout_files import Failures, Recording, collect, steps
-from tiny_trainer import build_trainer
+from r1zero.train import recording
+from r1zero.train.backends.trl.dynamic_sampling import DynamicSamplingTrainer
+from r1zero.train.recording import Failures, RolloutFolder, collect, steps
+from tiny_trainer import build_trainer, recorder
 
 
 def rows(step: int) -> pl.DataFrame:
@@ -28,14 +28,14 @@ def rows(step: int) -> pl.DataFrame:
 
 def one_step(folder: Path) -> float:
     """Megabytes of a step."""
-    Recording(folder).write(rows(1))
+    RolloutFolder(folder).write(rows(1))
     return steps(folder)[1].stat().st_size / 1e6
 
 
 def test_within_the_budget_every_step_is_kept(tmp_path: Path) -> None:
-    recording = Recording(tmp_path)
+    written = RolloutFolder(tmp_path)
     for step in range(1, 12):
-        recording.write(rows(step))
+        written.write(rows(step))
     assert list(steps(tmp_path)) == list(range(1, 12))
     assert [path.name for path in steps(tmp_path).values()][:1] == ["step-000001.parquet"]
     collect(tmp_path, tmp_path / "out" / "rollouts.parquet")
@@ -50,12 +50,12 @@ def test_over_it_what_is_left_covers_the_run(
 ) -> None:
     folder = tmp_path_factory.mktemp("rollouts")
     budget = (fits + 0.5) * one_step(tmp_path_factory.mktemp("one"))
-    recording = Recording(folder, budget_mb=budget)
+    written = RolloutFolder(folder, budget_mb=budget)
     made = range(1, 1 + count * every, every)
     for step in made:
         if step == broken:
-            recording = Recording(folder, budget_mb=budget, resumed=step - 1)
-        recording.write(rows(step))
+            written = RolloutFolder(folder, budget_mb=budget, resumed=step - 1)
+        written.write(rows(step))
         kept = list(steps(folder))
         assert len(kept) <= max(2, fits)
         assert kept[0] == 1
@@ -67,21 +67,21 @@ def test_over_it_what_is_left_covers_the_run(
 
 
 def test_steps_that_are_done_again_replace_what_they_wrote(tmp_path: Path) -> None:
-    recording = Recording(tmp_path)
+    written = RolloutFolder(tmp_path)
     for step in range(1, 7):
-        recording.write(rows(step))
-    again = Recording(tmp_path, resumed=4)
+        written.write(rows(step))
+    again = RolloutFolder(tmp_path, resumed=4)
     assert list(steps(tmp_path)) == [1, 2, 3, 4]
     again.write(rows(5))
     assert list(steps(tmp_path)) == [1, 2, 3, 4, 5]
-    Recording(tmp_path)
+    RolloutFolder(tmp_path)
     assert steps(tmp_path) == {}
 
 
 def test_failures_are_written_up_to_a_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rollout_files, "MOST_FAILURES", 5)
+    monkeypatch.setattr(recording, "MOST_FAILURES", 5)
     path = tmp_path / "failures.jsonl"
     failures = Failures(path)
     failures.add([])
@@ -110,13 +110,12 @@ def test_a_term_that_fails_is_written_down_and_training_goes_on(
     kinds = {"user_rewards.fails_on_even": {}, "length": {"target": 12}}
     folder = tmp_path / "rollouts"
     trainer = build_trainer(
-        RunTrainer,
+        DynamicSamplingTrainer,
         base,
         tmp_path,
         rewards=[terms.build(Reward(name=name, options=o)) for name, o in kinds.items()],
         extra={
-            "recording": Recording(folder),
-            "failures": Failures(tmp_path / "failures.jsonl"),
+            "recorder": recorder(tmp_path),
         },
     )
     trainer.train()
@@ -153,11 +152,11 @@ def test_a_reward_model_reads_prompt_and_completion(
     judge.save_pretrained(tmp_path / "judge")
     tokenizer.save_pretrained(tmp_path / "judge")
     trainer = build_trainer(
-        RunTrainer,
+        DynamicSamplingTrainer,
         base,
         tmp_path / "run",
         rewards=[str(tmp_path / "judge"), terms.build(Reward(name="length"))],
-        extra={"recording": Recording(tmp_path / "rollouts")},
+        extra={"recorder": recorder(tmp_path)},
         max_steps=1,
     )
     trainer.train()
