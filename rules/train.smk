@@ -11,6 +11,7 @@ Makes: results/<run>/model.json (checkpoints with hashes, cost, provenance), met
 rule train:
     """Train one run with GRPO."""
     input:
+        preflight=ancient(flow.preflight_file),
         run="results/{scale}/{recipe}/{backend}/seed{seed}/run.json",
         plan=ancient("results/{scale}/{recipe}/{backend}/seed{seed}/plan/plan.json"),
         trl=ancient("results/{scale}/{recipe}/{backend}/seed{seed}/plan/trl.yaml"),
@@ -23,14 +24,14 @@ rule train:
         "logs/train/{scale}.{recipe}.{backend}.seed{seed}.log",
     benchmark:
         "benchmarks/train/{scale}.{recipe}.{backend}.seed{seed}.jsonl"
-    # On a CPU they share the cores, and what takes longest begins first.
-    priority: 0 if gpus else 1
+    # On a CPU the jobs share the cores, and the longest ones start first.
+    priority: 0 if flow.gpus else 1
     conda:
         "../envs/r1zero.yaml"
-    threads: training_threads
+    threads: flow.training_threads(cores)
     resources:
-        gpu=gpus,
-        mem_mb=training_memory,
+        gpu=flow.gpus,
+        mem_mb=of_run(flow.training_memory),
         runtime="24h",
     params:
         checkpoints="checkpoints/{scale}/{recipe}/{backend}/seed{seed}",

@@ -1,8 +1,6 @@
 """The machine a run is planned for: this one, or one that is described. Needs no torch."""
 
-import importlib.util
 import os
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -65,7 +63,7 @@ def find_machine(hardware: Hardware) -> Machine:
     kind, source = hardware.gpu, "described"
     memory = hardware.gpu_memory_gb or (GPUS[kind].memory if kind else None)
     if memory is None:
-        memory = _memory_here()
+        memory = min(gpu_memories(), default=None)
         source = "measured here"
     if memory is None:
         kind, memory = _ASSUMED, GPUS[_ASSUMED].memory
@@ -80,13 +78,17 @@ def find_machine(hardware: Hardware) -> Machine:
     )
 
 
-def count_gpus(wanted: int | Literal["auto"], devices: Path = Path("/dev")) -> int:
-    """GPUs of a node: the number asked for, or for `auto` those of this one that we may see."""
+def count_gpus(wanted: int | Literal["auto"]) -> int:
+    """GPUs of a node: the number asked for, or for `auto` those of this machine.
+
+    `auto` counts the entries of `CUDA_VISIBLE_DEVICES`, and all GPUs that NVML finds if that is not
+    set.
+    """
     if wanted != "auto":
         return wanted
     if "CUDA_VISIBLE_DEVICES" in os.environ:
         return len(visible_cards())
-    return sum(path.name.removeprefix("nvidia").isdigit() for path in devices.glob("nvidia[0-9]*"))
+    return len(gpu_memories())
 
 
 def visible_cards() -> list[str]:
@@ -95,35 +97,18 @@ def visible_cards() -> list[str]:
     return [card.strip() for card in named if card.strip() not in ("", "-1")]
 
 
-def _memory_here() -> float | None:
-    """Memory in 2^30 bytes of the smallest GPU of this machine, if its driver tells."""
+def gpu_memories() -> list[float]:
+    """Memory in 2^30 bytes of each GPU of this machine; empty without a driver."""
     import pynvml
 
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
-        return None
+        return []
     try:
         handles = map(pynvml.nvmlDeviceGetHandleByIndex, range(pynvml.nvmlDeviceGetCount()))
-        sizes = [pynvml.nvmlDeviceGetMemoryInfo(handle).total / 2**30 for handle in handles]
+        return [pynvml.nvmlDeviceGetMemoryInfo(handle).total / 2**30 for handle in handles]
     except pynvml.NVMLError:
-        return None
+        return []
     finally:
         pynvml.nvmlShutdown()
-    return min(sizes, default=None)
-
-
-def require_stack(placement: str, zero_stage: int) -> None:
-    """Check that the packages a layout needs are installed, without importing them."""
-    if placement != "transformers" and importlib.util.find_spec("vllm") is None:
-        raise UserError(
-            "generation on a GPU needs vLLM, which is not installed",
-            where="hardware.gpus",
-            hint="pip install 'r1zero[vllm]' in this environment",
-        )
-    if zero_stage and importlib.util.find_spec("deepspeed") is None:
-        raise UserError(
-            f"ZeRO stage {zero_stage} needs DeepSpeed, which is not installed",
-            where="hardware.gpus",
-            hint="pip install 'r1zero[deepspeed]' in this environment",
-        )

@@ -19,6 +19,9 @@ Settings = TypeVar("Settings", bound=BaseModel)
 
 CONFIG_FOLDER = Path("config")
 
+# libyaml reads the same values ten times as fast.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 
 def recipe_names(folder: Path = CONFIG_FOLDER) -> list[str]:
     """Names of all recipes, sorted."""
@@ -305,7 +308,7 @@ def _set(
 def read_yaml(path: Path) -> Any:
     """Parse a YAML file; a missing, unreadable or broken one is an error that names it."""
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)  # noqa: S506
     except FileNotFoundError:
         raise UserError("no such file", where=str(path)) from None
     except OSError as error:
