@@ -22,14 +22,12 @@ def or_exit(function, *args, **kwargs):
 # Whether jobs run on this machine. `workflow.local_exec` is always true while the Snakefile is
 # read; only an executor for a cluster has a number of jobs.
 here = workflow.resource_settings.nodes is None and not workflow.remote_exec
-flow = or_exit(Workflow, config, targets=workflow.dag_settings.targets or (), trains_here=here)
+flow = or_exit(Workflow, config, trains_here=here)
 # Snakemake only counts GPUs. By default as many are in use at once as there are here, so that jobs
 # share none.
 if here and "gpu" not in workflow.global_resources:
     workflow.register_resource("gpu", max(flow.gpus, 1))
 os.environ.update(flow.environment)
-# Cores that trainings on a CPU share. A job on a cluster has its own.
-cores = None if workflow.remote_exec else workflow.resource_settings.cores
 
 
 def of(method, *names):
@@ -42,3 +40,13 @@ def of_run(method, *names):
     return lambda wildcards: or_exit(
         method, Run.of(wildcards), *(wildcards[name] for name in names)
     )
+
+
+def targets():
+    """Targets of the command line. They are not known before the whole Snakefile is read."""
+    return workflow.dag_settings.targets or ()
+
+
+def threads_of(method):
+    """Function of the wildcards that asks for cores; a job on a cluster shares them with none."""
+    return lambda wildcards: method(targets(), None if workflow.remote_exec else workflow.cores)

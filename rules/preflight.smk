@@ -18,7 +18,7 @@ rule preflight:
     conda:
         "../envs/r1zero.yaml"
     params:
-        needs=lambda wildcards: flow.preflight_needs(),
+        needs=lambda wildcards: flow.preflight_needs(targets()),
     shell:
         r"""
         python -m r1zero preflight {params.needs:q} \

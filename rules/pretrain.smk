@@ -20,7 +20,7 @@ rule base:
     priority: 0 if flow.gpus else 1
     conda:
         "../envs/r1zero.yaml"
-    threads: flow.base_threads(cores)
+    threads: threads_of(flow.base_threads)
     resources:
         mem_mb=4000,
         runtime="1h",

@@ -28,7 +28,7 @@ rule train:
     priority: 0 if flow.gpus else 1
     conda:
         "../envs/r1zero.yaml"
-    threads: flow.training_threads(cores)
+    threads: threads_of(flow.training_threads)
     resources:
         gpu=flow.gpus,
         mem_mb=of_run(flow.training_memory),

@@ -98,9 +98,8 @@ class DataSources:
         runs = list({run[:3]: run for run in self._runs.of(names)}.values())
         settings = [self._runs.shared_settings(run) for run in runs]
         datasets = {each.dataset for each in settings}
-        datasets |= {
-            self._runs.suite_dataset(suite) for run in runs for suite in self._runs.suites(run)
-        }
+        suites = {suite for run in runs for suite in self._runs.suites(run)}
+        datasets |= {self._runs.suite_dataset(suite) for suite in suites}
         # A suite of another task may have training rows, and so rows that it must not hold.
         held_out = {path for name in datasets for path in self.held_out(name).values()}
         models = {model_manifest(each.model) for each in settings if not each.is_mini_base}
