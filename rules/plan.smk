@@ -9,9 +9,9 @@ Makes: results/<run>/run.json (recipe and scale merged, with hashes; no hardware
 rule resolve:
     """Recipe, scale and seed merged into one run: a change of it trains again."""
     input:
-        problems=task_manifest,
-        model=model_manifest,
-        reward_models=reward_model_manifests,
+        problems=of_run(flow.runs.problems),
+        model=of_run(flow.runs.base_model),
+        reward_models=of_run(flow.runs.reward_models),
     output:
         "results/{scale}/{recipe}/{backend}/seed{seed}/run.json",
     log:
@@ -20,15 +20,9 @@ rule resolve:
     conda:
         "../envs/r1zero.yaml"
     params:
-        # Not the files of recipe and scale, which other runs share: only what this run takes from them.
-        settings=lambda wildcards: settings_of(wildcards).training_hash(),
-        evaluation=lambda wildcards: settings_of(wildcards).evaluation.model_dump_json(
-            exclude={"suites"}
-        ),
-        recipe=recipe_options,
-        reward_models=lambda wildcards, input: [
-            f"--reward-model {path}" for path in input.reward_models
-        ],
+        # A hash and not the files of recipe and scale: other changes in them train nothing again.
+        settings=of_run(flow.runs.settings_hash),
+        recipe=of_run(flow.runs.resolve_options),
     shell:
         r"""
         python -m r1zero resolve {params.recipe} \
@@ -36,7 +30,7 @@ rule resolve:
             --backend {wildcards.backend} \
             --seed {wildcards.seed} \
             --problems {input.problems:q} \
-            --model {input.model:q} {params.reward_models} \
+            --model {input.model:q} \
             --out {output:q} 2>&1 | tee {log:q}
         """
 
@@ -55,7 +49,7 @@ rule layout:
     conda:
         "../envs/r1zero.yaml"
     params:
-        hardware=hardware.model_dump_json(exclude_none=True),
+        hardware=flow.hardware,
         checkpoints="checkpoints/{scale}/{recipe}/{backend}/seed{seed}",
     shell:
         r"""
@@ -69,5 +63,5 @@ rule layout:
 rule plan:
     """Lay out every selected run, without training."""
     input:
-        [f"results/{run.folder}/plan/plan.md" for run in runs],
+        flow.plans(),
     localrule: True

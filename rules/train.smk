@@ -8,15 +8,6 @@ Makes: results/<run>/model.json (checkpoints with hashes, cost, provenance), met
        .envs/<name>/ from envs/<name>.lock, only for a backend that names it.
 """
 
-from r1zero.core.environments import ENVIRONMENTS, STAMP
-from r1zero.plan.backend import load_backend
-
-
-def environment_of(wildcards):
-    """The environment of a run's backend; nothing for the main one."""
-    name = load_backend(wildcards.backend).environment
-    return str(ENVIRONMENTS / name / STAMP) if name else []
-
 
 rule environment:
     """A virtual environment with the packages of a lock."""
@@ -38,10 +29,11 @@ rule environment:
 rule train:
     """Train one run with GRPO."""
     input:
+        preflight=ancient(flow.preflight_file),
         run="results/{scale}/{recipe}/{backend}/seed{seed}/run.json",
         plan=ancient("results/{scale}/{recipe}/{backend}/seed{seed}/plan/plan.json"),
         config=ancient("results/{scale}/{recipe}/{backend}/seed{seed}/plan/config"),
-        environment=environment_of,
+        environment=of(flow.environment_of, "backend"),
     output:
         model="results/{scale}/{recipe}/{backend}/seed{seed}/model.json",
         metrics="results/{scale}/{recipe}/{backend}/seed{seed}/metrics.jsonl",
@@ -50,14 +42,14 @@ rule train:
         "logs/train/{scale}.{recipe}.{backend}.seed{seed}.log",
     benchmark:
         "benchmarks/train/{scale}.{recipe}.{backend}.seed{seed}.jsonl"
-    # On a CPU jobs share the cores, and the longest begin first.
-    priority: 0 if gpus else 1
+    # On a CPU the jobs share the cores, and the longest ones start first.
+    priority: 0 if flow.gpus else 1
     conda:
         "../envs/r1zero.yaml"
-    threads: training_threads
+    threads: threads_of(flow.training_threads)
     resources:
-        gpu=gpus,
-        mem_mb=training_memory,
+        gpu=flow.gpus,
+        mem_mb=of_run(flow.training_memory),
         runtime="24h",
     params:
         checkpoints="checkpoints/{scale}/{recipe}/{backend}/seed{seed}",

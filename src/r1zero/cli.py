@@ -19,6 +19,7 @@ from r1zero.rewards.command import app as grade
 from r1zero.settings.command import schema
 from r1zero.sources.command import app as sources
 from r1zero.train.command import environment, train
+from r1zero.train.preflight import preflight
 from r1zero.watch.command import watch
 
 app = typer.Typer(
@@ -35,6 +36,7 @@ app.command()(plan)
 app.command()(resolve)
 app.command()(layout)
 app.command()(environment)
+app.command()(preflight)
 app.command()(train)
 app.command()(evaluate)
 app.command()(report)

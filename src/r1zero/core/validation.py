@@ -10,11 +10,14 @@ from r1zero.core.errors import UserError, redact
 
 Model = TypeVar("Model", bound=BaseModel)
 
+# libyaml reads the same values ten times as fast.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 
 def read_yaml(path: Path) -> Any:
     """Parse a YAML file; a missing, unreadable or broken one is an error that names it."""
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)  # noqa: S506
     except FileNotFoundError:
         raise UserError("no such file", where=str(path)) from None
     except OSError as error:

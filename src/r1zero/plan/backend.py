@@ -7,7 +7,7 @@ folder of `train/backends/`, and is loaded by the name that `r1zero.settings.bac
 
 import importlib.util
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from shlex import quote
@@ -203,26 +203,3 @@ def load_backend(name: str) -> PlanningBackend:
             f"unknown backend '{name}'", where="backends", hint=f"known: {', '.join(BACKENDS)}"
         )
     return cast(PlanningBackend, importlib.import_module(BACKENDS[name]).BACKEND)
-
-
-def require_packages(
-    run: RunSettings, layout: Layout, find: Callable[[str], object] = importlib.util.find_spec
-) -> None:
-    """Check that the packages which a layout needs are installed, without importing them.
-
-    A backend with an environment of its own is not checked: its lock decides what is there.
-
-    Raises:
-        UserError: A package is missing.
-
-    """
-    backend = load_backend(run.backend)
-    if backend.environment is not None:
-        return
-    for package, install in backend.requires(layout).items():
-        if find(package) is None:
-            raise UserError(
-                f"the layout needs {package}, which is not installed",
-                where="hardware.gpus",
-                hint=install,
-            )

@@ -1,7 +1,6 @@
 """The machine that a run is planned for: this one, or a described one. Needs no torch."""
 
 import os
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -64,7 +63,7 @@ def find_machine(hardware: Hardware) -> Machine:
     kind, source = hardware.gpu, "described"
     memory = hardware.gpu_memory_gb or (GPUS[kind].memory if kind else None)
     if memory is None:
-        memory = _memory_here()
+        memory = min(gpu_memories(), default=None)
         source = "measured here"
     if memory is None:
         kind, memory = _ASSUMED, GPUS[_ASSUMED].memory
@@ -79,13 +78,17 @@ def find_machine(hardware: Hardware) -> Machine:
     )
 
 
-def count_gpus(wanted: int | Literal["auto"], devices: Path = Path("/dev")) -> int:
-    """GPUs of a node: the number asked for, or with `auto` the visible ones of this node."""
+def count_gpus(wanted: int | Literal["auto"]) -> int:
+    """GPUs of a node: the number asked for, or for `auto` those of this machine.
+
+    `auto` counts the entries of `CUDA_VISIBLE_DEVICES`, and all GPUs that NVML finds if that is not
+    set.
+    """
     if wanted != "auto":
         return wanted
     if "CUDA_VISIBLE_DEVICES" in os.environ:
         return len(visible_gpus())
-    return sum(path.name.removeprefix("nvidia").isdigit() for path in devices.glob("nvidia[0-9]*"))
+    return len(gpu_memories())
 
 
 def visible_gpus() -> list[str]:
@@ -94,19 +97,18 @@ def visible_gpus() -> list[str]:
     return [gpu.strip() for gpu in named if gpu.strip() not in ("", "-1")]
 
 
-def _memory_here() -> float | None:
-    """Memory in 2^30 bytes of the smallest GPU of this machine; None without a driver."""
+def gpu_memories() -> list[float]:
+    """Memory in 2^30 bytes of each GPU of this machine; empty without a driver."""
     import pynvml
 
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
-        return None
+        return []
     try:
         handles = map(pynvml.nvmlDeviceGetHandleByIndex, range(pynvml.nvmlDeviceGetCount()))
-        sizes = [pynvml.nvmlDeviceGetMemoryInfo(handle).total / 2**30 for handle in handles]
+        return [pynvml.nvmlDeviceGetMemoryInfo(handle).total / 2**30 for handle in handles]
     except pynvml.NVMLError:
-        return None
+        return []
     finally:
         pynvml.nvmlShutdown()
-    return min(sizes, default=None)

@@ -23,7 +23,7 @@ from r1zero.settings.sources import (
 )
 from r1zero.settings.workflow import Config
 from r1zero.sources.download import Fetched, fetch
-from r1zero.sources.lock import Lock
+from r1zero.sources.lock import LOCK, Lock
 from r1zero.sources.models import check_no_remote_code, check_weights_complete, link_model
 from r1zero.sources.progress import size
 from r1zero.sources.selection import taken
@@ -43,7 +43,6 @@ Endpoints = Annotated[
 Offline = Annotated[bool, typer.Option(envvar="R1ZERO_OFFLINE", help="Use no network.")]
 
 TABLE = Path("config/sources.yaml")
-LOCK = Path("config/sources.lock.yaml")
 
 
 @app.command()

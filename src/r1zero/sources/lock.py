@@ -14,6 +14,7 @@ from r1zero.core.section import Section
 from r1zero.core.validation import read_yaml, validate
 from r1zero.settings.sources import HubDataset, HubModel
 
+LOCK = Path("config/sources.lock.yaml")
 _HEADER = """\
 # What every fetched model and dataset has to be: commit, and size and sha256 of each file. Written
 # by the first download (trust on first use); keep it under version control. To trust a source anew,

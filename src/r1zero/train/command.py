@@ -20,6 +20,7 @@ from r1zero.settings import RunSettings
 from r1zero.settings.workflow import Tracking
 from r1zero.train import checkpoints, metrics, recording, trackers
 from r1zero.train.backends.base import Backend, backend_of
+from r1zero.train.preflight import Needs, check_machine
 from r1zero.train.supervisor import supervise
 
 # Hardware and versions of the last attempt. A complete run is described again when only its
@@ -58,6 +59,9 @@ def train(
             hint=f"the commands of each node are in {plan / 'plan.md'}",
         )
     wanted = _tracking(tracking)
+    layout = Layout.model_validate({key: planned[key] for key in Layout.model_fields})
+    settings = RunSettings.model_validate(run["settings"])
+    check_machine(Needs.of(settings, layout, machine, wanted))
     _verify_inputs(run)
     with checkpoints.exclusive(folder):
         checkpoints.bind_to_run(folder, run)
@@ -79,15 +83,13 @@ def environment(
 
 
 def _tracking(option: str) -> Tracking:
-    """The selected trackers, after a check that each can start."""
+    """The `tracking` settings, from their JSON."""
     where = "--tracking or R1ZERO_TRACKING"
     try:
         values = json.loads(option)
     except ValueError:
         raise UserError("not valid JSON", where=where) from None
-    tracking = validate(values, Tracking, where)
-    trackers.require_trackers(tracking)
-    return tracking
+    return validate(values, Tracking, where)
 
 
 def _verify_inputs(run: dict[str, Any]) -> None:
