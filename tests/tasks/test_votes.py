@@ -73,6 +73,6 @@ def test_any_answer_has_a_vote_that_is_its_own(task: str, answer: str) -> None:
 @pytest.mark.parametrize("piece", [r"\frac{", r"\frac{1}", "1,234", "9" * 40, r"\left", " $"])
 def test_hostile_answers_take_no_time(piece: str) -> None:
     answer = (piece * MAX_CHARACTERS)[:MAX_CHARACTERS]
-    started = time.perf_counter()
+    started = time.process_time()
     votes("math", [answer] * 100)
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2

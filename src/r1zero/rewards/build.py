@@ -28,7 +28,7 @@ from r1zero.rewards.functions import (
 )
 from r1zero.settings.recipe import Reward
 from r1zero.settings.run import RunSettings
-from r1zero.tasks.base import RewardOptions
+from r1zero.tasks.base import Options
 from r1zero.tasks.prompts import Style, load_prompt
 
 # Seconds for a user's function to score a batch; if the batch fails, twice as long to score its
@@ -55,7 +55,7 @@ class RewardFunctions:
         style: Style,
         seed: int,
         max_completion_length: int,
-        rewards: RewardOptions,
+        rewards: Options,
     ) -> None:
         self._run: dict[str, Any] = {
             "task": task,

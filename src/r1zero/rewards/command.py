@@ -13,14 +13,12 @@ from r1zero.tasks.base import Grade, Task
 from r1zero.tasks.prompts import Answer, Style, Thought
 from r1zero.tasks.registry import TASKS
 
-_TYPES: dict[type, str] = {
+_TYPES: dict[Any, str] = {
     dict: "an object",
-    list: "a list",
     str: "a string",
     int: "an integer",
-    float: "a number that is not an integer",
-    bool: "a truth value",
-    type(None): "null",
+    list[int]: "a list of integers",
+    list[str]: "a list of strings",
 }
 _Answer = Annotated[
     Answer, typer.Option("--style", help="How the prompt asks for the answer to be marked.")
@@ -46,16 +44,10 @@ def _check(value: Any, kind: Any, key: str, where: str) -> None:
     The message does not show the value, which may be megabytes long.
     """
     if type(value) is not (get_origin(kind) or kind):
-        found = _TYPES[type(value)]
-        raise UserError(f"`{key}` must be {_name(kind)}, got {found}", where=where)
+        raise UserError(f"`{key}` must be {_TYPES[kind]}", where=where)
     for item_kind in get_args(kind):
         for index, item in enumerate(value):
             _check(item, item_kind, f"{key}[{index}]", where)
-
-
-def _name(kind: Any) -> str:
-    items = [_TYPES[item].split()[-1] for item in get_args(kind)]
-    return f"a list of {items[0]}s" if items else _TYPES[kind]
 
 
 def _command(task: Task) -> Callable[..., None]:
@@ -74,7 +66,7 @@ def _command(task: Task) -> Callable[..., None]:
 
 
 def _help(task: Task) -> str:
-    columns = "".join(f", `{name}` ({_name(kind)})" for name, kind in task.columns.items())
+    columns = "".join(f", `{name}` ({_TYPES[kind]})" for name, kind in task.columns.items())
     return (
         f"Grade completions of {task.name}, one JSON object per line in and out, in order.\n\n"
         f"In: `completion` (a string){columns}.\n\n"
@@ -112,10 +104,6 @@ def _leniently(grade: Grade) -> Grade:
 def _read(line: bytes, where: str) -> dict[str, Any]:
     try:
         request = json.loads(line.decode("utf-8"))
-    except json.JSONDecodeError as error:
-        raise UserError(
-            f"not valid JSON: {error.msg} at column {error.colno}", where=where
-        ) from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"not valid JSON: {error}", where=where) from None
     _check(request, dict, "request", where)

@@ -20,7 +20,7 @@ from r1zero.core.errors import UserError, redact
 from r1zero.core.validation import validate
 from r1zero.settings.recipe import Reward
 from r1zero.settings.run import RunSettings
-from r1zero.tasks.base import Grade, RewardOptions
+from r1zero.tasks.base import Grade, Options
 from r1zero.tasks.prompts import Style
 from r1zero.tasks.registry import find_task
 from r1zero.tasks.tldr.grader import DEFAULT_TARGET
@@ -36,7 +36,7 @@ class Batch:
     task: str
     style: Style
     """The format that the prompt asks for."""
-    rewards: RewardOptions
+    rewards: Options
     """Options of the run's reward functions, by name."""
     seed: int
     """Seed of the run."""

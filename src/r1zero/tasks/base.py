@@ -11,7 +11,9 @@ from r1zero.tasks.generators import Generated
 from r1zero.tasks.prompts import Style
 from r1zero.tasks.traces import Traces
 
-RewardOptions = Mapping[str, Mapping[str, Any]]
+Rows = Sequence[Mapping[str, Any]]
+"""Rows of problems, by the names of their columns."""
+Options = Mapping[str, Mapping[str, Any]]
 """Options of a run's reward functions, by the name of the function."""
 
 
@@ -39,11 +41,7 @@ class Grader(Protocol):
     """Grades a batch of completions. Graders never raise, and take bounded time."""
 
     def __call__(
-        self,
-        completions: Sequence[str],
-        rows: Sequence[Mapping[str, Any]],
-        style: Style,
-        rewards: RewardOptions,
+        self, completions: Sequence[str], rows: Rows, style: Style, rewards: Options
     ) -> list[Grade]:
         """Grade completions, each against the row of its problem.
 
@@ -62,7 +60,7 @@ def _no_vote(answer: str) -> None:
     return None
 
 
-def _no_gold_problems(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def _no_gold_problems(rows: Rows) -> list[str]:
     return [""] * len(rows)
 
 
@@ -89,7 +87,7 @@ class Task:
     vote: Callable[[str], str | None] = _no_vote
     """Canonical form of an extracted answer for majority votes (maj@k): equal texts for equal
     answers, None for an answer that does not count."""
-    gold_problems: Callable[[Sequence[Mapping[str, Any]]], list[str]] = _no_gold_problems
+    gold_problems: Callable[[Rows], list[str]] = _no_gold_problems
     """Say for each row why no completion could match its gold answer; empty if one could."""
     style: Style
     """Format of the answer that `r1zero grade` assumes unless told otherwise."""

@@ -149,6 +149,6 @@ def test_time_is_linear(piece: str) -> None:
     completion = piece * (2_000_000 // len(piece))
     for thought in get_args(Thought):
         for answer in get_args(Answer):
-            start = time.perf_counter()
+            start = time.process_time()
             extract(completion, Style(thought=thought, answer=answer))
-            assert time.perf_counter() - start < 5
+            assert time.process_time() - start < 5

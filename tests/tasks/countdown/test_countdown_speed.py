@@ -24,8 +24,8 @@ def test_grades_per_second() -> None:
 
 
 def timed(completions: list[str], rounds: int) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(rounds):
         for completion in completions:
             grade(completion, [3, 4, 7, 12], 53)
-    return time.perf_counter() - start
+    return time.process_time() - start

@@ -161,6 +161,6 @@ def test_no_text_raises_and_lenient_is_never_below_strict(completion: str) -> No
 )
 def test_time_is_linear(piece: str) -> None:
     completion = piece * (1_000_000 // len(piece))
-    start = time.perf_counter()
+    start = time.process_time()
     grade([completion, "#### " + completion, completion + "\n#### 5"], ["5"] * 3, HASH)
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5

@@ -5,12 +5,11 @@ as in the published rewards of mini-R1 and Datawhale-R1. Each number must be use
 prompts say "only once", and every published reward demands all of them.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from r1zero.tasks.answers import tags
 from r1zero.tasks.answers.extraction import extract
-from r1zero.tasks.base import Grade, RewardOptions
+from r1zero.tasks.base import Grade, Options, Rows
 from r1zero.tasks.countdown.arithmetic import MAX_CHARACTERS, ArithmeticProblem, evaluate
 from r1zero.tasks.prompts import Style
 
@@ -18,12 +17,7 @@ from r1zero.tasks.prompts import Style
 _PADDING = " \t\n"
 
 
-def grade(
-    completions: Sequence[str],
-    rows: Sequence[Mapping[str, Any]],
-    style: Style,
-    rewards: RewardOptions,
-) -> list[Grade]:
+def grade(completions: Sequence[str], rows: Rows, style: Style, rewards: Options) -> list[Grade]:
     """Grade completions by the `nums` and `target` of their rows.
 
     The lenient verdict is on the last closed `<answer>`, as in TinyZero, wherever it stands and

@@ -18,13 +18,12 @@ Everything takes time linear in the length of the completion.
 
 import re
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from typing import Any
 
 from r1zero.tasks.answers.extraction import extract
 from r1zero.tasks.answers.tags import WHITE_SPACE
-from r1zero.tasks.base import Grade, RewardOptions
+from r1zero.tasks.base import Grade, Options, Rows
 from r1zero.tasks.prompts import Style
 
 MAX_CHARACTERS = 256
@@ -48,12 +47,7 @@ _FRACTION = re.compile(r"\\[dt]?frac\{([0-9]{1,40})\}\{([0-9]{1,40})\}")
 _LATEX = re.compile(r"\\[!,;]|\{,\}|\\\$")
 
 
-def grade(
-    completions: Sequence[str],
-    rows: Sequence[Mapping[str, Any]],
-    style: Style,
-    rewards: RewardOptions,
-) -> list[Grade]:
+def grade(completions: Sequence[str], rows: Rows, style: Style, rewards: Options) -> list[Grade]:
     """Grade completions by the `answer` of their rows. Never raises, and takes linear time."""
     return [
         _grade(completion, row["answer"], style)
@@ -67,7 +61,7 @@ def vote(answer: str) -> str | None:
     return str(found[0]) if len(found) == 1 else None
 
 
-def gold_problems(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def gold_problems(rows: Rows) -> list[str]:
     """Why the gold answer of each row cannot be matched; empty if it can."""
     return ["" if len(numbers(row["answer"])) == 1 else _NO_GOLD for row in rows]
 

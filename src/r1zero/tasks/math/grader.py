@@ -10,14 +10,13 @@ LaTeX or plain.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any
 
 from r1zero.core.sandbox.workers import Result, Workers
 from r1zero.tasks.answers.extraction import extract
 from r1zero.tasks.answers.tags import WHITE_SPACE, Parsed
-from r1zero.tasks.base import Grade, RewardOptions
+from r1zero.tasks.base import Grade, Options, Rows
 from r1zero.tasks.prompts import Style
 
 SECONDS = 3.0
@@ -41,12 +40,7 @@ _gold_judges = Workers(
 )
 
 
-def grade(
-    completions: Sequence[str],
-    rows: Sequence[Mapping[str, Any]],
-    style: Style,
-    rewards: RewardOptions,
-) -> list[Grade]:
+def grade(completions: Sequence[str], rows: Rows, style: Style, rewards: Options) -> list[Grade]:
     """Grade completions by the `answer` of their rows. Never raises, and takes bounded time.
 
     Thread-safe.
@@ -86,7 +80,7 @@ def _fraction(match: re.Match[str]) -> str:
     return rf"\frac{{{above_digit or above}}}{{{below_digit or below}}}"
 
 
-def gold_problems(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def gold_problems(rows: Rows) -> list[str]:
     """Why the gold answer of each row cannot be matched; empty if it is found equal to itself."""
     answers = [row["answer"] for row in rows]
     results = _gold_judges.map([answer[:MAX_CHARACTERS] for answer in answers])

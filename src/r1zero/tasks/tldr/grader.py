@@ -4,22 +4,16 @@ Its reward is `-abs(20 - len(completion))`, in characters. There is no gold answ
 right if its length is within 10 % of the target of the run's reward function `length`.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from r1zero.tasks.base import Grade, RewardOptions
+from r1zero.tasks.base import Grade, Options, Rows
 from r1zero.tasks.prompts import Style
 
 # Of TRL's quickstart, for runs that do not reward the length.
 DEFAULT_TARGET = 20
 
 
-def grade(
-    completions: Sequence[str],
-    rows: Sequence[Mapping[str, Any]],
-    style: Style,
-    rewards: RewardOptions,
-) -> list[Grade]:
+def grade(completions: Sequence[str], rows: Rows, style: Style, rewards: Options) -> list[Grade]:
     """Grade completions by their lengths; every text has the format."""
     target = rewards.get("length", {}).get("target", DEFAULT_TARGET)
     return [_grade(completion, target) for completion in completions]
