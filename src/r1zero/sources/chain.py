@@ -19,8 +19,9 @@ from typing import NamedTuple
 
 from r1zero.core.errors import UserError, redact
 from r1zero.core.files import sha256_file
+from r1zero.core.formatting import size
 from r1zero.sources.hubs import Hub, HubError, RemoteFile
-from r1zero.sources.progress import Progress, size
+from r1zero.sources.progress import Progress
 
 _FILES_AT_ONCE = 4
 _LONGEST_PAUSE = 30.0

@@ -11,6 +11,7 @@ import typer
 
 from r1zero.core.errors import UserError
 from r1zero.core.files import describe_file, write_json, write_json_lines
+from r1zero.core.formatting import size
 from r1zero.settings.endpoints import DEFAULT_ENDPOINTS, Endpoint
 from r1zero.settings.load import read_yaml, validate
 from r1zero.settings.sources import (
@@ -27,7 +28,6 @@ from r1zero.sources import countdown, expressions, posts, word_problems
 from r1zero.sources.download import Fetched, fetch
 from r1zero.sources.lock import Lock
 from r1zero.sources.models import check_no_remote_code, check_weights_complete, link_model
-from r1zero.sources.progress import size
 from r1zero.sources.selection import taken
 from r1zero.sources.verify import verify as verify_all
 

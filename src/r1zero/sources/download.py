@@ -2,21 +2,20 @@
 
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from filelock import FileLock, Timeout
-
 from r1zero.core.errors import UserError
 from r1zero.core.files import sha256_file
+from r1zero.core.formatting import duration, size
+from r1zero.core.locks import wait_for_lock
 from r1zero.settings.endpoints import Endpoint
 from r1zero.sources.chain import Chain, FetchedFile, checksum, nothing_left, pause
 from r1zero.sources.hubs import Hub, HubError, Listing, RemoteFile, connect
 from r1zero.sources.lock import TRUST_ANEW, Lock, LockedFile, LockedPlace, LockedSource
 from r1zero.sources.models import check_weights_complete
-from r1zero.sources.progress import duration, size
 from r1zero.sources.selection import Source, select
 
 _SPARE_BYTES = 64 << 20
@@ -62,7 +61,8 @@ def fetch(
     where = f"{section}.{name}"
     _check_folder(out, where)
     started = time.monotonic()
-    with _alone(out, where):
+    waits = partial(print, f"{where}: waits for another process that fetches it", flush=True)
+    with wait_for_lock(out / _GUARD, waits):
         entry = lock.find(section, name)
         hubs = connect(endpoints, source, locked=entry.revisions if entry else {}, offline=offline)
         down: dict[str, str] = {}
@@ -89,21 +89,6 @@ def _check_folder(out: Path, where: str) -> None:
     out.mkdir(parents=True, exist_ok=True)
     if any(out.iterdir()) and not ((out / _GUARD).exists() or (out / "manifest.json").exists()):
         raise UserError("is not empty, and was not made by us", where=f"{where}: {out}")
-
-
-@contextmanager
-def _alone(out: Path, where: str) -> Iterator[None]:
-    """Have a folder to oneself among processes; say so where that takes a wait."""
-    guard = FileLock(out / _GUARD)
-    try:
-        guard.acquire(timeout=0.1)
-    except Timeout:
-        print(f"{where}: waits for another process that fetches it", flush=True)
-        guard.acquire()
-    try:
-        yield
-    finally:
-        guard.release()
 
 
 def _first_listing(

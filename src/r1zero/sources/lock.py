@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Annotated
 
 import yaml
-from filelock import FileLock
 from pydantic import Field
 
 from r1zero.core.errors import UserError
 from r1zero.core.files import write_text
+from r1zero.core.locks import wait_for_lock
 from r1zero.core.section import Section
 from r1zero.settings.load import read_yaml, validate
 from r1zero.settings.sources import HubDataset, HubModel
@@ -71,6 +71,7 @@ class Lock:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._guard = path.with_name(f".{path.name}.guard")
 
     def find(self, section: str, name: str) -> LockedSource | None:
         """Entry of a model or dataset."""
@@ -96,14 +97,14 @@ class Lock:
         """Raise `UserError` if an entry could not be added."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self._alone():
+            with wait_for_lock(self._guard):
                 pass
         except OSError as error:
             raise UserError(f"cannot be written: {error.strerror}", where=str(self.path)) from None
 
     def add(self, section: str, name: str, entry: LockedSource) -> None:
         """Write an entry; if another process was faster, it has to have seen the same files."""
-        with self._alone():
+        with wait_for_lock(self._guard):
             content = self._read()
             known = self._of(content, section).get(name)
             if known:
@@ -119,9 +120,6 @@ class Lock:
             ordered = {part: dict(sorted(values[part].items())) for part in ("datasets", "models")}
             body = yaml.safe_dump(ordered, sort_keys=False, allow_unicode=True, width=100)
             write_text(self.path, _HEADER + body)
-
-    def _alone(self) -> FileLock:
-        return FileLock(self.path.with_name(f".{self.path.name}.guard"))
 
     def _read(self) -> _Content:
         if not self.path.exists():

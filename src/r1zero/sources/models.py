@@ -6,10 +6,10 @@ from typing import Any
 
 from r1zero.core.errors import UserError
 from r1zero.core.files import read_json
+from r1zero.core.formatting import shortlist
 
 # Weights, configuration and tokenizer. Pickled weights and Python would run when loaded.
 _SUFFIXES = (".safetensors", ".json", ".txt", ".jinja")
-_NAMED = 4
 
 
 def link_model(folder: Path, out: Path) -> list[Path]:
@@ -50,10 +50,8 @@ def check_weights_complete(folder: Path) -> None:
             raise UserError("has no weight_map: it says of no weight where it is", where=str(path))
         missing = sorted(set(map(str, places.values())) - present)
         if missing:
-            more = len(missing) - _NAMED
             raise UserError(
-                f"names weights that are not there: {', '.join(missing[:_NAMED])}"
-                + (f" and {more} more" if more > 0 else ""),
+                f"names weights that are not there: {shortlist(missing, most=4)}",
                 where=str(path),
                 hint="the model is incomplete where it comes from",
             )

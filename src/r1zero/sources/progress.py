@@ -16,6 +16,8 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bar
 
+from r1zero.core.formatting import duration, size
+
 _SECONDS_BETWEEN_LINES = 10.0
 
 
@@ -73,7 +75,7 @@ class Progress:
         elif time.monotonic() - self._shown > _SECONDS_BETWEEN_LINES:
             self._shown = time.monotonic()
             rate = self._received / (self._shown - self._started)
-            left = f"{duration((self._total - done) / rate)} left" if rate else "no end in sight"
+            left = f"{duration((self._total - done) / rate)} left" if rate else "ETA unknown"
             print(
                 f"{self._title}: {size(done)} of {size(self._total)}, {size(rate)}/s, {left}",
                 flush=True,
@@ -89,21 +91,3 @@ def _bar() -> Bar:
         TimeRemainingColumn(),
         console=Console(),
     )
-
-
-def size(count: float) -> str:
-    """Bytes for people, in units of powers of 1000: `1.2 GB`."""
-    for unit in ("B", "kB", "MB"):
-        if count < 999.5:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:,.2f} GB"
-
-
-def duration(seconds: float) -> str:
-    """Time for people: `2h05m`, `3m07s`, `12s`."""
-    minutes, rest = divmod(max(0, round(seconds)), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours}h{minutes:02d}m"
-    return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"

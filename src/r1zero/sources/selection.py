@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
 from r1zero.core.errors import UserError
+from r1zero.core.formatting import shortlist
 from r1zero.settings.sources import HubDataset, HubModel
 from r1zero.sources.hubs import RemoteFile
 
@@ -16,7 +17,6 @@ _BY_NAME = "`allow` of the source takes such files by name"
 _MANIFEST = "manifest.json"
 _SHARD = re.compile(r"(?P<stem>.+)-\d{5}-of-(?P<total>\d{5})\.safetensors")
 _LONGEST_NAME = 255
-_LISTED = 8
 
 Source = HubDataset | HubModel
 
@@ -43,10 +43,10 @@ def select(
         # Only where all weights are missing: they may be there as pickles.
         weights = isinstance(source, HubModel) and not _has_weights(chosen)
         pickles = [path for path in offered if path.endswith(_PICKLES)] if weights else []
-        known = f"it has {_listed(sorted(offered)) or 'nothing'}"
+        known = f"it has {shortlist(sorted(offered)) or 'nothing'}"
         raise UserError(
-            f"has no {_listed(absent)}"
-            + (f", but pickled weights: {_listed(pickles)}" if pickles else ""),
+            f"has no {shortlist(absent)}"
+            + (f", but pickled weights: {shortlist(pickles)}" if pickles else ""),
             where=where,
             hint="; ".join(filter(None, (_BY_NAME if pickles else known, hint))),
         )
@@ -132,8 +132,3 @@ def _missing_shards(paths: Iterable[str]) -> list[str]:
         for number in range(1, int(total) + 1)
     )
     return [path for path in wanted if path not in present]
-
-
-def _listed(names: list[str]) -> str:
-    more = len(names) - _LISTED
-    return ", ".join(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")

@@ -4,8 +4,6 @@ The folder is no declared output of the workflow (Snakemake deletes those before
 looks after itself.
 """
 
-import fcntl
-import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -15,6 +13,7 @@ from typing import Any
 
 from r1zero.core.errors import UserError
 from r1zero.core.files import describe_file, read_json, verify_file, weights_hash, write_json
+from r1zero.core.locks import LockedError, lock
 
 # Written last into each checkpoint: without it, saving was cut off.
 SEAL = "checkpoint.json"
@@ -30,15 +29,13 @@ def exclusive(folder: Path) -> Iterator[None]:
     A trainer inherits the lock: one that outlives a killed workflow keeps the next one off.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                "another trainer is at work here", where=str(folder), hint="wait for it or stop it"
-            ) from None
-        os.set_inheritable(stream.fileno(), True)
-        yield
+    try:
+        with lock(folder / ".lock", inherited=True):
+            yield
+    except LockedError:
+        raise UserError(
+            "another trainer is at work here", where=str(folder), hint="wait for it or stop it"
+        ) from None
 
 
 def bind_to_run(folder: Path, run: dict[str, Any]) -> None:
