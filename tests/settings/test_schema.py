@@ -78,6 +78,14 @@ def described(value: dict[str, Any], schema: dict[str, Any]) -> bool:
     return bool(value.get("description") or target.get("description"))
 
 
+def test_the_examples_of_the_how_to_are_valid() -> None:
+    text = (CONFIG / "README.md").read_text()
+    examples = list(map(yaml.safe_load, re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)))
+    assert len(examples) >= 6
+    for example in examples:
+        jsonschema.validate(example, schemas()["recipe" if "extends" in example else "config"])
+
+
 def test_the_config_file_points_editors_to_its_schema() -> None:
     first = (CONFIG / "config.yaml").read_text().splitlines()[0]
     named = CONFIG / first.rpartition("$schema=")[2]

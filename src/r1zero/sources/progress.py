@@ -1,4 +1,4 @@
-"""How a download is going: a bar on a terminal, plain lines anywhere else."""
+"""Progress of a download: a bar on a terminal, otherwise plain lines."""
 
 import sys
 import threading
@@ -22,7 +22,7 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 
 class Progress:
-    """Counts bytes from any thread, and shows them with rate and time left."""
+    """Counts bytes from any thread, and shows them with the rate and the time left."""
 
     def __init__(self, title: str, total: int) -> None:
         self._title, self._total = title, total
@@ -48,13 +48,13 @@ class Progress:
             self._bar.stop()
 
     def has(self, path: str, length: int) -> None:
-        """Set how much of a file there is: what earlier attempts left, or less than before."""
+        """Set the bytes of a file that are on disk."""
         with self._guard:
             self._lengths[path] = length
             self._show()
 
     def received(self, path: str, count: int) -> None:
-        """Count bytes of a file that have just come."""
+        """Add bytes of a file that have just been received."""
         with self._guard:
             self._lengths[path] = self._lengths.get(path, 0) + count
             self._received += count

@@ -26,7 +26,7 @@ class RemoteFile(NamedTuple):
 
     @property
     def checksum(self) -> str | None:
-        """What tells the file from any other."""
+        """The checksum that identifies the content, if there is one."""
         return self.sha256 or self.git_sha1
 
 
@@ -34,17 +34,17 @@ class Listing(NamedTuple):
     """The files of a repository at one commit."""
 
     revision: str | None
-    """The commit; None where the endpoint tells none."""
+    """The commit; None if the endpoint reports none."""
     files: Mapping[str, RemoteFile]
 
 
 class HubError(Exception):
-    """An endpoint did not give what it was asked for.
+    """An endpoint did not serve a request.
 
     Args:
-        reason: Why.
+        reason: Why it failed.
         retryable: Whether another attempt may succeed.
-        wait: Seconds the server asked to wait before that.
+        wait: Seconds that the server asked to wait before that.
 
     """
 
@@ -59,16 +59,16 @@ class Hub(Protocol):
     kind: str
     """`huggingface`, `modelscope` or `local`."""
     label: str
-    """How it is named in logs: kind and address."""
+    """Name in logs: kind and address."""
     place: str
     """Repository there."""
     retries: int
-    """Fruitless attempts after the first."""
+    """Attempts after the first without progress."""
     verified: bool
-    """Whether it is sure to have the source, and may be trusted on first use."""
+    """Whether the repository is known to be the source; if not, it is not trusted on first use."""
 
     def pin(self, revision: str) -> None:
-        """Ask for this commit from now on, if it is a hub that has commits of this kind."""
+        """Use this commit of Hugging Face from now on, if the endpoint has such commits."""
 
     def listing(self) -> Listing:
         """All files at the revision; raises `HubError`."""
@@ -77,45 +77,47 @@ class Hub(Protocol):
         """Open a file at an offset; raises `HubError`, also while it is read."""
 
     def on_disk(self, path: str) -> Path | None:
-        """The file itself, where the endpoint is a folder that has it."""
+        """The file itself, if the endpoint is a folder that has it."""
 
 
 class Chunks(NamedTuple):
-    """What comes of an opened file."""
+    """The content of an opened file."""
 
     start: int
-    """Offset of the first byte: what was asked for, or 0 from a server that knows no ranges."""
+    """Offset of the first byte: the requested one, or 0 from a server without range requests."""
     total: int | None
-    """Bytes of the whole file, where the answer says it."""
+    """Bytes of the whole file, if the response has it."""
     chunks: Iterator[bytes]
 
 
 def is_at(address: str, *domains: str) -> bool:
-    """Whether an address is of one of these domains, and hides what is sent there."""
+    """Whether an address belongs to one of these domains and is encrypted."""
     parts = urlsplit(address)
     host = parts.hostname or ""
     return parts.scheme == "https" and any(host == d or host.endswith(f".{d}") for d in domains)
 
 
 def extent(status: int, headers: Mapping[str, str], start: int) -> tuple[int, int | None]:
-    """Offset of an answer's first byte, and the size of the whole file if it is told."""
+    """Offset of a response's first byte, and the size of the whole file if the response has it."""
     if status != 206:
         length = headers.get("Content-Length", "")
         plain = "Content-Encoding" not in headers
         return 0, int(length) if plain and length.isdigit() else None
     content_range = headers.get("Content-Range", "")
     if not content_range.startswith(f"bytes {start}-"):
-        raise HubError(f"asked for bytes {start}-, got {content_range or 'others'}", retryable=True)
+        raise HubError(
+            f"asked for bytes {start}-, got {content_range or 'no range'}", retryable=True
+        )
     total = content_range.rpartition("/")[2]
     return start, int(total) if total.isdigit() else None
 
 
 def refused(status: int, retry_after: str, place: str) -> HubError:
-    """The failure behind an answer that is an error."""
+    """The error of a response with an error status."""
     if status in (401, 403):
         reason = f"no access to {place} (HTTP status {status}); `token_from` names a token"
     elif status == 416:
-        reason = "wrong file: it ends before the bytes we asked for"
+        reason = "wrong file: it ends before the requested range"
     else:
         reason = f"HTTP status {status}"
     return HubError(
@@ -126,5 +128,5 @@ def refused(status: int, retry_after: str, place: str) -> HubError:
 
 
 def described(error: BaseException) -> str:
-    """Kind and text of an error: the text alone may be empty, as that of a time-out is."""
+    """Type and text of an error; the text alone may be empty, as that of a timeout is."""
     return f"{type(error).__name__}: {error}".rstrip(": ")

@@ -39,21 +39,21 @@ class HuggingFace:
         self._revision = locked.get("huggingface") or place.revision or "main"
         own = "HF_TOKEN" if is_at(address, "huggingface.co") else None
         variable = endpoint.token_from or own
-        # False keeps the client from a token that `hf auth login` may have left on disk.
+        # False keeps the client from reading the token of `hf auth login` on disk.
         self._token = (read_secret(variable) if variable else None) or False
 
     def pin(self, revision: str) -> None:
-        """Ask for this commit from now on."""
+        """Use this commit from now on."""
         self._revision = revision
 
     def listing(self) -> Listing:
-        """Commit and files, with the sha256 of large files and the git blob of small ones."""
+        """Commit and files, with the sha256 of large files and the git blob of small files."""
         from huggingface_hub import HfApi
 
         api = HfApi(endpoint=self._address, token=self._token, library_name="r1zero")
         info_of = api.dataset_info if self._repo_type == "dataset" else api.model_info
         with self._failures():
-            # Not `list_repo_tree`: it waits without a time-out.
+            # `list_repo_tree` has no timeout.
             info = info_of(
                 self.place, revision=self._revision, files_metadata=True, timeout=self._timeout
             )
@@ -64,7 +64,7 @@ class HuggingFace:
 
     @contextmanager
     def read(self, path: str, start: int) -> Iterator[Chunks]:
-        """Open a file; redirects to a content network are followed, without the token."""
+        """Open a file. Redirects to a content network are followed without the token."""
         from huggingface_hub import get_session, hf_hub_url
         from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
 
@@ -76,7 +76,9 @@ class HuggingFace:
             endpoint=self._address,
         )
         headers = build_hf_headers(token=self._token, library_name="r1zero")
-        headers["Accept-Encoding"] = "identity"  # the bytes of the file, at known offsets
+        headers["Accept-Encoding"] = (
+            "identity"  # the plain bytes of the file, so that offsets are known
+        )
         if start:
             headers["Range"] = f"bytes={start}-"
         with (
@@ -94,11 +96,11 @@ class HuggingFace:
             yield Chunks(offset, total, response.iter_bytes())
 
     def on_disk(self, path: str) -> None:
-        """Never."""
+        """None: the files are remote."""
 
     @contextmanager
     def _failures(self) -> Iterator[None]:
-        """Turn the client's errors into failures that say whether to try again."""
+        """Turn the errors of the client into `HubError`."""
         from httpx import HTTPError, InvalidURL
         from huggingface_hub.errors import (
             EntryNotFoundError,
@@ -120,7 +122,7 @@ class HuggingFace:
                 f"{self.place} has no revision {self._revision}", retryable=False
             ) from None
         except RepositoryNotFoundError:
-            reason = f"no repository {self.place}, or not for us"
+            reason = f"no repository {self.place}, or no access to it"
             raise HubError(reason, retryable=False) from None
         except EntryNotFoundError:
             raise HubError(f"not in {self.place} at {self._revision}", retryable=False) from None
@@ -131,15 +133,17 @@ class HuggingFace:
             raise HubError(error, retryable=False) from None
         except HTTPError as error:
             raise HubError(described(error), retryable=True) from None
-        except ImportError as error:  # for a proxy of a kind that httpx has no support for
+        except ImportError as error:  # a proxy of a kind that httpx does not support
             raise HubError(error, retryable=False) from None
         except NO_LISTING as error:
-            raise HubError(f"no answer of a hub: {described(error)}", retryable=False) from None
+            raise HubError(
+                f"not the response of a hub: {described(error)}", retryable=False
+            ) from None
 
 
 def _as_listed(file: Any) -> RemoteFile:
     if file.size is None:
-        raise ValueError(f"no size of {file.rfilename}")
+        raise ValueError(f"no size for {file.rfilename}")
     if file.lfs:
         return RemoteFile(file.size, file.lfs.sha256)
     return RemoteFile(file.size, git_sha1=file.blob_id)
@@ -152,7 +156,7 @@ def _address(endpoint: HuggingFaceEndpoint) -> str:
     address = os.environ.get("HF_ENDPOINT", "").rstrip("/") or _ADDRESS
     if not address.startswith(("http://", "https://")):
         raise UserError(
-            "is not an address such as https://hf-mirror.com",
+            "not an address such as https://hf-mirror.com",
             where="environment: HF_ENDPOINT",
             hint=f"got {redact(address)!r}",
         )

@@ -1,4 +1,4 @@
-"""A folder as a hub."""
+"""A folder as an endpoint."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from r1zero.sources.hubs.base import CHUNK, Chunks, HubError, Listing, RemoteFil
 
 
 class LocalFolder:
-    """A folder on this machine or a cluster's file system."""
+    """A folder on this machine or on the file system of a cluster."""
 
     kind = "local"
     retries = 0
@@ -35,10 +35,10 @@ class LocalFolder:
         self._commit = revision
 
     def listing(self) -> Listing:
-        """Every file of the first folder that is there."""
+        """All files of the first folder that exists."""
         with self._failures():
             folder = self._folder()
-            # Hidden files are notes that download tools leave: .gitattributes, .cache, .msc.
+            # Hidden files belong to download tools: .gitattributes, .cache, .msc.
             files = {
                 path.relative_to(folder).as_posix(): RemoteFile(path.stat().st_size)
                 for path in sorted(folder.rglob("*"))
@@ -46,7 +46,7 @@ class LocalFolder:
                 and not any(part.startswith(".") for part in path.relative_to(folder).parts)
             }
             if not files:
-                raise HubError(f"nothing in {folder} that we may read", retryable=False)
+                raise HubError(f"no readable file in {folder}", retryable=False)
         return Listing(folder.name if folder.parent.name == "snapshots" else None, files)
 
     @contextmanager
@@ -62,7 +62,7 @@ class LocalFolder:
             yield Chunks(start, file.stat().st_size, self._chunks(stream))
 
     def _chunks(self, stream: BinaryIO) -> Iterator[bytes]:
-        # Not around the caller's block: an error of the disk it writes to is none of this folder.
+        # Only reads are guarded: the caller's errors, such as a full disk, are not of this folder.
         while True:
             with self._failures():
                 chunk = stream.read(CHUNK)
@@ -71,7 +71,7 @@ class LocalFolder:
             yield chunk
 
     def on_disk(self, path: str) -> Path | None:
-        """The file behind any links."""
+        """The file, with links resolved."""
         with self._failures():
             file = self._folder() / path
             return file.resolve() if file.is_file() else None
@@ -91,7 +91,7 @@ class LocalFolder:
         raise HubError(f"no folder {' or '.join(map(str, candidates[:2]))}", retryable=False)
 
     def _folders_of(self, place: Place) -> Iterator[Path]:
-        """Where a repository may be: as on a hub, or as huggingface_hub caches it."""
+        """Possible folders of a repository: named as on a hub, or the cache of huggingface_hub."""
         yield self._root / f"{self._repo_type}s" / place.repo
         cache = self._root / f"{self._repo_type}s--{place.repo.replace('/', '--')}"
         wanted = self._commit or place.revision or "main"
@@ -99,4 +99,4 @@ class LocalFolder:
         yield cache / "snapshots" / (branch.read_text().strip() if branch.is_file() else wanted)
         snapshots = sorted((cache / "snapshots").glob("*"))
         if len(snapshots) == 1 and not self._commit:
-            yield snapshots[0]  # fetched by its commit, so that no branch names it
+            yield snapshots[0]  # it was fetched by commit, so no branch points to it

@@ -38,7 +38,7 @@ class ModelScope:
         locked: Mapping[str, str],
         timeout: float,
     ) -> None:
-        # The client reads these once, when it is imported. Attempts are counted in `download`.
+        # The client reads these when it is imported. Retries are made in `sources.chain`.
         seconds = str(max(1, round(timeout)))
         os.environ["MODELSCOPE_DOWNLOAD_TIMEOUT"] = seconds
         os.environ["MODELSCOPE_API_TIMEOUT"] = seconds
@@ -56,35 +56,35 @@ class ModelScope:
         self._revision = locked.get("modelscope") or place.revision or "master"
         own = is_at(endpoint.modelscope, "modelscope.cn", "modelscope.ai")
         variable = endpoint.token_from or ("MODELSCOPE_API_TOKEN" if own else None)
-        # There can be no login in it, and nothing can be written into it.
+        # A folder that cannot exist: no login is read from it, and nothing is written to it.
         nowhere = Path(os.devnull) / "modelscope"
         self._api = HubApi(
             config=HubConfig(
                 endpoint=endpoint.modelscope,
-                # An empty token is none: the client then looks for no login on disk.
+                # With an empty token, the client does not look for a login on disk.
                 token=(read_secret(variable) if variable else None) or "",
                 config_dir=nowhere,
                 cache_dir=nowhere,
             )
         )
         for session in (self._api.legacy._session, self._api.legacy._read_session):
-            # requests would take a name and password for the host from ~/.netrc.
+            # Otherwise requests would send the login of ~/.netrc.
             session.auth = _leave_alone
             session.rebuild_auth = _drop_authorization  # type: ignore[method-assign,assignment]
 
     def pin(self, revision: str) -> None:
-        """Nothing: a commit of Hugging Face is none here."""
+        """Do nothing: ModelScope has other commits than Hugging Face."""
 
     def listing(self) -> Listing:
-        """Files with their sha256. ModelScope tells no commit of a branch here."""
+        """Files with their sha256. ModelScope reports no commit."""
         with self._failures():
             entries = self._api.list_repo_files(
                 self.place, self._repo_type, revision=self._revision
             )
             files = {e.path: RemoteFile(e.size, e.sha256 or None) for e in entries if not e.is_dir}
         unsized = [path for path, file in files.items() if not (file.bytes or file.sha256)]
-        if unsized:  # the client makes 0 of a size that is missing
-            raise HubError(f"no answer of a hub: no size of {unsized[0]}", retryable=False)
+        if unsized:  # the client returns 0 for a missing size
+            raise HubError(f"not the response of a hub: no size for {unsized[0]}", retryable=False)
         return Listing(None, files)
 
     @contextmanager
@@ -103,11 +103,12 @@ class ModelScope:
             yield Chunks(offset, total, response.iter_content(CHUNK))
 
     def on_disk(self, path: str) -> None:
-        """Never."""
+        """None: the files are remote."""
 
     @contextmanager
     def _failures(self) -> Iterator[None]:
-        from modelscope_hub.errors import APIError, HubError, NotExistError
+        from modelscope_hub.errors import APIError, NotExistError
+        from modelscope_hub.errors import HubError as ClientError
         from requests import RequestException
 
         try:
@@ -118,10 +119,12 @@ class ModelScope:
         except APIError as error:
             wait = str(getattr(error, "retry_after", ""))
             raise refused(error.status_code or 0, wait, self.place) from None
-        except (HubError, RequestException) as error:
+        except (ClientError, RequestException) as error:
             raise HubError(described(_root(error)), retryable=True) from None
         except NO_LISTING as error:
-            raise HubError(f"no answer of a hub: {described(error)}", retryable=False) from None
+            raise HubError(
+                f"not the response of a hub: {described(error)}", retryable=False
+            ) from None
 
 
 def _leave_alone(request: Any) -> Any:
@@ -129,13 +132,13 @@ def _leave_alone(request: Any) -> Any:
 
 
 def _drop_authorization(request: Any, response: Any) -> None:
-    """What a redirect to another host is not told."""
+    """Remove the token from a redirect to another host."""
     if urlsplit(response.request.url).netloc != urlsplit(request.url).netloc:
         request.headers.pop("Authorization", None)
 
 
 def _root(error: BaseException) -> BaseException:
-    """What is behind the wrappings of requests and urllib3, whose texts are long."""
+    """The innermost cause of an error; requests and urllib3 wrap it in long texts."""
     inner = (error.__cause__, error.__context__, getattr(error, "reason", None), *error.args)
     for cause in inner:
         if isinstance(cause, BaseException):
