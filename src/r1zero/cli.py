@@ -1,7 +1,7 @@
 """`python -m r1zero <stage>`: one subcommand per stage, each with its own module of commands.
 
-Stages import heavy packages (torch, transformers) inside the command that needs them, so that the
-help and the light stages answer at once.
+Commands import heavy packages (torch, transformers) when they run, so that the help and the light
+stages start at once.
 """
 
 import os
@@ -24,7 +24,7 @@ from r1zero.watch.command import watch
 
 app = typer.Typer(
     name="r1zero",
-    help="R1-Zero replication, one stage at a time. `snakemake` runs them all in order.",
+    help="Run one stage of an R1-Zero replication. `snakemake` runs all stages in order.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -46,7 +46,7 @@ app.command()(schema)
 
 
 def main() -> None:
-    """Run the command line; what a user can mend becomes one line on standard error, status 2."""
+    """Run the command line. An error for the user is one line on standard error, with status 2."""
     # Idle OpenMP threads spin for milliseconds by default. Beside another busy process that slows
     # training manyfold; a short spin costs little on a quiet machine. Read when torch is loaded.
     if "OMP_WAIT_POLICY" not in os.environ:
@@ -56,7 +56,7 @@ def main() -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except OSError as error:  # a disk that is full, a file that may not be read
+    except OSError as error:  # a full disk, a file without permission
         where = f"{error.filename}: " if error.filename is not None else ""
         print(f"error: {where}{error.strerror or redact(str(error))}", file=sys.stderr)
         sys.exit(2)

@@ -123,21 +123,23 @@ def test_own_entries_take_the_place_of_shipped_ones(tmp_path: Path) -> None:
 def test_an_unknown_dataset_lists_those_there_are(tmp_path: Path) -> None:
     with pytest.raises(UserError) as raised:
         stage("sources", "dataset", "nope", "--table", TABLE, "--out", tmp_path / "out")
-    assert str(raised.value).startswith(f"{TABLE}: 'nope' is not in the table (there are: ")
+    assert raised.value.where == str(TABLE)
     assert "countdown_3to4" in raised.value.hint
 
 
 def test_a_bad_entry_of_ones_own_names_its_key(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"datasets\.mine\.generated\.countdown\.train"):
+    with pytest.raises(UserError) as raised:
         make(tmp_path / "out", {**SMALL, "train": 0})
+    assert "datasets.mine.generated.countdown.train" in str(raised.value)
 
 
 @pytest.mark.parametrize("numbers", [[], [0], [1], [3, 5]])
 def test_counts_of_numbers_that_cannot_be_drawn_are_refused(
     tmp_path: Path, numbers: list[int]
 ) -> None:
-    with pytest.raises(UserError, match=r"datasets\.mine\.generated\.countdown\.numbers"):
+    with pytest.raises(UserError) as raised:
         make(tmp_path / "out", {**SMALL, "numbers": numbers})
+    assert "datasets.mine.generated.countdown.numbers" in str(raised.value)
 
 
 def test_local_files_are_copied_to_the_byte(tmp_path: Path) -> None:
@@ -157,15 +159,17 @@ def test_local_files_of_any_kind_keep_their_suffix(tmp_path: Path) -> None:
 
 
 def test_a_local_dataset_has_rows(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"datasets\.mine\.local"):
+    with pytest.raises(UserError) as raised:
         make(tmp_path / "out", {"kind": "local", "task": "math"})
+    assert "datasets.mine.local" in str(raised.value)
 
 
 def test_a_missing_local_file_is_named(tmp_path: Path) -> None:
     source = local(tmp_path / "own", [ROW], [ROW])
     Path(source["train"]).unlink()
-    with pytest.raises(UserError, match=r"my_train\.jsonl: no such file"):
+    with pytest.raises(UserError) as raised:
         make(tmp_path / "out", source)
+    assert raised.value.where == source["train"]
 
 
 @pytest.mark.parametrize("content", ["", "# nothing yet\n", "datasets:\nmodels:\n"])
@@ -178,19 +182,21 @@ def test_a_table_may_be_empty(tmp_path: Path, content: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "where"),
     [
-        (("--own", "{mine"), "--own: is not valid JSON: "),
-        (("--own", "3"), "--own: datasets: Input should be a valid dictionary (got 3)"),
-        (("--endpoints", "nope"), "--endpoints or R1ZERO_ENDPOINTS: is not valid JSON: "),
-        (("--endpoints", "3"), "--endpoints or R1ZERO_ENDPOINTS: endpoints: Input should be a "),
+        (("--own", "{mine"), "--own: "),
+        (("--own", "3"), "--own: datasets: "),
+        (("--endpoints", "nope"), "--endpoints or R1ZERO_ENDPOINTS: "),
+        (("--endpoints", "3"), "--endpoints or R1ZERO_ENDPOINTS: endpoints: "),
     ],
 )
-def test_what_is_no_json_is_named(tmp_path: Path, options: tuple[str, str], message: str) -> None:
+def test_an_option_with_invalid_json_is_named(
+    tmp_path: Path, options: tuple[str, str], where: str
+) -> None:
     rest = ("--table", TABLE, "--out", tmp_path / "out", "--lock", tmp_path / "lock.yaml")
     with pytest.raises(UserError) as raised:
         stage("sources", "dataset", "gsm8k", *options, *rest)
-    assert str(raised.value).startswith(message)
+    assert str(raised.value).startswith(where)
 
 
 def test_what_the_system_refuses_is_one_line(tmp_path: Path) -> None:
@@ -208,7 +214,8 @@ def test_what_the_system_refuses_is_one_line(tmp_path: Path) -> None:
         check=False,
     )
     assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr == f"error: {out}: Not a directory\n"
+    assert result.stderr.startswith(f"error: {out}: ")
+    assert len(result.stderr.splitlines()) == 1
 
 
 def test_what_was_hashed_when_it_came_is_not_hashed_again(

@@ -1,6 +1,5 @@
 """One GPU for one evaluation, where several run side by side."""
 
-import fcntl
 import os
 import tempfile
 import time
@@ -8,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from r1zero.core.locks import LockedError, lock
 from r1zero.plan.machine import count_gpus, visible_gpus
 
 _WAIT_SECONDS = 1.0
@@ -43,11 +43,10 @@ def _locked(cards: Sequence[str], folder: Path) -> Iterator[str]:
     """A card that no other process has; waits for one."""
     while True:
         for card in cards:
-            with (folder / card.replace("/", "_")).open("w") as lock:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    continue
-                yield card
-                return
+            try:
+                with lock(folder / card.replace("/", "_")):
+                    yield card
+                    return
+            except LockedError:
+                continue
         time.sleep(_WAIT_SECONDS)

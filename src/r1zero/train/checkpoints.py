@@ -3,8 +3,6 @@
 The folder is not a declared output of the workflow, because Snakemake deletes those before a retry.
 """
 
-import fcntl
-import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
@@ -14,6 +12,7 @@ from typing import Any
 
 from r1zero.core.errors import UserError
 from r1zero.core.files import describe_file, read_json, verify_file, weights_hash, write_json
+from r1zero.core.locks import LockedError, lock
 
 # Written last into each checkpoint; a checkpoint without it is incomplete.
 SEAL = "checkpoint.json"
@@ -31,17 +30,13 @@ def exclusive(folder: Path) -> Iterator[None]:
 
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                "another training uses this folder",
-                where=str(folder),
-                hint="wait for it or stop it",
-            ) from None
-        os.set_inheritable(stream.fileno(), True)
-        yield
+    try:
+        with lock(folder / ".lock", inherited=True):
+            yield
+    except LockedError:
+        raise UserError(
+            "another training uses this folder", where=str(folder), hint="wait for it or stop it"
+        ) from None
 
 
 def bind_to_run(folder: Path, run: dict[str, Any]) -> None:
