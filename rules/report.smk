@@ -1,7 +1,6 @@
 """Report: the paper as PDF and as a page, its tables and figures, a card for each model.
 
-Needs: model.json, metrics.jsonl, rollouts.parquet and evaluations of the selected runs,
-       config/claims.yaml.
+Needs: model.json, metrics.jsonl, rollouts.parquet and evaluations of the selected runs.
 Makes: results/<scale>/report/ (report_all/ on every recipe there is): report.pdf, index.html,
        tables/*.{csv,md,tex}, figures/*.{svg,pdf,png}, cards/<run>/README.md, claims.json,
        report.json (checksums of all that was read and written).
@@ -46,7 +45,6 @@ rule write_report:
         evaluations=lambda wildcards: [
             path for run in reported(wildcards) for path in evaluations_of(run)
         ],
-        claims="config/claims.yaml",
     output:
         paper=report(
             "results/{scale}/{report}/report.pdf",

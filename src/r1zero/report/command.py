@@ -15,25 +15,26 @@ from rich.table import Table
 from r1zero.core.errors import UserError
 from r1zero.core.files import atomic_path, read_json, sha256_file, write_json
 from r1zero.core.provenance import provenance
-from r1zero.report import browser, html, rendering
-from r1zero.report.claim_tests import Configured
-from r1zero.report.claims import Judged, judge
-from r1zero.report.document import Contents
-from r1zero.report.inputs import RunResults
-from r1zero.report.load import load
-from r1zero.report.measures import groups_of
+from r1zero.report.claims.base import Configured
+from r1zero.report.claims.literature import CLAIMS
+from r1zero.report.claims.verdicts import Judged, judge
 from r1zero.report.model_cards import card, card_name
-from r1zero.report.paper import contents
-from r1zero.report.pdf import pdf
-from r1zero.report.published import published_of
-from r1zero.report.samples import completion_files
+from r1zero.report.page import browser, html
+from r1zero.report.paper import rendering
+from r1zero.report.paper.document import Contents
+from r1zero.report.paper.pdf import pdf
+from r1zero.report.paper.samples import completion_files
+from r1zero.report.paper.sections import contents
+from r1zero.report.results.inputs import RunResults
+from r1zero.report.results.load import load
+from r1zero.report.results.published import published_of
+from r1zero.report.statistics.measures import groups_of
 from r1zero.settings import Sources
-from r1zero.settings.claims import load_claims
 from r1zero.settings.load import CONFIG_FOLDER, validate
 
-# What draws and computes, beside the packages that every provenance has.
+# Packages that draw and compute, in addition to those that every provenance has.
 _PACKAGES = ("altair", "numpy", "polars", "scipy", "typst", "vl-convert-python")
-# Folders that hold one file per table, figure or run: what is no longer made is deleted.
+# Folders with one file per table, figure or run: files of an earlier report are deleted.
 _FOLDERS = ("tables", "figures", "cards")
 
 
@@ -49,12 +50,12 @@ def report(
     inputs: Annotated[
         Path | None,
         typer.Option(
-            help='The same as JSON: {"models": [], "evaluations": []}; with "sources", in place of '
-            "sources.yaml, if the configuration has added to that."
+            help='The same lists as JSON: {"models": [], "evaluations": []}. With "sources", its '
+            "entries are used in place of sources.yaml."
         ),
     ] = None,
     config: Annotated[
-        Path, typer.Option(help="Folder of claims.yaml, sources.yaml and the recipes.")
+        Path, typer.Option(help="Folder of sources.yaml and the recipes.")
     ] = CONFIG_FOLDER,
     browser_mb: Annotated[
         float, typer.Option(help="Megabytes of completions in the page, compressed.", min=0)
@@ -67,9 +68,9 @@ def report(
         configured = Configured(config, listed.sources, inputs)
     else:
         configured = Configured.of(config)
-    verdicts = judge(load_claims(config), runs, configured)
+    verdicts = judge(CLAIMS, runs, configured)
     groups = groups_of(runs)
-    published = published_of(groups, config)
+    published = published_of((group.run.recipe for group in groups), config)
     read = list(
         dict.fromkeys(
             [
@@ -77,7 +78,6 @@ def report(
                 *completion_files(groups),
                 *browser.files(runs),
                 *(item.path for item in published.values()),
-                config / "claims.yaml",
                 configured.table,
                 *(path for verdict in verdicts for path in verdict.files),
             ]
@@ -113,7 +113,7 @@ def render(
 
 
 def write(out: Path, read: Sequence[Path], outputs: Mapping[str, bytes]) -> None:
-    """Write the outputs, and last the manifest that names them and what was read by sha256."""
+    """Write the outputs and then the manifest: what was read and written, with its SHA-256."""
     manifest_path = out / "report.json"
     manifest_path.unlink(missing_ok=True)
     _delete_old(out, outputs)
@@ -131,7 +131,7 @@ def write(out: Path, read: Sequence[Path], outputs: Mapping[str, bytes]) -> None
 
 
 def _delete_old(out: Path, outputs: Mapping[str, bytes]) -> None:
-    """Delete what an earlier report of other runs left in the folders."""
+    """Delete files that an earlier report left in the folders."""
     kept = {out / name for name in outputs}
     for folder in _FOLDERS:
         for path in sorted((out / folder).rglob("*"), reverse=True):
@@ -142,7 +142,7 @@ def _delete_old(out: Path, outputs: Mapping[str, bytes]) -> None:
 
 
 def _show(table: Table) -> None:
-    """Print a table at its own width: where the terminal is narrower, it wraps whole lines."""
+    """Print a table at its own width, so that a narrow terminal wraps whole lines."""
     needed = Console(width=1000).measure(table).maximum
     Console(width=max(Console().width, needed)).print(table)
 
@@ -152,10 +152,16 @@ def _describe(path: Path, name: str) -> dict[str, Any]:
 
 
 def _claims_json(verdicts: Sequence[Judged]) -> bytes:
-    """The verdicts as JSON, with the claims as they stand in the ledger."""
+    """The claims with their verdicts as JSON."""
     content = [
         {
-            **item.claim.model_dump(mode="json"),
+            "id": item.claim.id,
+            "statement": item.claim.statement,
+            "source": item.claim.source,
+            "scales": item.claim.scales,
+            "needs": asdict(item.claim.needs),
+            "takes": item.claim.takes,
+            "parameters": item.claim.parameters,
             "verdict": item.verdict,
             "why": item.why,
             "interval": _interval(item),
@@ -176,7 +182,7 @@ def _interval(item: Judged) -> dict[str, float | None] | None:
 
 
 class _Listed(NamedTuple):
-    """What an `--inputs` file holds."""
+    """Contents of an `--inputs` file."""
 
     models: list[Path]
     evaluations: list[Path]
