@@ -8,5 +8,5 @@ Imports go one way among the subpackages:
 - `paper` puts text, tables and figures together and renders them as PDF, CSV, Markdown and LaTeX.
 - `page` renders the same contents as one HTML page with a browser of completions.
 
-`model_cards` writes a card for each model, `command` runs everything and writes the files.
+`model_cards` writes a card for each model. `output` runs everything and writes the files.
 """

@@ -42,7 +42,7 @@ def card(result: RunResults, sources: Sources) -> str:
         for suite in result.suites
     }
     sections = [
-        f"---\n{_metadata(result, changes, sources).to_yaml()}---",
+        f"---\n{_metadata(result, changes, sources).to_yaml()}\n---",
         f"# {card_name(result)}",
         _what(result, repository),
         _scores(result.suites, changes),

@@ -30,7 +30,7 @@ Coverage of the 95 % intervals in simulation: 93 to 97 % with one seed, for shar
 next to nothing varies: 98 to 99 % where few problems change, or where three seeds don't differ at
 all. It is less with two seeds that differ by more than sampling (86 to 90 %), on 30 problems with
 shares of 5 or 95 % (91 %), and for mean lengths with a heavy tail on 50 problems (90 %; 93 % on
-128). `pytest -s tests/report/test_report_coverage.py` measures the first group again.
+128). `pytest -s tests/report/statistics/test_coverage.py` measures the first group again.
 """
 
 from collections.abc import Sequence

@@ -6,11 +6,11 @@ from xml.etree import ElementTree
 import pypdfium2
 import pytest
 
-from r1zero.report import figure_data, figures
-from r1zero.report.load import load
-from r1zero.report.measures import Group, groups_of
-from r1zero.report.rendering import svg_to_pdf, svg_to_png, to_svg
-from r1zero.report.tables import names_of
+from r1zero.report.paper import figure_data, figures
+from r1zero.report.paper.rendering import svg_to_pdf, svg_to_png, to_svg
+from r1zero.report.paper.tables.scores import names_of
+from r1zero.report.results.load import load
+from r1zero.report.statistics.measures import Group, groups_of
 from report_files import RunFiles, made_up_metrics, paths, small_run
 
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from page_files import write_evaluations, write_rollouts
 from r1zero.core.errors import UserError
-from r1zero.report import browser
-from r1zero.report.inputs import RunResults
-from r1zero.report.load import load
+from r1zero.report.page import browser
+from r1zero.report.results.inputs import RunResults
+from r1zero.report.results.load import load
 from report_files import RunFiles, paths, small_run
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from r1zero.report import tables
-from r1zero.report.load import load
-from r1zero.report.measures import groups_of
-from r1zero.report.statistics import hierarchical_delta
+from r1zero.report.paper.tables import scores
+from r1zero.report.results.load import load
+from r1zero.report.statistics.intervals import hierarchical_delta
+from r1zero.report.statistics.measures import groups_of
 from report_files import RunFiles, paths, small_run
 
 
@@ -52,7 +52,7 @@ def two_seeds(tmp_path: Path) -> list[RunFiles]:
 
 def test_the_main_and_behaviour_tables_are_means_over_the_seeds(two_seeds: list[RunFiles]) -> None:
     groups = groups_of(load(*paths(*two_seeds)))
-    found = [tables.main_table(groups).data, tables.behaviour_table(groups).data]
+    found = [scores.main_table(groups).data, scores.behaviour_table(groups).data]
     rows = [row for frame in found for row in frame.iter_rows(named=True)]
     assert [row["metric"] for row in rows] == [
         *("accuracy", "lenient_accuracy", "greedy_accuracy", "pass@2", "maj@2"),
@@ -73,7 +73,7 @@ def test_the_main_and_behaviour_tables_are_means_over_the_seeds(two_seeds: list[
 
 def test_limits_are_those_of_the_hierarchical_interval(two_seeds: list[RunFiles]) -> None:
     groups = groups_of(load(*paths(*two_seeds)))
-    row = tables.main_table(groups).data.row(0, named=True)
+    row = scores.main_table(groups).data.row(0, named=True)
     outcomes = {
         step: [
             np.array(
@@ -95,7 +95,7 @@ def test_limits_are_those_of_the_hierarchical_interval(two_seeds: list[RunFiles]
 
 
 def test_the_table_of_seeds_has_each_run_by_itself(two_seeds: list[RunFiles]) -> None:
-    table = tables.seeds_table(groups_of(load(*paths(*two_seeds))))
+    table = scores.seeds_table(groups_of(load(*paths(*two_seeds))))
     assert table.data.select("seed", "suite", "metric").is_unique().all()
     for row in table.data.iter_rows(named=True):
         run = two_seeds[row["seed"]]
@@ -110,7 +110,7 @@ def test_pass_at_k_has_every_k(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     for step in (0, 20):
         run.evaluate(step, generator.random((12, 6)) < 0.3)
-    table = tables.pass_at_k_table(groups_of(load(*paths(run))))
+    table = scores.pass_at_k_table(groups_of(load(*paths(run))))
     assert table is not None
     assert table.data["k"].to_list() == [1, 2, 4, 6]
     for row in table.data.iter_rows(named=True):
@@ -124,8 +124,8 @@ def test_one_sample_has_no_pass_at_k(tmp_path: Path) -> None:
     for step in (0, 20):
         run.evaluate(step, [[0], [1]])
     groups = groups_of(load(*paths(run)))
-    assert tables.pass_at_k_table(groups) is None
-    assert "pass" not in " ".join(tables.main_table(groups).headings)
+    assert scores.pass_at_k_table(groups) is None
+    assert "pass" not in " ".join(scores.main_table(groups).headings)
 
 
 def test_a_base_model_without_an_answer_still_votes(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_a_base_model_without_an_answer_still_votes(tmp_path: Path) -> None:
     run.train(steps=[0, 20])
     run.evaluate(0, [[0, 0], [0, 0]], vote=[[None, None]] * 2)
     run.evaluate(20, [[1, 1], [1, 0]])
-    table = tables.main_table(groups_of(load(*paths(run))))
+    table = scores.main_table(groups_of(load(*paths(run))))
     row = table.data.row(by_predicate=pl.col("metric") == "maj@2", named=True)
     assert (row["base"], row["trained"]) == (0.0, 0.75)
 
@@ -144,13 +144,13 @@ def test_a_row_by_hand(tmp_path: Path) -> None:
     run.evaluate(0, [[0], [0]], length=[[10], [20]])
     run.evaluate(20, [[0], [1]], length=[[16], [26]])
     groups = groups_of(load(*paths(run)))
-    table = tables.main_table(groups)
+    table = scores.main_table(groups)
     assert table.headings[-2:] == ("lenient (%)", "greedy (%)")
     row = table.rows[0]
     assert row[:4] == ("datawhale_r1", "countdown_3", "1", "0.0 → 50.0")
     assert row[4].startswith("+50.0 [")
     assert row[5:] == ("not settled", "0.0 → 50.0", "0.0 → 50.0")
-    assert tables.behaviour_table(groups).rows[0][3] == "15.0 → 21.0"
+    assert scores.behaviour_table(groups).rows[0][3] == "15.0 → 21.0"
 
 
 def test_a_settled_change_has_a_direction(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_a_settled_change_has_a_direction(tmp_path: Path) -> None:
     worse.train(steps=[0, 20])
     worse.evaluate(0, [[1]] * 40)
     worse.evaluate(20, [[0]] * 30 + [[1]] * 10)
-    table = tables.seeds_table(groups_of(load(*paths(run, worse))))
+    table = scores.seeds_table(groups_of(load(*paths(run, worse))))
     assert [row[-1] for row in table.rows] == ["higher", "lower"]
 
 
@@ -171,12 +171,12 @@ def test_one_problem_has_no_limits(tmp_path: Path) -> None:
     run.train(steps=[0, 20])
     run.evaluate(0, [[0, 0]])
     run.evaluate(20, [[0, 1]])
-    table = tables.main_table(groups_of(load(*paths(run))))
+    table = scores.main_table(groups_of(load(*paths(run))))
     assert table.data["delta_low"][0] is None
     assert table.rows[0][4:6] == ("+50.0 [–, –]", "not settled")
 
 
 def test_backends_are_named_where_there_are_several(tmp_path: Path) -> None:
     first, second = small_run(tmp_path), small_run(tmp_path, backend="split")
-    names = tables.names_of(groups_of(load(*paths(first, second))))
+    names = scores.names_of(groups_of(load(*paths(first, second))))
     assert set(names.values()) == {"datawhale_r1 (split)", "datawhale_r1 (trl)"}

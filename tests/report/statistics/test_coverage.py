@@ -10,15 +10,15 @@ from scipy import stats
 from scipy.signal import lfilter
 
 from one_seed import clustered_mean, paired_delta
-from r1zero.report.statistics import (
+from r1zero.report.statistics.intervals import (
     Interval,
     Outcomes,
     hierarchical_delta,
     hierarchical_mean,
-    trend,
     two_sample_delta,
     verdict,
 )
+from r1zero.report.statistics.trends import trend
 
 # With 1,000 replicates a coverage of 95 % is measured to ±0.7 % (one standard error).
 REPLICATES = 1000

@@ -8,10 +8,10 @@ from pathlib import Path
 import altair as alt
 
 from page_files import contents, write_rollouts
-from r1zero.report import html
-from r1zero.report.charts import interactive
-from r1zero.report.document import Contents, Figure, Part, Table
-from r1zero.report.load import load
+from r1zero.report.page import html
+from r1zero.report.page.charts import interactive
+from r1zero.report.paper.document import Contents, Figure, Part, Table
+from r1zero.report.results.load import load
 from report_files import paths, small_run
 
 

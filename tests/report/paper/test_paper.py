@@ -8,18 +8,18 @@ import pypdfium2
 import pytest
 
 from r1zero.core.errors import UserError
-from r1zero.report import samples
-from r1zero.report.ablations import ablations_of, ablations_table, backends_table
-from r1zero.report.document import Contents, Part, Sample, Table
-from r1zero.report.inputs import RunResults
-from r1zero.report.load import load
-from r1zero.report.measures import groups_of
-from r1zero.report.paper import contents
-from r1zero.report.pdf import pdf
-from r1zero.report.published import published_of, published_table
-from r1zero.report.rendering import to_latex, to_markdown
-from r1zero.report.statistics import two_sample_delta
-from r1zero.report.tables import main_table, names_of
+from r1zero.report.paper import samples
+from r1zero.report.paper.document import Contents, Part, Sample, Table
+from r1zero.report.paper.pdf import pdf
+from r1zero.report.paper.rendering import to_latex, to_markdown
+from r1zero.report.paper.sections import contents
+from r1zero.report.paper.tables.comparisons import ablations_of, ablations_table, backends_table
+from r1zero.report.paper.tables.scores import main_table, names_of
+from r1zero.report.results.inputs import RunResults
+from r1zero.report.results.load import load
+from r1zero.report.results.published import published_of, published_table
+from r1zero.report.statistics.intervals import two_sample_delta
+from r1zero.report.statistics.measures import groups_of
 from report_files import RunFiles, edit, paths, small_run, write_completions
 from tiny import CONFIG
 

@@ -13,16 +13,16 @@ import pytest
 from numpy.random import Generator
 
 import planted
-from r1zero.report.claim_tests import Configured
-from r1zero.report.claims import judge
-from r1zero.report.inputs import RunResults
-from r1zero.settings.claims import load_claims
+from r1zero.report.claims.base import Configured
+from r1zero.report.claims.literature import CLAIMS as LITERATURE
+from r1zero.report.claims.verdicts import judge
+from r1zero.report.results.inputs import RunResults
 from tiny import CONFIG
 
 pytestmark = pytest.mark.slow
 
 AT_MOST = 0.05
-CLAIMS = {claim.id: claim for claim in load_claims(CONFIG)}
+CLAIMS = {claim.id: claim for claim in LITERATURE}
 CONFIGURED = Configured.of(CONFIG)
 Runs = list[RunResults]
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,15 +12,16 @@ import pytest
 
 import planted
 from planted import binary
-from r1zero.core.errors import UserError
-from r1zero.report.claim_tests import Configured
-from r1zero.report.claims import Judged, judge
-from r1zero.report.inputs import RunResults
-from r1zero.report.statistics import hierarchical_delta
-from r1zero.settings.claims import Claim, load_claims
+from r1zero.report.claims.base import Claim, Configured
+from r1zero.report.claims.literature import CLAIMS as LITERATURE
+from r1zero.report.claims.plans import planned_recipes
+from r1zero.report.claims.verdicts import Judged, judge
+from r1zero.report.results.inputs import RunResults
+from r1zero.report.statistics.intervals import hierarchical_delta
+from r1zero.settings.run import RunSettings
 from tiny import CONFIG
 
-CLAIMS = {claim.id: claim for claim in load_claims(CONFIG)}
+CLAIMS = {claim.id: claim for claim in LITERATURE}
 CONFIGURED = Configured.of(CONFIG)
 Runs = list[RunResults]
 
@@ -310,8 +311,8 @@ def test_every_claim_of_the_ledger_is_planted() -> None:
 
 def test_a_smaller_disk_contradicts_the_computed_claim() -> None:
     claim = CLAIMS["saving_every_25_steps_fills_700_gb"]
-    options = claim.options.model_copy(update={"over_gb": 800})
-    judged = verdict_of(claim.model_copy(update={"options": options}), [])
+    assert claim.parameters == {"gpus": 4, "gpu": "h100-80g", "over_gb": 700}
+    judged = verdict_of(replace(claim, test=partial(claim.test, over_gb=800)), [])
     assert judged.verdict == "contradicted"
     assert "18 checkpoints of 43.2 GB are 778 GB" in judged.why
 
@@ -334,9 +335,8 @@ def test_dissenting_recipes_are_named() -> None:
         "rl_raises_accuracy",
         learns(0.3, 0.6) + learns(0.6, 0.3, "mini_r1") + learns(0.3, 0.3, "nano_aha"),
     )
-    assert judged.why.startswith("Change of held-out accuracy, against in 1 of 3: mini_r1 −")
-    assert "unsettled in 1 of 3: nano_aha " in judged.why
-    assert "as claimed in 1 of 3: datawhale_r1 +" in judged.why
+    places = [judged.why.index(name) for name in ("mini_r1 −", "nano_aha ", "datawhale_r1 +")]
+    assert places == sorted(places)
     assert judged.interval is not None
     assert judged.interval.high < 0
 
@@ -370,27 +370,27 @@ def test_a_difference_in_another_setting_is_no_pair() -> None:
         result.model.settings["algorithm"]["num_generations"] = 16
     judged = verdict_of("dr_grpo_stops_wrong_length", runs)
     assert judged.verdict == "not tested"
-    assert "algorithm.loss_type (grpo and dr_grpo)" in judged.why
+    assert "algorithm.loss_type" in judged.why
 
 
 def test_what_is_not_tested_says_what_is_missing_and_what_it_takes() -> None:
     judged = verdict_of("base_catches_up_at_large_k", learns(0.3, 0.6))
-    assert judged.why == (
-        "There is no run of a recipe itself, a base model, the reward correct, 64 samples of each"
-        f" problem. It takes: {CLAIMS['base_catches_up_at_large_k'].takes}"
-    )
+    assert "64 samples" in judged.why
+    assert judged.why.endswith(CLAIMS["base_catches_up_at_large_k"].takes)
     assert judged.interval is None
     assert judged.files == ()
 
 
 def test_a_claim_of_the_paper_scale_says_so_at_scale_mini() -> None:
     judged = verdict_of("two_workers_halve_steps_not_time", learns(0.3, 0.6))
-    assert "no run at scale paper" in judged.why
+    assert judged.verdict == "not tested"
+    assert "scale paper" in judged.why
 
 
 def test_planned_steps_stand_in_for_runs() -> None:
     judged = verdict_of("two_workers_halve_steps_not_time", workers(934, 36000.0)[:2])
-    assert "planned: 1,868 and 934 steps" in judged.why
+    assert judged.verdict == "not tested"
+    assert "1,868 and 934 steps" in judged.why
 
 
 def test_suites_of_others_do_not_decide() -> None:
@@ -400,46 +400,13 @@ def test_suites_of_others_do_not_decide() -> None:
     assert verdict_of("rl_raises_accuracy", [both]).verdict == "reproduced"
 
 
-def user_file(folder: Path, text: str) -> Path:
-    (folder / "claims.yaml").write_text(text)
-    return folder
+def test_plans_that_decide_claims_are_known_to_the_workflow() -> None:
+    assert {name for claim in LITERATURE for name in claim.plans} == set(planned_recipes())
 
 
-MINE = """claims:
-  - id: shorter
-    statement: Completions get shorter.
-    source: me
-    takes: a run
-    test: change
-    options: {quantity: mean_length, expect: {below: -5}}
-"""
-
-
-def test_a_claim_of_the_users_is_judged(tmp_path: Path) -> None:
-    (claim,) = load_claims(user_file(tmp_path, MINE))
-    lengths = {step: {"length": np.full((50, 1), 60.0 - step)} for step in (0, 40)}
-    judged = verdict_of(claim, [planted.run(steps=lengths)])
-    assert judged.verdict == "reproduced"
-    assert "datawhale_r1 −40.0 tokens" in judged.why
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (MINE.replace("test: change", "test: chance"), "unknown test 'chance'"),
-        (MINE.replace("below: -5", "under: -5"), "unknown key 'options.expect.under'"),
-        (MINE.replace("mean_length", "lenght"), "options.quantity: Input should be 'accuracy'"),
-        (MINE.replace("{below: -5}", "{below: -5, above: 1}"), "wants one of"),
-        (MINE.replace("    source: me\n", ""), "source: Field required"),
-        (MINE + MINE.partition("claims:\n")[2], "two claims have the id 'shorter'"),
-        (MINE + "    needs: {settings: {algorithm.betta: 1}}", "'algorithm.betta' is no setting"),
-        ("[]", "wants the key `claims` alone, with a list"),
-        ("claims: [1]", "claim 1: not a mapping"),
-        ("claims: [", "not valid YAML"),
-    ],
-)
-def test_a_broken_ledger_is_one_line(tmp_path: Path, text: str, message: str) -> None:
-    with pytest.raises(UserError, match=r"claims\.yaml") as error:
-        load_claims(user_file(tmp_path, text))
-    assert message in str(error.value)
-    assert "\n" not in str(error.value)
+def test_needs_name_settings_that_exist() -> None:
+    for claim in LITERATURE:
+        for key in [*claim.needs.settings, *claim.needs.above]:
+            section, _, name = key.partition(".")
+            annotation: Any = RunSettings.model_fields[section].annotation
+            assert name in annotation.model_fields, f"{claim.id}: {key}"

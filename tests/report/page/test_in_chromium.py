@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from page_files import contents, write_evaluations, write_rollouts
-from r1zero.report import html
-from r1zero.report.load import load
+from r1zero.report.page import html
+from r1zero.report.results.load import load
 from report_files import RunFiles, paths
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
