@@ -10,7 +10,6 @@ from r1zero.core.environments import ENVIRONMENTS, STAMP
 from r1zero.plan.backend import load_backend
 from r1zero.rewards.functions import check_reward_functions
 from r1zero.settings import check_suites, load_config
-from r1zero.settings.claims import load_claims
 from r1zero.settings.endpoints import Endpoint
 from r1zero.settings.load import CONFIG_FOLDER
 from r1zero.workflow.paths import Run
@@ -29,7 +28,7 @@ class Workflow:
     Args:
         values: The merged configuration of Snakemake.
         trains_here: Whether trainings run on the machine of the driver, and not on a cluster.
-        folder: Folder with recipes, scales, sources and claims.
+        folder: Folder with recipes, scales and sources.
 
     Raises:
         UserError: A file or key is invalid, a selected run has no layout on the configured
@@ -51,7 +50,7 @@ class Workflow:
         self.config = load_config(values, folder=folder)
         self.runs = Runs(self.config, folder)
         self.sources = DataSources(self.config, self.runs, folder)
-        self.reports = Reports(self.runs, self.sources.table, load_claims(folder))
+        self.reports = Reports(self.runs, self.sources.table)
         hardware = self.config.hardware
         if self.sources.scale(self.config.scale).device == "cpu":
             hardware = hardware.model_copy(update={"gpus": 0})
