@@ -74,9 +74,7 @@ def build_trainer(
 
 def recorder(folder: Path, resumed: int = 0) -> Recorder:
     """A recorder of a run of two steps; it seals checkpoints under any hash."""
-    return Recorder(
-        folder, config_hash="any", optimizer_states=(), max_steps=2, resumed=resumed
-    )
+    return Recorder(folder, config_hash="any", optimizer_states=(), max_steps=2, resumed=resumed)
 
 
 def padded(lengths: list[int], *, left: bool) -> Tensor:

@@ -1,4 +1,4 @@
-"""`LengthBucketingTrainer` against the GRPOTrainer it is made from: the same numbers, less padding."""
+"""`LengthBucketingTrainer` against GRPOTrainer: the same numbers with less padding."""
 
 from collections.abc import Callable
 from pathlib import Path
