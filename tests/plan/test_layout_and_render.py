@@ -22,7 +22,7 @@ from trl.scripts.grpo import GRPOScriptArguments
 
 from r1zero.core.errors import UserError
 from r1zero.plan.layout import Layout, lay_out
-from r1zero.plan.machine import count_gpus, find_machine, require_stack
+from r1zero.plan.machine import find_machine
 from r1zero.plan.render import accelerate_config, trl_config
 from r1zero.plan.versions import check_keys
 from r1zero.settings import RunSettings, load_sources, recipe_names, resolve_run
@@ -218,38 +218,3 @@ def test_the_command_refuses_with_what_works() -> None:
     assert result.returncode == 3
     assert "qwen2.5-3b-instruct is too large to train on a CPU" in result.stdout
     assert "1 GPUs of 80 GiB: 1 cards train and generate" in result.stdout
-
-
-def test_gpus_are_counted_by_their_devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert count_gpus("auto", tmp_path) == 0
-    for name in ("nvidia0", "nvidia3", "nvidia12", "nvidiactl", "nvidia-uvm", "nvidia0-x", "null"):
-        (tmp_path / name).touch()
-    assert count_gpus("auto", tmp_path) == 3
-    assert count_gpus(1, tmp_path) == 1
-    assert count_gpus(0, tmp_path) == 0
-
-
-@pytest.mark.parametrize(("visible", "count"), [("", 0), ("-1", 0), ("1", 1), ("0,2,3", 3)])
-def test_gpus_that_are_hidden_do_not_count(
-    monkeypatch: pytest.MonkeyPatch, visible: str, count: int
-) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert count_gpus("auto") == count
-
-
-def test_a_gpu_without_vllm_is_refused_before_anything_starts(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    require_stack("transformers", 0)
-    with pytest.raises(UserError, match=r"^hardware\.gpus: generation on a GPU needs vLLM"):
-        require_stack("colocate", 0)
-
-
-def test_sharding_without_deepspeed_is_refused_before_anything_starts(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name == "vllm" or None)
-    with pytest.raises(UserError, match="ZeRO stage 2 needs DeepSpeed"):
-        require_stack("server", 2)
