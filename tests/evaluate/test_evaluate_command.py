@@ -126,6 +126,16 @@ def test_scores_name_what_was_measured_and_how(run: Run, suite: Path) -> None:
     assert scores["seconds"] >= 0
 
 
+def test_a_summary_is_graded_by_the_target_that_the_recipe_rewards(run: Run, suite: Path) -> None:
+    lengths = completions(evaluate(run, suite, 2))["completion"].str.len_chars()
+    target = int(lengths[0])
+    reward = {"name": "length", "weight": 1.0, "options": {"target": target}}
+    change(run, lambda model: model["settings"].update(task="tldr", rewards=[reward]))
+    correct = completions(evaluate(run, suite, 2))["correct"]
+    assert correct.to_list() == [int(abs(n - target) <= target // 10) for n in lengths]
+    assert 0 < correct.sum() < len(correct)
+
+
 def test_problems_are_drawn_from_the_suite_with_so_many_samples(run: Run, suite: Path) -> None:
     decode(run, max_problems=5, n_samples=3)
     scores = evaluate(run, suite, 0)
