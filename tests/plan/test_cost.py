@@ -49,7 +49,7 @@ def test_a_node_holds_the_weights_of_its_processes(recipe: str, gpus: int, nodes
     needed = host_memory_of(layout, machine, sizes)
     # Trainers fill the first nodes.
     assert needed >= min(gpus, layout.trainer_gpus) * 2 * sizes.parameters
-    # Never more than a machine for such cards has: a quarter of a terabyte for each of them.
+    # Never more than a machine for such gpus has: a quarter of a terabyte for each of them.
     assert needed <= gpus * 256 * GB
 
 

@@ -79,7 +79,7 @@ def plannable() -> list[Any]:
 
 
 def laid_out(run: RunSettings, gpus: int) -> Any:
-    """Its layout on cards of 80 GiB, eight to a node."""
+    """Its layout on gpus of 80 GiB, eight to a node."""
     hardware = Hardware(gpus=min(gpus, 8), nodes=max(1, gpus // 8), gpu_memory_gb=80)
     model = load_sources(CONFIG).models.get(run.model)
     sizes = getattr(model, "architecture", None)
