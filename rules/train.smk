@@ -11,7 +11,6 @@ Makes: results/<run>/model.json (checkpoints with hashes, cost, provenance), met
 rule train:
     """Train one run with GRPO."""
     input:
-        preflight=ancient(flow.preflight_file),
         run="results/{scale}/{recipe}/{backend}/seed{seed}/run.json",
         plan=ancient("results/{scale}/{recipe}/{backend}/seed{seed}/plan/plan.json"),
         trl=ancient("results/{scale}/{recipe}/{backend}/seed{seed}/plan/trl.yaml"),
