@@ -49,5 +49,10 @@ def targets():
 
 
 def threads_of(method):
-    """Function of the wildcards that asks for cores; a job on a cluster shares them with none."""
-    return lambda wildcards: method(targets(), None if workflow.remote_exec else workflow.cores)
+    """Function of the wildcards that asks for cores, which only local jobs share."""
+
+    def threads(wildcards):
+        shared = workflow.local_exec and not workflow.remote_exec
+        return method(targets(), workflow.cores if shared else None)
+
+    return threads

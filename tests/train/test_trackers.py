@@ -284,10 +284,10 @@ def test_a_tracker_that_is_not_installed_is_named(
 def test_the_workflow_says_so_before_anything_starts(tmp_path: Path) -> None:
     workflow = copy_workflow(tmp_path / "workflow")
     config = {"tracking": {"to": ["trackio"], "mode": "online"}}
-    result = snakemake(workflow, "--dry-run", "plan", config=config)
-    assert result.returncode == 1
-    assert "\nerror: tracking.mode: trackio is written to disk only" in result.stdout
-    assert "Job stats" not in result.stdout
+    result = snakemake(workflow, "report", config=config)
+    assert result.returncode != 0
+    assert "\nerror: tracking.mode: " in result.stdout
+    assert not (workflow / "resources").exists()
 
 
 def test_a_key_is_in_no_file_and_no_line(
