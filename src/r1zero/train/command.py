@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -168,9 +169,10 @@ def _threads(trainers: int) -> str:
 
 
 def _provenance(backend: Backend, programs: Path | None) -> dict[str, Any]:
+    """Provenance with the packages of the backend, as they are in its environment."""
     made = provenance()
-    if programs:
-        made["versions"] |= versions_in(programs, backend.packages)
+    programs = programs or Path(sys.executable).parent
+    made["versions"] |= versions_in(programs, backend.packages)
     return made
 
 
