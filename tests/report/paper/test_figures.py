@@ -144,16 +144,6 @@ def test_missing_metrics_leave_their_panel_out(tmp_path: Path) -> None:
     assert "right in training" not in to_svg(figures.learning_curve(groups, names_of(groups)))
 
 
-def test_what_is_right_in_training_is_a_share_whatever_it_pays(tmp_path: Path) -> None:
-    run = small_run(tmp_path)
-    pays = {"name": "correct", "weight": 1.0, "options": {"right": 2.0, "wrong": -1.0}}
-    logged = [{"step": step, "rewards/correct/mean": -1 + 3 * step / 40} for step in range(1, 41)]
-    run.train(metrics=logged, settings={"rewards": [pays]})
-    groups = groups_of(load(*paths(run)))
-    shares = [row["value"] for row in figure_data.share_right(groups, names_of(groups))]
-    assert shares == pytest.approx([100 * step / 40 for step in range(1, 41)])
-
-
 def test_a_run_that_never_solves_anything_is_drawn(tmp_path: Path) -> None:
     run = RunFiles(tmp_path)
     run.train(steps=[0, 20], metrics=[{"step": 1, "reward": 0.0}])

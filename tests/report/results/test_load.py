@@ -38,100 +38,56 @@ def test_problems_are_paired_by_id_and_not_by_place(tmp_path: Path) -> None:
     assert (before == after).all()
 
 
-def stale_config(run: RunFiles) -> Path:
-    edit(run.evaluations["countdown_3", 20], config_hash="other")
-    return run.evaluations["countdown_3", 20]
+def edited(step: int, **changes: Any) -> Edit:
+    """Change keys of an evaluation."""
+
+    def spoil(run: RunFiles) -> Path:
+        path = run.evaluations["countdown_3", step]
+        edit(path, **changes)
+        return path
+
+    return spoil
 
 
-def stale_model(run: RunFiles) -> Path:
-    edit(run.evaluations["countdown_3", 20], model_sha256="other")
-    return run.evaluations["countdown_3", 20]
+def with_problems(change: Callable[[list[dict[str, Any]]], None]) -> Edit:
+    """Change the problems of the evaluation of step 20."""
+
+    def spoil(run: RunFiles) -> Path:
+        path = run.evaluations["countdown_3", 20]
+        edit_problems(path, change)
+        return path
+
+    return spoil
 
 
-def other_base_model(run: RunFiles) -> Path:
-    edit(run.evaluations["countdown_3", 0], model_sha256="other")
-    return run.evaluations["countdown_3", 0]
+def without(*steps: int) -> Edit:
+    """Leave out the evaluations of some steps."""
+
+    def spoil(run: RunFiles) -> Path:
+        for step in steps:
+            del run.evaluations["countdown_3", step]
+        return run.model
+
+    return spoil
 
 
-def unknown_step(run: RunFiles) -> Path:
-    path = run.evaluate(60, [[1, 1]] * 40)
-    return path
+def evaluated(step: int, n_problems: int = 40, n_samples: int = 2) -> Edit:
+    """Evaluate a step once more."""
+    return lambda run: run.evaluate(step, [[1] * n_samples] * n_problems)
 
 
 def unknown_run(run: RunFiles) -> Path:
-    path = run.evaluations["countdown_3", 20]
-    edit(path, run={**run.run, "seed": 7})
-    return path
+    return edited(20, run={**run.run, "seed": 7})(run)
 
 
 def other_decoding(run: RunFiles) -> Path:
-    path = run.evaluations["countdown_3", 40]
-    decoding = json.loads(path.read_text())["decoding"]
-    edit(path, decoding={**decoding, "temperature": 0.6, "greedy": False})
-    return path
-
-
-def other_engine(run: RunFiles) -> Path:
-    path = run.evaluations["countdown_3", 40]
-    edit(path, engine="vllm 0.31.0")
-    return path
-
-
-def other_suite(run: RunFiles) -> Path:
-    edit(run.evaluations["countdown_3", 40], suite_sha256="other")
-    return run.evaluations["countdown_3", 40]
-
-
-def other_problem(run: RunFiles) -> Path:
-    path = run.evaluations["countdown_3", 40]
-    edit_problems(path, lambda problems: problems[0].update(problem_id="another"))
-    return path
-
-
-def fewer_problems(run: RunFiles) -> Path:
-    return run.evaluate(40, [[1, 1]] * 39)
-
-
-def fewer_samples(run: RunFiles) -> Path:
-    return run.evaluate(40, [[1]] * 40)
-
-
-def no_base(run: RunFiles) -> Path:
-    del run.evaluations["countdown_3", 0]
-    return run.model
+    decoding = json.loads(run.evaluations["countdown_3", 40].read_text())["decoding"]
+    return edited(40, decoding={**decoding, "temperature": 0.6, "greedy": False})(run)
 
 
 def no_base_on_second_suite(run: RunFiles) -> Path:
     run.evaluate(40, [[1, 1]] * 40, suite="harder")
     return run.model
-
-
-def no_trained_step(run: RunFiles) -> Path:
-    del run.evaluations["countdown_3", 20], run.evaluations["countdown_3", 40]
-    return run.model
-
-
-def no_evaluation(run: RunFiles) -> Path:
-    run.evaluations.clear()
-    return run.model
-
-
-def other_version_between_steps(run: RunFiles) -> Path:
-    path = run.evaluations["countdown_3", 20]
-    edit(path, provenance=provenance(transformers="5.0.0"))
-    return path
-
-
-def duplicated_problem(run: RunFiles) -> Path:
-    path = run.evaluations["countdown_3", 20]
-    edit_problems(path, lambda problems: problems[0].update(problem_id=problems[1]["problem_id"]))
-    return path
-
-
-def missing_sample(run: RunFiles) -> Path:
-    path = run.evaluations["countdown_3", 20]
-    edit_problems(path, lambda problems: problems[3].update(length=[1]))
-    return path
 
 
 def missing_key(run: RunFiles) -> Path:
@@ -149,28 +105,28 @@ def missing_metrics(run: RunFiles) -> Path:
     return Path("nowhere.jsonl")
 
 
-# How each input is spoiled, and what the error names besides the file.
+# How the inputs are spoiled, which gives the file that the error names, and what else it names.
 @pytest.mark.parametrize(
     ("spoil", "named"),
     [
-        (stale_config, "config_hash"),
-        (stale_model, "model_sha256"),
-        (other_base_model, "model_sha256"),
-        (unknown_step, "60"),
+        (edited(20, config_hash="other"), "config_hash"),
+        (edited(20, model_sha256="other"), "model_sha256"),
+        (edited(0, model_sha256="other"), "model_sha256"),
+        (evaluated(60), "60"),
         (unknown_run, "seed 7"),
         (other_decoding, "greedy, temperature"),
-        (other_suite, "suite_sha256"),
-        (other_problem, "another"),
-        (fewer_problems, "p0039"),
-        (fewer_samples, "n_samples"),
-        (other_engine, "vllm 0.31.0"),
-        (no_base, "step 0"),
+        (edited(40, suite_sha256="other"), "suite_sha256"),
+        (with_problems(lambda problems: problems[0].update(problem_id="another")), "another"),
+        (evaluated(40, n_problems=39), "p0039"),
+        (evaluated(40, n_samples=1), "n_samples"),
+        (edited(40, engine="vllm 0.31.0"), "vllm 0.31.0"),
+        (without(0), "step 0"),
         (no_base_on_second_suite, "harder"),
-        (no_trained_step, "countdown_3"),
-        (no_evaluation, "datawhale_r1"),
-        (other_version_between_steps, "transformers 5.0.0"),
-        (duplicated_problem, "39"),
-        (missing_sample, "p0003"),
+        (without(20, 40), "countdown_3"),
+        (without(0, 20, 40), "datawhale_r1"),
+        (edited(20, provenance=provenance(transformers="5.0.0")), "transformers 5.0.0"),
+        (with_problems(lambda problems: problems[0].update(problem_id="p0001")), "39"),
+        (with_problems(lambda problems: problems[3].update(length=[1])), "p0003"),
         (missing_key, "base_model"),
         (broken_json, "JSON"),
         (missing_metrics, ""),

@@ -69,8 +69,9 @@ def _judge(claim: Claim, runs: Sequence[RunResults], configured: Configured) -> 
         verdict = "contradicted"
     elif settled == {"yes"}:
         verdict = "reproduced"
-    furthest = min(findings, key=lambda finding: (_order(finding), finding.against))
-    shown = furthest if furthest.interval else _first_with_interval(findings)
+    sides = ("no", "unsettled", "yes")
+    furthest = min(findings, key=lambda item: (sides.index(item.settled), item.against))
+    shown = next((item for item in (furthest, *findings) if item.interval), None)
     return Judged(
         claim,
         verdict,
@@ -112,14 +113,6 @@ def _after_holm(findings: Sequence[Finding]) -> list[Finding]:
         else finding
         for place, finding in enumerate(findings)
     ]
-
-
-def _order(finding: Finding) -> int:
-    return ("no", "unsettled", "yes").index(finding.settled)
-
-
-def _first_with_interval(findings: Sequence[Finding]) -> Finding | None:
-    return next((finding for finding in findings if finding.interval), None)
 
 
 def _why(findings: Sequence[Finding], left_out: Sequence[Finding]) -> str:

@@ -50,7 +50,7 @@ def load(models: Iterable[Path], evaluations: Iterable[Path]) -> list[RunResults
         )
         for model in ordered
     ]
-    _refuse_different_problems(runs)
+    _refuse_different_measures(runs)
     return runs
 
 
@@ -79,7 +79,10 @@ def _suite(model: Model, name: str, evaluations: Sequence[Evaluation]) -> SuiteR
         message = f"the run ({model.run}) has no evaluation of a trained step on {name}"
         raise UserError(message, where=str(model.source), hint="evaluate a checkpoint")
     for evaluation in by_step.values():
-        _refuse_different_measure(by_step[0], evaluation)
+        if reason := _difference(by_step[0], evaluation):
+            message = f"{reason} from the base model's evaluation {by_step[0].source}"
+            hint = "base and trained model must be measured the same way"
+            raise UserError(message, where=str(evaluation.source), hint=hint)
     return SuiteResults(name, tuple(by_step[step] for step in sorted(by_step)))
 
 
@@ -103,29 +106,25 @@ def _refuse_stale(evaluation: Evaluation, model: Model | None) -> None:
         raise UserError(message, where=where, hint=hint)
 
 
-def _refuse_different_measure(base: Evaluation, other: Evaluation) -> None:
-    """Refuse unless decoding, suite, problems and samples are those of the base model."""
-    reason = ""
-    if other.decoding != base.decoding:
-        keys = sorted(
-            key
-            for key in base.decoding.keys() | other.decoding.keys()
-            if base.decoding.get(key) != other.decoding.get(key)
-        )
-        reason = f"decoding differs in {', '.join(keys)}"
-    elif other.suite_sha256 != base.suite_sha256:
-        reason = "suite_sha256 differs"
-    elif other.engine != base.engine:
-        reason = f"engine {other.engine} differs"
-    elif other.problem_ids != base.problem_ids:
-        odd = min(other.problem_ids ^ base.problem_ids)
-        reason = f"the problems differ, first in {odd}"
-    elif other.n_samples != base.n_samples:
-        reason = f"n_samples is {other.n_samples}, not {base.n_samples}"
-    if reason:
-        message = f"{reason} from the base model's evaluation {base.source}"
-        hint = "base and trained must be measured the same way"
-        raise UserError(message, where=str(other.source), hint=hint)
+def _difference(one: Evaluation, other: Evaluation, *, seeds: bool = False) -> str:
+    """How the second evaluation measured otherwise than the first; empty if it did not.
+
+    With `seeds` the two are of runs with different seeds, so that the seed of the sampling differs.
+    """
+    keys = sorted(
+        key
+        for key in one.decoding.keys() | other.decoding.keys()
+        if one.decoding.get(key) != other.decoding.get(key) and not (seeds and key == "seed")
+    )
+    if keys:
+        return f"decoding differs in {', '.join(keys)}"
+    if other.suite_sha256 != one.suite_sha256:
+        return "suite_sha256 differs"
+    if other.engine != one.engine:
+        return f"engine {other.engine} differs"
+    if other.problem_ids != one.problem_ids:
+        return f"the problems differ, first in {min(other.problem_ids ^ one.problem_ids)}"
+    return "" if other.n_samples == one.n_samples else f"n_samples is {other.n_samples}"
 
 
 def _refuse_mixed_scales(models: Sequence[Model]) -> None:
@@ -154,21 +153,15 @@ def _refuse_mixed_settings(models: Sequence[Model]) -> None:
             raise UserError(message, where=str(model.source), hint=hint)
 
 
-def _refuse_different_problems(runs: Sequence[RunResults]) -> None:
-    """Refuse runs that answered different problems of one suite with one prompt."""
+def _refuse_different_measures(runs: Sequence[RunResults]) -> None:
+    """Refuse seeds of one recipe that were not measured in the same way."""
     first: dict[tuple[str, str, str], Evaluation] = {}
     for result in runs:
         for suite in result.suites:
             run, base = result.run, suite.base
             known = first.setdefault((run.recipe, run.backend, suite.name), base)
-            message = ""
-            if (base.suite_sha256, base.problem_ids) != (known.suite_sha256, known.problem_ids):
-                message = f"other problems than {known.source}, of another seed"
-            elif base.engine != known.engine:
-                message = f"engine {base.engine}, and {known.source} of another seed {known.engine}"
-            elif base.protocol != known.protocol:
-                message = f"decoding or samples are not those of {known.source}, of another seed"
-            if message:
+            if reason := _difference(known, base, seeds=True):
+                message = f"{reason} from {known.source} of another seed"
                 hint = "the seeds of a recipe are measured in the same way, on the same problems"
                 raise UserError(message, where=str(base.source), hint=hint)
 
