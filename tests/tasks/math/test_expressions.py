@@ -113,5 +113,5 @@ def test_problems_are_distinct_and_none_is_excluded() -> None:
 
 def test_more_problems_than_there_are_is_an_error() -> None:
     few: list[Problem] = PROBLEMS[:3]
-    with pytest.raises(UserError, match="4 distinct rows were asked for, 3 were found"):
+    with pytest.raises(UserError, match=r"4 .*3 "):
         distinct(lambda rng: rng.choice(few), 4, seed=0)
