@@ -113,3 +113,11 @@ def test_snakemake_targets_exist(page: Path) -> None:
             if last not in ONE_VALUE and not word.startswith("-") and not is_placeholder(word)
         }
         assert targets <= known, words
+
+
+def test_the_tests_of_each_invariant_exist() -> None:
+    text = (ROOT / "docs" / "development.md").read_text(encoding="utf-8")
+    table = text.partition("## Invariants and their tests")[2].partition("`tests/` mirrors")[0]
+    named = re.findall(r"`([\w/]+/(?:\w+\.py)?)`", table.partition("|---|---|")[2])
+    assert named
+    assert not [path for path in named if not (ROOT / "tests" / path).exists()]
