@@ -172,7 +172,7 @@ def test_a_group_that_is_cut_into_passes_has_the_same_gradient(base: Path, tmp_p
 @pytest.mark.parametrize(
     ("zero_variance_groups", "loss_type"), [("drop", "grpo"), ("resample", "dapo")]
 )
-def test_equal_groups_are_treated_alike(
+def test_zero_variance_groups_are_treated_alike(
     base: Path, tmp_path: Path, zero_variance_groups: str, loss_type: str
 ) -> None:
     options = {"zero_variance_groups": zero_variance_groups, "loss_type": loss_type}

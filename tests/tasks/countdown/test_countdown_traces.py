@@ -85,7 +85,7 @@ def test_a_patient_search_stops_at_the_limit(most: int) -> None:
     assert counts == {most}
 
 
-def test_persistence_is_the_chance_to_go_on_after_a_miss() -> None:
+def test_p_continue_is_the_chance_to_go_on_after_a_miss() -> None:
     counts = [
         len(attempts_of([50, 60, 70], 97, seed, p_continue=0.5, max_attempts=1000))
         for seed in range(1000)

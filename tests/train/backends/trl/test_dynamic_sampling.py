@@ -93,7 +93,7 @@ def test_a_group_is_equal_if_no_two_of_its_rewards_differ() -> None:
     assert zero_variance.has_zero_variance(rewards, 4).tolist() == [False, True, True]
 
 
-def test_equal_groups_are_counted_by_what_they_got() -> None:
+def test_zero_variance_groups_are_counted_by_what_they_got() -> None:
     right = torch.tensor([1, 1, 1, 0, 0, 0, 1, 1], dtype=torch.bool)
     same = torch.tensor([True, False, True, False])
     assert zero_variance.shares(same, right, 2) == (0.5, 0.25, 0.25)
