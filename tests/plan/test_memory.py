@@ -107,8 +107,10 @@ def test_parameters_are_those_of_transformers(family: str, more: dict[str, Any])
 
 
 def test_unknown_family_is_refused() -> None:
-    with pytest.raises(UserError, match=r"mixtral.*there are: llama, qwen2, qwen3"):
+    with pytest.raises(UserError) as raised:
         Architecture.from_config({"model_type": "mixtral"} | TINY)
+    assert "'mixtral'" in raised.value.message
+    assert "qwen3" in raised.value.hint
 
 
 def test_without_sharding_adamw_needs_sixteen_bytes_a_parameter() -> None:
