@@ -6,16 +6,16 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from r1zero.pretrain.traces import countdown
 from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen3Config
 
 from r1zero.pretrain.base import pieces
 from r1zero.pretrain.tokenizer import END, PAD, build_tokenizer
+from r1zero.tasks.countdown.traces import CountdownTraces, search
 from r1zero.tasks.prompts import load_prompt
 from tiny import PROMPT
 
 TEMPLATE = load_prompt(PROMPT).text
-PIECES = pieces([load_prompt(PROMPT)], countdown.literals())
+PIECES = pieces([load_prompt(PROMPT)], CountdownTraces.literals())
 TOKENIZER = build_tokenizer(PIECES)
 
 
@@ -25,7 +25,7 @@ def examples() -> list[str]:
     found = []
     for _ in range(50):
         nums = [rng.randint(1, 99) for _ in range(rng.choice((3, 4)))]
-        thought, answer = countdown.search(nums, 50, rng, p_continue=0.8, max_attempts=8)
+        thought, answer = search(nums, 50, rng, p_continue=0.8, max_attempts=8)
         prompt = TEMPLATE.format(numbers=nums, target=50)
         found.append(f"{prompt}{thought}</think>\n<answer>{answer}</answer>")
     return found

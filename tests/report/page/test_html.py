@@ -8,7 +8,7 @@ from pathlib import Path
 import altair as alt
 
 from page_files import contents, write_rollouts
-from r1zero.core.formatting import HIDDEN
+from r1zero.core.formatting import INVISIBLE
 from r1zero.report.page import html
 from r1zero.report.page.charts import interactive
 from r1zero.report.paper.document import Contents, Figure, Part, Table
@@ -79,7 +79,7 @@ def test_what_cannot_be_seen_is_marked(tmp_path: Path) -> None:
     seen = rendered(tmp_path, contents(abstract="a\u202eb\x00c\ud800d\u200be\x1b[31m\r"))
     text = "".join(seen.text)
     assert all(f"U+{code}" in text for code in ("202E", "0000", "D800", "200B", "001B", "000D"))
-    assert HIDDEN.search(text) is None
+    assert INVISIBLE.search(text) is None
 
 
 def test_the_policy_admits_only_the_scripts_and_styles_of_the_page(tmp_path: Path) -> None:
