@@ -1,0 +1,846 @@
+r"""The grammar of answers: from tokens to one tree, as far as they say something.
+
+    listing    = relation {("," | ";" | "and" | "or") relation}
+    relation   = union {("=" | "<" | "<=" | ">" | ">=" | "!=" | "~" | "in") union}
+    union      = ratio {("cup" | "cap" | "setminus") ratio}
+    ratio      = sum {":" sum}
+    sum        = [sign] product {sign product}                  sign = "+" | "-" | "+-" | "-+"
+    product    = power {["*" | "/"] power}                      without a sign, by juxtaposition
+    power      = primary {"!" | "%" | "'" | "^" script | "_" script}
+    primary    = number | mixed number | digits "_" base | letters | constant | function
+               | "\frac" part part | "\sqrt" ["[" sum "]"] part | "(" listing ")" | "|" sum "|"
+               | "\{" [listing] "\}" | matrix
+
+A mixed number is an integer before a proper fraction: `2\frac{1}{3}`, `2 1/3`. Before any other
+fraction of integers it would be unclear, and is refused. `\frac12` takes digits one by one, as in
+TeX; `2^10` means the power ten, as it is meant. Letters side by side are a product, unless they
+name a function or a constant.
+
+Two readings are common for a slash before a product or after a function without parentheses:
+`1/2x` and `\ln 2/3`. `Parser.slash_is_ambiguous` says that one was met, `tight` chooses.
+
+Depth is bounded; the time is linear in the number of tokens.
+"""
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+
+from r1zero.tasks.answers.nodes import (
+    EXPRESSIONS,
+    Braces,
+    Brackets,
+    Call,
+    Constant,
+    InBase,
+    Listing,
+    Matrix,
+    Measured,
+    Node,
+    Number,
+    Power,
+    Product,
+    Ratio,
+    Relation,
+    SetOperation,
+    Sum,
+    Symbol,
+    Words,
+    negative,
+    quotient,
+    simplified,
+)
+from r1zero.tasks.answers.tokens import END, Token
+from r1zero.tasks.answers.vocabulary import (
+    BASES,
+    DECORATIONS,
+    FUNCTIONS,
+    GREEK,
+    INFINITY,
+    SEPARATORS,
+    is_word,
+    names_a_thing,
+)
+
+_MAX_DEPTH = 40
+# A longer number is none: the work on one grows with the square of its digits.
+MAX_DIGITS = 400
+_MAX_EXPONENT = 400
+
+_RELATIONS = {"=": "=", "~": "=", "<": "<", "<=": "<=", ">": ">", ">=": ">=", "!=": "!=", "in": "in"}
+_CLOSING = {"(": (")", "]"), "[": ("]", ")")}
+_HALF, _MINUS_ONE = Number(Fraction(1, 2)), Number(-1)
+_PLUS_MINUS = {"+": 0, "-": 0, "+-": 1, "-+": -1}
+_MATRICES = ("matrix", "pmatrix", "bmatrix", "smallmatrix")
+
+
+class Unreadable(ValueError):
+    """The tokens are no answer of the grammar."""
+
+
+class Foreign(Unreadable):
+    """They have a command that the grammar does not know."""
+
+
+class Parser:
+    """Recursive descent over the tokens of one answer.
+
+    Args:
+        tokens: All tokens.
+        numbers: The answer is a number: letters after one are a unit, not variables.
+        tight: Juxtaposition binds more tightly than a slash, which belongs to the argument of a
+            function without parentheses.
+        lower: Read `+-` as minus.
+
+    """
+
+    def __init__(
+        self,
+        tokens: Sequence[Token],
+        *,
+        numbers: bool = False,
+        tight: bool = False,
+        lower: bool = False,
+    ) -> None:
+        self.tokens = [*tokens, END]
+        self.position = 0
+        self.numbers = numbers
+        self.tight, self.slash_is_ambiguous = tight, False
+        self.lower, self.met_plus_minus = lower, False
+        self._depth = 0
+        self._bars = 0  # absolute values that are open
+
+    @property
+    def next(self) -> Token:
+        return self.tokens[self.position]
+
+    def listing(self) -> Node:
+        items = [self.relation()]
+        while self._separator():
+            items.append(self.relation())
+        return items[0] if len(items) == 1 else Listing(tuple(items))
+
+    def relation(self) -> Node:
+        words = self._words()
+        if words:
+            return words
+        sides, signs = [self._union()], []
+        while self.next.kind == "sign" and self.next.text in _RELATIONS:
+            signs.append(_RELATIONS[self._take().text])
+            sides.append(self._union())
+        return Relation(tuple(sides), tuple(signs)) if signs else sides[0]
+
+    def at(self, *signs: str) -> bool:
+        """Whether the next token is one of some signs."""
+        return self.tokens[self.position].kind == "sign" and self.next.text in signs
+
+    def _take(self) -> Token:
+        token = self.tokens[self.position]
+        self.position += 1
+        return token
+
+    def _skip(self, sign: str) -> bool:
+        if self.at(sign):
+            self.position += 1
+            return True
+        return False
+
+    def _expect(self, sign: str) -> None:
+        if not self._skip(sign):
+            raise Unreadable(f"expected {sign}")
+
+    def _deeper(self, rule: Callable[[], Node]) -> Node:
+        if self._depth >= _MAX_DEPTH:
+            raise Unreadable("nested too deeply")
+        self._depth += 1
+        try:
+            return rule()
+        finally:
+            self._depth -= 1
+
+    def _separator(self) -> bool:
+        """Take what separates two items, if it is followed by another."""
+        start = self.position
+        found = False
+        while self.at(",", ";", "&") or self.next.text.lower() in SEPARATORS:
+            self.position += 1
+            found = True
+        if found and self.next.kind != "end" and not self.at(".", ")", "]", r"\}", "}"):
+            if start == 0 or not is_word(self.next, None, numbers=True) or self._is_thing():
+                return True
+        self.position = start
+        return False
+
+    def _is_thing(self) -> bool:
+        return not self.numbers
+
+    def _words(self) -> Node | None:
+        """Words up to the end of an item; none if there is anything else in it."""
+        start, found = self.position, list[str]()
+        while is_word(self.next, None) and self.next.text.lower() not in SEPARATORS:
+            found.append(self._take().text)
+            if self.at("-") and is_word(self.tokens[self.position + 1], None):
+                self.position += 1
+        if not found and names_a_thing(self.next):
+            found.append(self._take().text)
+        closed = self.next.kind == "end" or self.at(",", ";", ".", ")", "]", r"\}", "&", r"\\", "}")
+        if found and (closed or self.next.text.lower() in SEPARATORS):
+            return Words(" ".join(found).casefold())
+        self.position = start
+        return None
+
+    def _union(self) -> Node:
+        parts, name = [self._ratio()], ""
+        while self.at("cup", "cap", "setminus") and name in ("", self.next.text):
+            name = self._take().text
+            parts.append(self._ratio())
+        if not name:
+            return parts[0]
+        return SetOperation(name, tuple(parts))  # type: ignore[arg-type]
+
+    def _ratio(self) -> Node:
+        parts = [self._sum()]
+        while self.at(":") and self.tokens[self.position + 1].kind != "end":
+            self.position += 1
+            parts.append(self._sum())
+        if len(parts) == 1:
+            return parts[0]
+        for part in parts:
+            _check_expression(part)
+        return quotient(*parts) if len(parts) == 2 else Ratio(tuple(parts))
+
+    def _sum(self) -> Node:
+        terms = []
+        minus = self._signs()
+        while True:
+            term = self._product()
+            if minus:
+                _check_expression(term)
+                term = negative(term)
+            terms.append(term)
+            if not self.at("+", "-", "+-", "-+"):
+                break
+            minus = self._signs()
+        if len(terms) == 1:
+            return terms[0]
+        for term in terms:
+            _check_expression(term)
+        return Sum(tuple(terms))
+
+    def _signs(self) -> bool:
+        """Take all signs that follow; whether they make a minus."""
+        minus = False
+        while self.at("+", "-", "+-", "-+"):
+            sign = self._take().text
+            if sign in ("+-", "-+"):
+                self.met_plus_minus = True
+                minus ^= self.lower == (sign == "+-")
+            else:
+                minus ^= sign == "-"
+        return minus
+
+    def _product(self) -> Node:
+        """A product, from left to right."""
+        result = self._juxtaposed() if self.tight else self._power()
+        while True:
+            if self.at("*", "/"):
+                divides = self._take().text == "/"
+                minus = self._signs()
+                factor = self._juxtaposed() if self.tight else self._power()
+                _check_expression(result)
+                _check_expression(factor)
+                factor = negative(factor) if minus else factor
+                result = quotient(result, factor) if divides else _times(result, factor)
+                if divides and self._another_factor():
+                    self.slash_is_ambiguous = True
+            elif self._is_times():
+                self.position += 1
+                result = _times(result, self._power())
+            elif not self.tight and self._another_factor():
+                result = _times(result, self._power())
+            else:
+                return result
+
+    def _juxtaposed(self) -> Node:
+        result = self._power()
+        while self._another_factor() and not self._is_times():
+            if isinstance(result, Product):
+                self.slash_is_ambiguous = True
+            result = _times(result, self._power())
+        return result
+
+    def _is_times(self) -> bool:
+        """Whether a letter x between two numbers is a sign, as in `1.5 x 10^3`."""
+        before, here, after = (
+            self.tokens[max(self.position - 1, 0)],
+            self.next,
+            self.tokens[min(self.position + 1, len(self.tokens) - 1)],
+        )
+        return (
+            here.text in ("x", "X")
+            and here.kind == "letters"
+            and here.spaced
+            and before.kind == after.kind == "number"
+            and after.spaced
+        )
+
+    def _another_factor(self) -> bool:
+        """Whether what follows is multiplied without a sign."""
+        token = self.next
+        if token.kind == "letters":
+            before = self.tokens[self.position - 1] if self.position else None
+            return token.text.lower() not in SEPARATORS and not is_word(
+                token, before, numbers=self.numbers
+            )
+        if token.kind == "command":
+            return _begins_factor(token)
+        if token.kind == "sign":
+            return token.text in ("(", "{") or (token.text == "|" and not self._bars)
+        return False
+
+    def _power(self) -> Node:
+        node = self._deeper(self._primary)
+        while self.next.kind == "sign":
+            if self.at("^"):
+                self.position += 1
+                node = self._raised(node)
+            elif self.at("!") and self.tokens[self.position + 1].text != "!":
+                self.position += 1
+                _check_expression(node)
+                node = Call("factorial", (node,))
+            elif self.at("%"):
+                self.position += 1
+                _check_expression(node)
+                node = Measured("percent", node)
+            elif self.at("'") and isinstance(node, Symbol):
+                self.position += 1
+                node = Symbol(node.name + "'")
+            elif self.at("_") and isinstance(node, Symbol):
+                self.position += 1
+                node = Symbol(f"{node.name}_{self._script_text()}")
+            else:
+                break
+        return node
+
+    def _raised(self, base: Node) -> Node:
+        """What a script above makes of a base."""
+        if self._skip_degree():
+            _check_expression(base)
+            return Measured("degree", base)
+        script = self._deeper(self._script)
+        if isinstance(script, Words) or (isinstance(script, Symbol) and script.name == "o"):
+            if isinstance(base, Number) and isinstance(script, Words):  # 5th
+                return base
+            raise Unreadable("words in an exponent")
+        _check_expression(base)
+        _check_expression(script)
+        return Power(base, script)
+
+    def _skip_degree(self) -> bool:
+        start = self.position
+        group = self._skip("{")
+        if self.next.text in ("circ", "degree") or (group and self.next == Token("letters", "o")):
+            self.position += 1
+            if not group or self._skip("}"):
+                return True
+        self.position = start
+        return False
+
+    def _script(self) -> Node:
+        """What stands after `^`."""
+        if self.at("{"):
+            return self._group()
+        if self.at("+", "-"):
+            return negative(self._power()) if self._signs() else self._power()
+        if self.next.kind == "letters" and len(self.next.text) > 1 and not self._is_named():
+            return self._first_letter()
+        if self.at("("):
+            return self._primary()
+        return self._power() if self.next.kind != "letters" else self._primary()
+
+    def _script_text(self) -> str:
+        """What stands after `_`, as it is."""
+        if not self.at("{"):
+            token = self._take()
+            if token.kind in ("end", "sign"):
+                raise Unreadable("no subscript")
+            return token.text
+        depth, found = 0, list[str]()
+        while True:
+            token = self._take()
+            if token.kind == "end":
+                raise Unreadable("a subscript that is not closed")
+            depth += {"{": 1, "}": -1}.get(token.text, 0)
+            if depth == 0:
+                return "".join(found[1:])
+            found.append(token.text)
+
+    def _primary(self) -> Node:
+        based = self._in_base()
+        if based:
+            return based
+        token = self._take()
+        if token.kind == "number":
+            return self._number(token)
+        if token.kind == "letters":
+            return self._letters(token)
+        if token.kind == "command":
+            return self._command(token)
+        if token.kind == "sign":
+            if token.text in _CLOSING:
+                return self._brackets(token.text)
+            if token.text == "{":
+                self.position -= 1
+                return self._group()
+            if token.text == r"\{":
+                return self._braces()
+            if token.text == "|":
+                return self._absolute()
+        raise Unreadable(f"unexpected {token.text or 'end'}")
+
+    def _number(self, token: Token) -> Node:
+        node = self._repeating(token) if token.text.endswith(".") or self._is_barred() else None
+        if node is None:
+            if self.at("...") and "." in token.text:
+                self.position += 1
+                return _with_period(token.text)
+            node = number(token.text)
+        if not isinstance(node.value, int) or node.places is not None:
+            return node
+        return self._mixed(node)
+
+    def _mixed(self, whole: Number) -> Node:
+        """An integer with the fraction that follows it."""
+        start = self.position
+        if self.next.kind == "command" and self.next.text in FRACTIONS:
+            self.position += 1
+            above, below = self._part(), self._part()
+        elif (
+            self.next.kind == "number"
+            and self.next.spaced
+            and self.tokens[self.position + 1][:2] == ("sign", "/")
+            and self.tokens[self.position + 2].kind == "number"
+        ):
+            above = number(self._take().text)
+            self.position += 1
+            below = number(self._take().text)
+        else:
+            return whole
+        if not (_is_integer(above) and _is_integer(below)):
+            self.position = start
+            return whole
+        assert isinstance(above, Number) and isinstance(below, Number)
+        if not 0 < above.value < below.value:
+            raise Unreadable("neither a mixed number nor a product")
+        return Number(whole.value + Fraction(above.value) / below.value)
+
+    def _is_barred(self) -> bool:
+        return self.next.kind == "command" and self.next.text in ("overline", "bar", "dot")
+
+    def _repeating(self, token: Token) -> Number | None:
+        """A decimal whose last digits repeat: with a bar, between dots, in parentheses."""
+        if "." not in token.text:
+            return None
+        digits = ""
+        if token.text.endswith(".") and self.at("("):
+            self.position += 1
+            digits = self._take().text
+            self._expect(")")
+        elif self.next.text == "dot":
+            while self.next.text == "dot" or (digits and self.next.kind == "number"):
+                if self.next.text == "dot":
+                    self.position += 1
+                    group = self._skip("{")
+                    digits += self._digit()
+                    if group:
+                        self._expect("}")
+                else:
+                    digits += self._take().text
+        else:
+            self.position += 1
+            group = self._skip("{")
+            digits = self._take().text if group else self._digit()
+            if group:
+                self._expect("}")
+        if not digits.isdecimal():
+            raise Unreadable("no digits to repeat")
+        return _repeated(token.text, digits)
+
+    def _digit(self) -> str:
+        """One digit of the number that follows."""
+        token = self._take()
+        if token.kind != "number":
+            raise Unreadable("no digit")
+        if len(token.text) > 1:
+            self.position -= 1
+            self.tokens[self.position] = Token("number", token.text[1:])
+        return token.text[0]
+
+    def _in_base(self) -> Node | None:
+        """Digits with a base under them: `2112_6`, `(2112)_6`, `4C_{15}`."""
+        start = position = self.position
+        if self.tokens[position].kind not in ("number", "letters", "sign"):
+            return None
+        wrapped = self.tokens[position].text in ("(", "{")
+        position += wrapped
+        digits = ""
+        while (token := self.tokens[position]).kind in ("number", "letters") and not (
+            token.spaced and digits
+        ):
+            digits += token.text
+            position += 1
+        if wrapped:
+            position += self.tokens[position].text in (")", "}")
+        if self.tokens[position][:2] != ("sign", "_") or len(digits) < 1:
+            return None
+        if digits.isalpha() and (len(digits) == 1 or not digits.isupper()):
+            return None
+        self.position = position + 1
+        base = BASES.get(self._script_text().lower())
+        if base is None:
+            self.position = start
+            return None
+        return in_base(digits, base)
+
+    def _letters(self, token: Token) -> Node:
+        """Letters: a function, a constant, or variables side by side."""
+        text = token.text
+        name = FUNCTIONS.get(text)
+        if name and (len(text) > 1 or self.at("(")):
+            return self._function(name)
+        if text in INFINITY:
+            return Constant("infinity")
+        if text == "pi":
+            return Constant("pi")
+        if text in GREEK:
+            return Symbol(text)
+        if text in ("f", "g", "h") and self.at("(") and not self.next.spaced:
+            self.position += 1
+            arguments = self._brackets("(")
+            return Call(text, arguments.items if isinstance(arguments, Brackets) else (arguments,))
+        if len(text) == 1:
+            return _letter(text)
+        # A function's name may stand right after variables, as in xsin(x).
+        for start in range(1, len(text) - 1):
+            if text[start:] in FUNCTIONS and self.at("(", "^") and len(text) - start > 1:
+                rest = Token("letters", text[start:])
+                self.position -= 1
+                self.tokens[self.position] = rest
+                return _product_of_letters(text[:start])
+        if is_word(token, None):
+            raise Unreadable("a word")
+        # Only the last of them is raised or has a subscript.
+        self.position -= 1
+        self.tokens[self.position] = Token("letters", text[-1])
+        return _product_of_letters(text[:-1])
+
+    def _is_named(self) -> bool:
+        text = self.next.text
+        return text in FUNCTIONS or text in INFINITY or text in GREEK or text == "pi"
+
+    def _first_letter(self) -> Node:
+        token = self._take()
+        self.position -= 1
+        self.tokens[self.position] = Token("letters", token.text[1:])
+        return _letter(token.text[0])
+
+    def _command(self, token: Token) -> Node:
+        name = token.text
+        if name in FRACTIONS:
+            above, below = self._part(), self._part()
+            _check_expression(above)
+            _check_expression(below)
+            return quotient(above, below)
+        if name == "sqrt":
+            return self._root()
+        if name in ("surd", "cuberoot"):
+            inner = self._deeper(self._power)
+            _check_expression(inner)
+            return Power(inner, _HALF if name == "surd" else Number(Fraction(1, 3)))
+        if name == "pi":
+            return Constant("pi")
+        if name == "infty":
+            return Constant("infinity")
+        if name in ("emptyset", "varnothing"):
+            return Braces(())
+        if name in ("imath", "i"):
+            return Constant("i")
+        if name in FUNCTIONS:
+            return self._function(FUNCTIONS[name])
+        if name in ("binom", "dbinom", "tbinom"):
+            return Call("binomial", (self._part(), self._part()))
+        if name in ("lfloor", "lceil"):
+            inner = self._sum()
+            if self._take().text != name.replace("l", "r", 1):
+                raise Unreadable(f"{name} is not closed")
+            return Call("floor" if name == "lfloor" else "ceiling", (inner,))
+        if name == "begin":
+            return self._matrix()
+        if name in GREEK:
+            return Symbol(GREEK[name])
+        if name in DECORATIONS:
+            return Symbol(f"{DECORATIONS[name]} {self._decorated()}")
+        raise Foreign(f"\\{name}")
+
+    def _decorated(self) -> str:
+        if self.at("{"):
+            return self._script_text()
+        token = self._take()
+        if token.kind not in ("letters", "number"):
+            raise Unreadable("nothing to decorate")
+        return token.text
+
+    def _root(self) -> Node:
+        index: Node = Number(2)
+        if self._skip("["):
+            index = self._sum()
+            self._expect("]")
+        if self.at("("):
+            self.position += 1
+            inner = self._brackets("(")
+        else:
+            inner = self._part()
+        _check_expression(inner)
+        _check_expression(index)
+        return Power(inner, quotient(Number(1), index))
+
+    def _part(self) -> Node:
+        """An argument of a command: a group, or one digit, letter or command."""
+        if self.at("{"):
+            return self._group()
+        if self.next.kind == "number":
+            return number(self._digit())
+        if self.next.kind == "letters" and len(self.next.text) > 1:
+            return self._first_letter()
+        return self._deeper(self._primary)
+
+    def _group(self) -> Node:
+        self._expect("{")
+        bars, self._bars = self._bars, 0
+        node = self._deeper(self.listing)
+        self._bars = bars
+        self._expect("}")
+        return node
+
+    def _brackets(self, opening: str) -> Node:
+        """What stands in parentheses or brackets, after the first of them."""
+        bars, self._bars = self._bars, 0
+        node = self._deeper(self.listing)
+        self._bars = bars
+        closing = self._take().text
+        if closing not in _CLOSING[opening]:
+            raise Unreadable(f"{opening} is not closed")
+        if isinstance(node, Listing):
+            return Brackets(opening, node.items, closing)
+        if {opening, closing} not in ({"(", ")"}, {"[", "]"}):
+            raise Unreadable(f"{opening} is not closed")
+        return node
+
+    def _braces(self) -> Node:
+        if self._skip(r"\}"):
+            return Braces(())
+        node = self._deeper(self.listing)
+        self._expect(r"\}")
+        return Braces(node.items if isinstance(node, Listing) else (node,))
+
+    def _absolute(self) -> Node:
+        self._bars += 1
+        node = self._deeper(self._sum)
+        self._bars -= 1
+        self._expect("|")
+        _check_expression(node)
+        return Call("abs", (node,))
+
+    def _function(self, name: str) -> Node:
+        """A function that has been named, with its scripts and its argument."""
+        exponent: Node | None = None
+        base: Node | None = None
+        # log2(8), where nothing but the base can stand
+        if (
+            name == "log"
+            and self.next.kind == "number"
+            and not self.next.spaced
+            and self.tokens[self.position + 1].text == "("
+        ):
+            base = number(self._take().text)
+        while self.at("^", "_"):
+            if self._take().text == "^":
+                exponent = self._deeper(self._script)
+            else:
+                base = self._deeper(self._subscript)
+        if name in ("sqrt", "cbrt"):
+            inner = self._bare_root() if not self.at("(", "{") else self._argument()[0]
+            node: Node = Power(inner, _HALF if name == "sqrt" else Number(Fraction(1, 3)))
+        elif name == "exp":
+            node = Power(Constant("e"), *self._argument())
+        elif name == "ln":
+            node = Call("log", (*self._argument(), Constant("e")))
+        elif name == "log":
+            node = Call("log", (*self._argument(), base or Number(10)))
+        else:
+            if exponent == _MINUS_ONE and f"arc{name}" in FUNCTIONS:
+                name, exponent = f"arc{name}", None
+            node = Call(name, self._argument())
+        if base is not None and name != "log":
+            raise Unreadable(f"a subscript of {name}")
+        return node if exponent is None else Power(node, exponent)
+
+    def _subscript(self) -> Node:
+        if self.at("{"):
+            return self._group()
+        if self.next.kind == "number":
+            # In \log_28 the base is 2, in log_10(x) it is 10.
+            followed = self.tokens[self.position + 1]
+            if followed.text in ("(", "{") or followed.kind in ("number", "letters", "command"):
+                return number(self._take().text)
+            return number(self._digit()) if len(self.next.text) > 1 else self._primary()
+        return self._part()
+
+    def _bare_root(self) -> Node:
+        node = self._deeper(self._primary)
+        _check_expression(node)
+        return node
+
+    def _argument(self) -> tuple[Node, ...]:
+        """Arguments in parentheses, or the product that follows, up to another function."""
+        if self.at("(", "{", "["):
+            node = self._deeper(self._primary)
+            found = node.items if isinstance(node, Brackets | Listing) else (node,)
+        else:
+            minus = self._signs()
+            node = self._deeper(self._power)
+            while self._another_factor() and not self._is_function():
+                node = _times(node, self._power())
+            if self.at("/") and not self._ends_at(1):
+                self.slash_is_ambiguous = True
+                if self.tight:
+                    self.position += 1
+                    node = quotient(node, self._deeper(self._power))
+            found = (negative(node) if minus else node,)
+        for part in found:
+            _check_expression(part)
+        return found
+
+    def _ends_at(self, ahead: int) -> bool:
+        return self.tokens[self.position + ahead].kind == "end"
+
+    def _is_function(self) -> bool:
+        return self.next.kind in ("letters", "command") and self.next.text in FUNCTIONS
+
+    def _matrix(self) -> Node:
+        """The rows between `\\begin{pmatrix}` and its end."""
+        name = self._script_text()
+        if name not in _MATRICES:
+            raise Foreign(f"\\begin{{{name}}}")
+        rows: list[list[Node]] = [[]]
+        while True:
+            rows[-1].append(self._deeper(self._union))
+            token = self._take()
+            if token.text == "&":
+                continue
+            if token.text == r"\\":
+                if self.next[:2] == ("command", "end"):
+                    token = self._take()
+                else:
+                    rows.append([])
+                    continue
+            if token[:2] != ("command", "end") or self._script_text() != name:
+                raise Unreadable("a matrix that is not closed")
+            if len({len(row) for row in rows}) != 1:
+                raise Unreadable("rows of different lengths")
+            return Matrix(tuple(map(tuple, rows)))
+
+
+FRACTIONS = ("frac", "dfrac", "tfrac", "cfrac")
+
+
+def number(text: str) -> Number:
+    """A number from its digits: `70000`, `.5`, `7e4`."""
+    if len(text) > MAX_DIGITS:
+        raise Unreadable("too many digits")
+    if text.isdecimal():
+        return Number(int(text))
+    digits, _, exponent = text.lower().partition("e")
+    if digits in ("", "."):
+        raise Unreadable("no digits")
+    value, power = Fraction(digits if digits[-1] != "." else digits[:-1]), int(exponent or 0)
+    if abs(power) > _MAX_EXPONENT:
+        raise Unreadable("a number that is too large or too small")
+    value *= Fraction(10) ** power
+    _, point, decimals = digits.partition(".")
+    places = len(decimals) - power if point else 0
+    return Number(simplified(value), places if places > 0 else None)
+
+
+def in_base(digits: str, base: int) -> Node:
+    """Digits in a base; base ten is that of all numbers."""
+    digits = digits.upper()
+    whole, _, decimals = digits.partition(".")
+    try:
+        for part in (whole, decimals):
+            int(part or "0", base)
+    except ValueError:
+        raise Unreadable("digits that the base does not have") from None
+    if base == 10:
+        return number(digits)
+    plain = whole.lstrip("0") or "0"
+    return InBase(f"{plain}.{decimals}" if decimals.strip("0") else plain, base)
+
+
+def _is_integer(node: Node) -> bool:
+    return isinstance(node, Number) and isinstance(node.value, int) and node.places is None
+
+
+def _repeated(start: str, digits: str) -> Number:
+    """The value of a decimal whose last digits repeat for ever."""
+    if len(start) + len(digits) > MAX_DIGITS:
+        raise Unreadable("too many digits")
+    whole, _, fixed = start.partition(".")
+    period = Fraction(int(digits), 10 ** len(digits) - 1)
+    value = int(whole or 0) + (int(fixed or 0) + period) / 10 ** len(fixed)
+    return Number(simplified(value))
+
+
+def _with_period(text: str) -> Number:
+    """A decimal before an ellipsis: its last digits repeat if they have done so."""
+    decimals = text.partition(".")[2]
+    for length in range(1, len(decimals) // 2 + 1):
+        period = decimals[-length:]
+        times = 3 if length == 1 else 2
+        if decimals.endswith(period * times):
+            return _repeated(text[: len(text) - length], period)
+    return number(text)
+
+
+def _letter(text: str) -> Node:
+    if text == "e":
+        return Constant("e")
+    return Constant("i") if text == "i" else Symbol(text)
+
+
+def _product_of_letters(text: str) -> Node:
+    letters = [_letter(letter) for letter in text]
+    return letters[0] if len(letters) == 1 else Product(tuple(letters))
+
+
+def _times(left: Node, right: Node) -> Node:
+    _check_expression(left)
+    _check_expression(right)
+    before = left.factors if isinstance(left, Product) else (left,)
+    return Product((*before, right))
+
+
+def _begins_factor(token: Token) -> bool:
+    name = token.text
+    return (
+        name in FRACTIONS
+        or name in FUNCTIONS
+        or name in GREEK
+        or name in DECORATIONS
+        or name in ("sqrt", "surd", "cuberoot", "pi", "binom", "dbinom", "tbinom", "imath", "i")
+        or name in ("lfloor", "lceil", "infty", "begin")
+    )
+
+
+def _check_expression(node: Node) -> None:
+    if not isinstance(node, EXPRESSIONS):
+        raise Unreadable("no expression")

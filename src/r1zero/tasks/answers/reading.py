@@ -1,0 +1,318 @@
+r"""What an answer says, with the words, units and marks around it.
+
+    answer = [words] [choice] listing [unit] ["."]
+
+- *Words before it* may introduce it ("The answer is"), with a colon or an equals sign after them or
+  not. Words that change it ("not", "at least", "between") make another answer of it, which is
+  compared as text. Of an answer that is known to be a number, any other words may stand before it.
+- *A choice* is a capital letter in parentheses, or before a full stop or parenthesis: `(B)`,
+  `\textbf{(B)}\ 2`, `B. 2`.
+- *A unit* is what is set upright after a number, a unit of measure, or a longer word, with its
+  powers and quotients: `\text{ cm}^2`, `kg CO2`, `miles per hour`. "Million" is a factor.
+
+An answer that is not of this form is compared as text. It is `foreign` if the reason is a command
+that the grammar doesn't know: a judge may know it.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from r1zero.tasks.answers.comparison import Comparison, Judge, Verdict, any_of
+from r1zero.tasks.answers.grammar import Foreign, Parser, Unreadable, in_base
+from r1zero.tasks.answers.nodes import EXPRESSIONS, Listing, Node, Number, Product, Symbol, Words
+from r1zero.tasks.answers.tokens import END, Token, tokenize
+from r1zero.tasks.answers.vocabulary import (
+    BASES,
+    CHANGING,
+    CHANGING_AFTER,
+    COPULAS,
+    INTRODUCING,
+    SCALES,
+    UNITS,
+    is_word,
+)
+
+MAX_CHARACTERS = 2000
+_CHOICES = frozenset("ABCDEFGHIJ")
+_PUNCTUATION = frozenset(".,;:!?'\"*`_")
+_SENTENCE_END = re.compile(r"\n|[.!?](?=\s|$)")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """An answer that was read."""
+
+    # All tokens, in one form.
+    text: str
+    # What it says, by each of its readings; none where it is compared as text.
+    nodes: tuple[Node, ...] = ()
+    # The letter of a choice.
+    choice: str = ""
+    # The unit of measure, in one form; empty without one, or with one that is not known.
+    unit: str = ""
+    # A command stands in it that the grammar does not know.
+    foreign: bool = False
+
+
+@lru_cache(maxsize=1024)  # the completions of a group share their gold answer
+def read(text: str, *, numbers: bool = False, prose: bool = False) -> Reading:
+    """Read an answer.
+
+    Args:
+        text: The answer, in LaTeX or plain text.
+        numbers: It is a number: words and letters around it are no variables.
+        prose: It is the beginning of a text that goes on.
+
+    """
+    if prose:
+        text = _SENTENCE_END.split(text, maxsplit=1)[0]
+    found = tokenize(text)
+    reading = _read(found.tokens, numbers, prose)
+    if found.ambiguous:
+        other = _read(tokenize(text, commas_separate=True).tokens, numbers, prose)
+        nodes = dict.fromkeys((*reading.nodes, *other.nodes))
+        reading = replace(reading, nodes=tuple(nodes))
+    return reading
+
+
+def same(gold: Reading, answer: Reading, judge: Judge | None = None) -> Verdict:
+    """Whether an answer says what the gold answer says; None where only a judge can tell."""
+    if gold.text == answer.text:
+        return bool(gold.text)
+    if gold.choice or answer.choice:
+        return _same_choice(gold, answer, judge)
+    return _same_value(gold, answer, judge)
+
+
+def _same_value(gold: Reading, answer: Reading, judge: Judge | None) -> Verdict:
+    if gold.unit and answer.unit and gold.unit != answer.unit:
+        return False
+    comparison = Comparison(judge)
+    return any_of(comparison.same(one, other) for one in gold.nodes for other in answer.nodes)
+
+
+def _same_choice(gold: Reading, answer: Reading, judge: Judge | None) -> Verdict:
+    """A letter against a letter; what is chosen against that, where one of them has no letter."""
+    letters = _letter(gold), _letter(answer)
+    if all(letters):
+        if letters[0] != letters[1]:
+            return False
+        return not (gold.nodes and answer.nodes and gold.choice and answer.choice) or (
+            _same_value(gold, answer, judge)
+        )
+    return _same_value(gold, answer, judge)
+
+
+def _letter(reading: Reading) -> str:
+    match reading.nodes:
+        case (Symbol(name),) if not reading.choice and name in _CHOICES:
+            return name
+    return reading.choice
+
+
+def _read(tokens: Sequence[Token], numbers: bool, prose: bool) -> Reading:
+    reading = Reading(" ".join(token.text for token in _without_ends(tokens)))
+    try:
+        start = _after_words(tokens, numbers or prose)
+        choice, start = _choice(tokens, start)
+        if choice and all(token.text in _PUNCTUATION for token in tokens[start:]):
+            return replace(reading, choice=choice)
+        nodes, unit = _nodes(tokens[start:], numbers, prose)
+    except Foreign:
+        return replace(reading, foreign=True)
+    except (Unreadable, RecursionError):
+        return reading
+    return replace(reading, nodes=nodes, choice=choice, unit=unit)
+
+
+def _nodes(tokens: Sequence[Token], numbers: bool, prose: bool) -> tuple[tuple[Node, ...], str]:
+    """What the tokens say in each of their readings, and the unit after it."""
+    found: dict[Node, None] = {}
+    unit, tight = "", False
+    while True:
+        parser = Parser(tokens, numbers=numbers, tight=tight)
+        node, unit = _with_unit(parser, numbers, prose)
+        if parser.met_plus_minus:
+            lower = Parser(tokens, numbers=numbers, tight=tight, lower=True)
+            node = _together(node, _with_unit(lower, numbers, prose)[0])
+        found[node] = None
+        if tight or not parser.slash_is_ambiguous:
+            return tuple(found), unit
+        tight = True
+
+
+def _together(*nodes: Node) -> Node:
+    items = dict.fromkeys(
+        item
+        for node in nodes
+        for item in (node.items if isinstance(node, Listing) else (node,))
+    )
+    return Listing(tuple(items)) if len(items) > 1 else next(iter(items))
+
+
+def _after_words(tokens: Sequence[Token], any_words: bool) -> int:
+    """Where the answer begins, after words that introduce it; 0 where nothing else follows."""
+    words: list[str] = []
+    certain, index = False, 0
+    for index, token in enumerate(tokens):
+        if token.kind == "letters":
+            before = None if not index or tokens[index - 1].kind != "letters" else tokens[index - 1]
+            if not is_word(token, before) and not (any_words and _is_article(tokens, index)):
+                break
+            words.append(token.text.lower())
+            certain = token.text.lower() in COPULAS
+        elif token.text in ("therefore", "because", "thus", "implies"):
+            certain = True
+        elif token.kind == "sign" and token.text in (":", "=", "~", "->") and (
+            words or token.text in ("~", "->")
+        ):
+            certain = True
+        elif token.kind == "sign" and token.text in ("'", '"', "*", "`", ".", ",") and words:
+            if token.text in ".," and not any_words and not INTRODUCING.issuperset(words):
+                return 0
+        else:
+            break
+    else:
+        return 0
+    if words and not (any_words or certain or INTRODUCING.issuperset(words)):
+        raise Unreadable("words before the answer")
+    if not CHANGING.isdisjoint(words):
+        raise Unreadable("words that change the answer")
+    return index
+
+
+def _is_article(tokens: Sequence[Token], index: int) -> bool:
+    """Whether a letter is a word of a sentence."""
+    following = tokens[index + 1] if index + 1 < len(tokens) else END
+    return tokens[index].text in ("a", "A", "I", "s", "t") and is_word(following, None)
+
+
+def _choice(tokens: Sequence[Token], start: int) -> tuple[str, int]:
+    """The letter of a choice, and where what is chosen begins."""
+    window = [*tokens[start : start + 4], END, END, END, END]
+    opened = window[0].text == "("
+    letter, mark, after = window[opened : opened + 3]
+    if letter.kind != "letters" or letter.text not in _CHOICES or mark.kind != "sign":
+        return "", start
+    alone = after.kind == "end" or after.text in _PUNCTUATION
+    if opened and mark.text == ")" and (alone or after.spaced or letter.upright):
+        return letter.text, start + 3
+    if not opened and mark.text in (")", ".") and after.kind != "end" and after.spaced:
+        return letter.text, start + 2
+    return "", start
+
+
+def _with_unit(parser: Parser, numbers: bool, prose: bool) -> tuple[Node, str]:
+    """What the parser finds, with the words after it; raises `Unreadable` if they change it."""
+    node = parser.listing()
+    rest = parser.tokens[parser.position : -1]
+    if not rest:
+        return node, ""
+    if rest[0].kind == "letters" and rest[0].text.lower() in SCALES:
+        if not isinstance(node, Number):
+            raise Unreadable("no number")
+        node = Number(node.value * SCALES[rest[0].text.lower()])
+        rest = rest[1:]
+    based = _base_in_words(node, rest)
+    if based is not None:
+        return based, ""
+    rest = _without_ends(rest)
+    if not rest:
+        return node, ""
+    words = [token.text.lower() for token in rest if token.kind == "letters"]
+    if prose:
+        if rest[0].text.lower() in CHANGING_AFTER or _goes_on(rest):
+            raise Unreadable("more after the answer")
+        return node, ""
+    if not CHANGING_AFTER.isdisjoint(words):
+        raise Unreadable("words that change the answer")
+    if isinstance(node, Words) or not _is_unit(rest, numbers):
+        raise Unreadable("more after the answer")
+    if not isinstance(node, EXPRESSIONS) and not numbers:
+        return node, ""
+    return node, _unit(rest)
+
+
+def _goes_on(rest: Sequence[Token]) -> bool:
+    """Whether something follows directly that makes another expression, such as a sign."""
+    first, second = rest[0], rest[1] if len(rest) > 1 else END
+    if first.kind == "sign":
+        return first.text not in ".,;:!?()'\"`*" or (
+            first.text in ",:'" and second.kind == "number" and not second.spaced
+        )
+    return first.kind == "number" or (first.text.lower() == "to" and second.kind == "number")
+
+
+def _is_unit(rest: Sequence[Token], numbers: bool) -> bool:
+    """Whether tokens are words, with the powers and quotients that units have."""
+    before = Token("number", "")
+    words = False
+    for token in rest:
+        if token.kind == "letters":
+            if not words and not _may_follow(token, before, numbers):
+                return False
+            words = True
+        elif token.kind == "number":
+            # The power of a unit, or a part of its name: m^2, CO2.
+            glued = before.kind == "letters" and not token.spaced
+            if not glued and before.text not in ("^", "{", "-"):
+                return False
+        elif token.kind == "sign":
+            allowed = "^{}/.-'" if not numbers else "^{}/.-',;:()%!\""
+            if token.text not in allowed or (not words and token.text in "^/-"):
+                return False
+        else:
+            return False
+        before = token
+    return words
+
+
+def _may_follow(token: Token, before: Token, numbers: bool) -> bool:
+    if token.upright or numbers or token.text in UNITS:
+        return True
+    return len(token.text) >= 4 and is_word(token, before)
+
+
+def _unit(rest: Sequence[Token]) -> str:
+    """A unit of measure in one form; empty if it is none that is known."""
+    found: list[str] = []
+    power = ""
+    for token in rest:
+        if token.kind == "letters":
+            word = token.text if token.text in UNITS else token.text.lower()
+            if word in ("square", "sq", "cubic", "cu"):
+                power = "^2" if word.startswith("s") else "^3"
+            elif word == "per":
+                found.append("/")
+            elif word in UNITS:
+                found.append(UNITS[word] + power)
+                power = ""
+            else:
+                return ""
+        elif token.text in "^/" or token.kind == "number":
+            found.append(token.text)
+    return "".join(found).replace("^2^2", "^2").replace("mi/h", "mph")
+
+
+def _base_in_words(node: Node, rest: Sequence[Token]) -> Node | None:
+    """A number before "base six" or "(base 6)"."""
+    texts = [token.text.lower() for token in rest if token.text not in ("(", ")", "in", ".")]
+    if len(texts) == 2 and texts[0] == "base" and texts[1] in BASES:
+        match node:
+            case Number(int(value)) if value >= 0:
+                return in_base(str(value), BASES[texts[1]])
+            case Product((Number(-1), Number(int(value)))):
+                return Product((Number(-1), in_base(str(value), BASES[texts[1]])))
+    return None
+
+
+def _without_ends(tokens: Sequence[Token]) -> Sequence[Token]:
+    """Tokens without the full stop and the like at their end."""
+    end = len(tokens)
+    while end and tokens[end - 1].kind == "sign" and tokens[end - 1].text in _PUNCTUATION:
+        if tokens[end - 1].text == "!" :
+            break
+        end -= 1
+    return tokens[:end]
