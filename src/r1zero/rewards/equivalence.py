@@ -1,69 +1,63 @@
-r"""Whether an answer means what the gold answer means: math-verify, for the workers of `math`.
+r"""What only sympy can tell of two answers; for the processes of `workers`, where it may hang.
 
-This module is imported where it may hang or crash: in the processes of `workers`. math-verify's own
-time limits are off, since the processes have one.
-
-An answer is read as LaTeX. It may stand in delimiters, as in `$x$`, `\(x\)` or a `\boxed{x}` of its
-own, and may have words around those; without delimiters it is the formula as a whole.
+Answers are read by the grammar of `tasks.answers`. Of what that does not know, such as integrals,
+math-verify reads the text.
 """
 
-import logging
-import re
 from collections.abc import Sequence
+from itertools import product
 from functools import lru_cache
 from typing import Any, Literal
 
 from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, verify
 
-# It warns in every process that its time limits are off.
-logging.getLogger("math_verify").setLevel(logging.ERROR)
+from r1zero.tasks.answers.nodes import EXPRESSIONS
+from r1zero.tasks.answers.reading import Reading, same
+from r1zero.tasks.answers.symbolic import differ, expression, judge
 
 Target = Literal["latex", "expr"]
 _TARGETS = {
     "latex": LatexExtractionConfig(boxed_match_priority=0),
     "expr": ExprExtractionConfig(),
 }
-_DELIMITED = re.compile(r"\$[^$]+\$|\\\(|\\\[|\\boxed\b")
-# A thin space backwards after the comma of thousands, which MATH has and latex2sympy can't read.
-_THOUSANDS = re.compile(r",\\!(?=[0-9]{3})")
-_AFTER_A_FORMULA = " \t\r\n.,;"
 
 
-def judge(question: tuple[str | None, str, str]) -> tuple[str, bool]:
-    """Why an answer is not the gold answer, or nothing if it is; and whether any answer is.
+def equal(question: tuple[Reading, Reading, str, str]) -> bool:
+    """Whether an answer is the gold answer.
 
     Args:
-        question: The answer, if there is one; a text in which math-verify finds one, asked only
-            where the first is wrong; and the gold answer.
+        question: The gold answer and the answer as they were read, and as they were written.
 
     """
-    answer, text, gold = question
-    meant = read(gold)
-    if not meant:
-        return "the gold answer can't be parsed", False
-    problem = "no answer" if answer is None else _problem(answer, gold)
-    if not problem:
-        return "", True
-    found = search(text)
-    # Mostly it is the wrong answer again.
-    again = answer is not None and found == read(answer)
-    return problem, not again and same(meant, found)
+    gold, answer, gold_text, answer_text = question
+    if not (gold.foreign or answer.foreign):
+        return bool(same(gold, answer, judge))
+    if gold.text == answer.text:
+        return True
+    return any(
+        equivalent([one], [other]) and not differ(one, other)
+        for one, other in product(_found(gold, gold_text), _found(answer, answer_text))
+    )
 
 
 def judge_gold(gold: str) -> str:
-    """Why a text can't serve as the gold answer, or nothing if it is found equal to itself."""
-    return _problem(gold, gold)
+    """Why a text with unknown commands can't serve as the gold answer; empty if it can."""
+    found = _found_in(gold)
+    if not found:
+        return "the gold answer can't be parsed"
+    return "" if equivalent(found, found) else "the gold answer is not equal to itself"
+
+
+def _found(reading: Reading, text: str) -> Sequence[Any]:
+    """What sympy makes of an answer; of what the grammar can read, by its own reading."""
+    if reading.foreign:
+        return _found_in(text)
+    return [expression(node) for node in reading.nodes if isinstance(node, EXPRESSIONS)]
 
 
 @lru_cache(maxsize=256)  # the completions of a group share their gold answer
-def read(answer: str) -> list[Any]:
-    """What sympy makes of an answer; nothing if it can't be parsed."""
-    answer = _THOUSANDS.sub("", answer).strip().rstrip(_AFTER_A_FORMULA)
-    if _DELIMITED.search(answer):
-        found = search(answer, ["latex"])
-        if found:
-            return found
-    return search(rf"\boxed{{{answer}}}", ["latex"])
+def _found_in(text: str) -> list[Any]:
+    return search(rf"\boxed{{{text}}}", ["latex"])
 
 
 def search(
@@ -86,14 +80,6 @@ def search(
     return found
 
 
-def same(gold: list[Any], answer: list[Any], **options: Any) -> bool:
+def equivalent(gold: list[Any], answer: list[Any], **options: Any) -> bool:
     """Whether two findings are equal; the options are those of `math_verify.verify`."""
     return bool(verify(gold, answer, timeout_seconds=None, **options))
-
-
-@lru_cache(maxsize=1024)  # and many of them have the same answer
-def _problem(answer: str, gold: str) -> str:
-    found = read(answer)
-    if not found:
-        return "the answer can't be parsed"
-    return "" if same(read(gold), found) else "not equal to the gold answer"

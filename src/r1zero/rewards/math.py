@@ -1,43 +1,40 @@
-r"""MATH and its like: an answer in LaTeX that means the same as the gold answer.
+r"""MATH and its like: an answer in LaTeX or plain text that means the same as the gold answer.
 
-math-verify is the judge, in the processes of `workers`: on some answers sympy works for hours, or
-until the memory is full. What is not judged within `SECONDS` is wrong.
+What answers mean is the grammar of `tasks.answers`; most are told apart or found equal by it alone,
+in bounded time. What it leaves open, sympy and math-verify judge, in the processes of `workers`: on
+some answers sympy works for hours, or until the memory is full. What is not judged within `SECONDS`
+is wrong.
 
-The answer is found here, in linear time (`styles`), and only it is sent to be judged. Answers
-longer than `MAX_CHARACTERS` are wrong; the longest gold answer of MATH has 159. For the lenient
-verdict math-verify itself looks for an answer, in LaTeX or plain, in the last `MAX_CHARACTERS` of
-the completion.
+Answers longer than `MAX_CHARACTERS` are wrong; the longest gold answer of MATH has 159.
 """
 
-import re
 from collections.abc import Sequence
-from fractions import Fraction
+from typing import NamedTuple
 
 from r1zero.rewards.grade import Grade
 from r1zero.rewards.styles import extract
 from r1zero.rewards.tags import WHITE_SPACE, Parsed
-from r1zero.rewards.workers import Result, Workers
+from r1zero.rewards.workers import Workers
+from r1zero.tasks.answers.announced import announced
+from r1zero.tasks.answers.reading import MAX_CHARACTERS, Reading, key, read, same
 from r1zero.tasks.prompts import Style
 
 SECONDS = 3.0
-MAX_CHARACTERS = 2000
 _BYTES = 2**30
 
-_MARKUP = re.compile(r"\\(?:left|right)(?![A-Za-z])|\\[!,;: ]|\\[()\[\]]|\\?\$|\s")
-# `\dfrac{1}{2}` and `\frac12`.
-_FRACTION = re.compile(r"\\[dt]?frac(?:\{([^{}]*)\}|([0-9]))(?:\{([^{}]*)\}|([0-9]))")
-_PLAIN_FRACTION = re.compile(r"\\frac\{([0-9]{1,40})\}\{([0-9]{1,40})\}")
-_NUMBER = re.compile(
-    r"(?P<sign>[-+]?)"
-    r"(?P<whole>(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]{1,40})(?:\.[0-9]{1,40})?|\.[0-9]{1,40})"
-    r"(?:/(?P<below>[0-9]{1,40}))?"
-)
-
-_judges = Workers("r1zero.rewards.equivalence.judge", deadline=SECONDS, memory=_BYTES)
+_judges = Workers("r1zero.rewards.equivalence.equal", deadline=SECONDS, memory=_BYTES)
 # More time: which rows there are must not depend on how busy a machine is.
 _gold_judges = Workers(
     "r1zero.rewards.equivalence.judge_gold", deadline=10 * SECONDS, memory=_BYTES
 )
+
+
+class _Found(NamedTuple):
+    """An answer of a completion, and whether it is the gold one; None if it has to be judged."""
+
+    reading: Reading
+    text: str
+    right: bool | None
 
 
 def grade(completions: Sequence[str], answers: Sequence[str], style: Style) -> list[Grade]:
@@ -45,50 +42,42 @@ def grade(completions: Sequence[str], answers: Sequence[str], style: Style) -> l
 
     Any thread may call it, and many at once.
     """
-    found = [extract(completion, style) for completion in completions]
-    # The answer as it was given takes no judge.
-    asked = {
-        index: (None if _problem(parsed) else _answer(parsed), completion[-MAX_CHARACTERS:], gold)
-        for index, (parsed, completion, gold) in enumerate(
-            zip(found, completions, answers, strict=True)
+    parsed = [extract(completion, style) for completion in completions]
+    strict = [_given(one, gold) for one, gold in zip(parsed, answers, strict=True)]
+    strict, problems = _judged(strict, answers)
+    lenient = [
+        found if found and found.right else _announced(completion, found, gold)
+        for completion, found, gold in zip(completions, strict, answers, strict=True)
+    ]
+    lenient, _ = _judged(lenient, answers)
+    return [
+        _grade(one, gold, found, problem, bool(anywhere and anywhere.right))
+        for one, gold, found, problem, anywhere in zip(
+            parsed, answers, strict, problems, lenient, strict=True
         )
-        if not _answer(parsed) or _answer(parsed) != gold.strip()
-    }
-    judged = dict(zip(asked, _judges.map(list(asked.values())), strict=True))
-    return [_grade(parsed, judged.get(index)) for index, parsed in enumerate(found)]
+    ]
 
 
 def vote(answer: str) -> str | None:
-    r"""An answer as one would write it plainly, to be counted together with its equals.
+    """One text for answers that are equal by their forms, to be counted together.
 
-    Plain numbers and fractions of them go by their value. Of anything else `$`, `\left`, `\right`,
-    white space and a full stop at the end are left out, and every fraction is a `\frac{}{}`. sympy
-    takes no part: votes are counted on every completion, right or wrong.
+    sympy takes no part: votes are counted on every completion, right or wrong.
     """
-    text = _FRACTION.sub(_fraction, _MARKUP.sub("", answer).rstrip(".,;"))
-    plain = _PLAIN_FRACTION.sub(r"\1/\2", text).replace("{,}", ",")
-    number = _NUMBER.fullmatch(plain)
-    if number is None or not int(number["below"] or 1):
-        return text or None
-    whole = Fraction(number["sign"] + number["whole"].replace(",", ""))
-    return str(whole / int(number["below"] or 1))
-
-
-def _fraction(match: re.Match[str]) -> str:
-    above, above_digit, below, below_digit = match.groups()
-    return rf"\frac{{{above_digit or above}}}{{{below_digit or below}}}"
+    text = answer.strip(WHITE_SPACE)
+    return key(read(text)) if 0 < len(text) <= MAX_CHARACTERS else text[:MAX_CHARACTERS] or None
 
 
 def gold_problems(answers: Sequence[str]) -> list[str]:
-    """Why each answer can't serve as the gold one, as a short sentence; empty where it can.
-
-    It can if it is found equal to itself.
-    """
-    results = _gold_judges.map([answer[:MAX_CHARACTERS] for answer in answers])
-    return [
-        _too_long(answer) or result.problem or result.value
-        for answer, result in zip(answers, results, strict=True)
-    ]
+    """Why each answer can't serve as the gold one, as a short sentence; empty where it can."""
+    readings = [read(_text(answer)) for answer in answers]
+    asked = [index for index, reading in enumerate(readings) if reading.foreign]
+    judged = dict(
+        zip(asked, _gold_judges.map([_text(answers[index]) for index in asked]), strict=True)
+    )
+    problems = [_unreadable(answer, read(_text(answer))) for answer in answers]
+    for index, result in judged.items():
+        problems[index] = problems[index] or result.problem or result.value
+    return problems
 
 
 def gold_problem(answer: str) -> str:
@@ -96,33 +85,90 @@ def gold_problem(answer: str) -> str:
     return gold_problems([answer])[0]
 
 
-def _grade(parsed: Parsed, judged: Result | None) -> Grade:
-    """The verdict, from what the judge says where one was asked."""
-    problem, anywhere = "", True
-    if judged is not None:
-        problem, anywhere = (judged.problem, False) if judged.problem else judged.value
-        problem = _problem(parsed) or problem
-    answer = _answer(parsed)
+def _given(parsed: Parsed, gold: str) -> _Found | None:
+    """The answer that stands where the prompt asks for it."""
+    if parsed.answer is None or _problem(parsed):
+        return None
+    return _compared(read(_text(parsed.answer)), _text(parsed.answer), gold)
+
+
+def _announced(completion: str, given: _Found | None, gold: str) -> _Found | None:
+    """The answer that the completion seems to give, if that is another one."""
+    reading = announced(completion)
+    if reading is None or (given and reading.text == given.reading.text):
+        return None
+    return _compared(reading, reading.source, gold)
+
+
+def _compared(reading: Reading, text: str, gold: str) -> _Found:
+    if text == _text(gold):
+        return _Found(reading, text, bool(text))
+    wanted = read(_text(gold))
+    if len(gold) > MAX_CHARACTERS:
+        return _Found(reading, text, False)
+    if wanted.foreign or reading.foreign:
+        known = all(found.foreign or found.nodes for found in (wanted, reading))
+        same_text = wanted.text == reading.text
+        return _Found(reading, text, same_text or (None if known else False))
+    return _Found(reading, text, same(wanted, reading))
+
+
+def _judged(
+    found: Sequence[_Found | None], answers: Sequence[str]
+) -> tuple[list[_Found | None], list[str]]:
+    """Let the judges tell what is open; why one told nothing is the problem of an answer."""
+    asked = [index for index, one in enumerate(found) if one and one.right is None]
+    questions = []
+    for index in asked:
+        one, gold = found[index], _text(answers[index])
+        assert one is not None
+        questions.append((read(gold), one.reading, gold, one.text))
+    judged, problems = list(found), [""] * len(found)
+    for index, result in zip(asked, _judges.map(questions), strict=True):
+        one = found[index]
+        assert one is not None
+        judged[index] = one._replace(right=bool(result.value))
+        problems[index] = result.problem
+    return judged, problems
+
+
+def _grade(parsed: Parsed, gold: str, found: _Found | None, problem: str, anywhere: bool) -> Grade:
+    right = bool(found and found.right)
+    answer = None if parsed.answer is None else _text(parsed.answer)
+    if not right and not problem:
+        problem = _problem(parsed) or _unreadable(gold, read(_text(gold))).replace(
+            "it", "the gold answer"
+        )
+        if not problem and found and not (found.reading.nodes or found.reading.choice):
+            problem = "the answer can't be parsed"
     return Grade(
-        correct=int(not problem),
-        lenient=int(anywhere),
+        correct=int(right),
+        lenient=int(right or anywhere),
         format=parsed.format,
         extracted=None if answer is None else answer[:MAX_CHARACTERS],
-        reason=problem or "ok",
+        reason="ok" if right else problem or "not equal to the gold answer",
     )
-
-
-def _answer(parsed: Parsed) -> str | None:
-    return None if parsed.answer is None else parsed.answer.strip(WHITE_SPACE)
 
 
 def _problem(parsed: Parsed) -> str:
     """Why there is no answer to judge, or nothing if there is one."""
-    answer = _answer(parsed)
-    if answer is None:
+    if parsed.answer is None:
         return parsed.problem
-    return _too_long(answer) if answer else "empty answer"
+    return _too_long(parsed.answer) if _text(parsed.answer) else "empty answer"
+
+
+def _unreadable(answer: str, reading: Reading) -> str:
+    if _too_long(answer):
+        return _too_long(answer)
+    if reading.nodes or reading.choice or reading.foreign:
+        return ""
+    return "it can't be parsed"
 
 
 def _too_long(answer: str) -> str:
-    return f"longer than {MAX_CHARACTERS} characters" if len(answer) > MAX_CHARACTERS else ""
+    long = len(_text(answer)) > MAX_CHARACTERS
+    return f"longer than {MAX_CHARACTERS} characters" if long else ""
+
+
+def _text(answer: str) -> str:
+    return answer.strip(WHITE_SPACE)

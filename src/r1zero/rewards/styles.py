@@ -8,7 +8,8 @@ r"""Where the answer of a completion stands, by the format that its prompt asks 
 | `line` | after `Answer:` (in any case, as DAPO has it) at the start of the last line | idem |
 | `free` | the whole completion is it | idem |
 
-The last line is the last that is not blank. After a thought in tags the answer is looked for behind
+The last line is the last that is not blank. Markdown may stand around its mark and its answer
+(`**Answer:** 73`). After a thought in tags the answer is looked for behind
 the last `</think>` only; without one there is no answer.
 
 The format is right if there is such an answer that is not blank, and around it exactly the thought
@@ -26,6 +27,11 @@ from r1zero.rewards import tags
 from r1zero.rewards.tags import END_THINK, THINK, WHITE_SPACE, Parsed
 from r1zero.tasks.prompts import Style
 
+# With the Markdown that may stand around them.
+_MARKERS = {
+    "hash": (re.compile(r"[ \t>*_`]*####"), "####"),
+    "line": (re.compile(r"[ \t>*_`#-]*answer[ \t*_]*:", re.IGNORECASE), "Answer:"),
+}
 # An escaped brace is a character of the answer: it opens and closes nothing.
 _BRACES = re.compile(r"\\boxed[ \t]*\{|\\[\\{}]|[{}]")
 
@@ -49,8 +55,8 @@ def extract(completion: str, style: Style) -> Parsed:
     return Parsed(answer, problem, int(well_formed and bool(answer and answer.strip())))
 
 
-def last_boxed(text: str) -> str | None:
-    r"""Content of the last `\boxed{...}` that is closed, by where they start; None without one."""
+def last_box(text: str) -> tuple[int, int] | None:
+    r"""Where the content of the closed `\boxed{...}` that starts last is; None without one."""
     depth = 0
     opened: list[tuple[int, int]] = []  # boxes not closed so far: depth and start of the content
     last: tuple[int, int] | None = None
@@ -67,7 +73,13 @@ def last_boxed(text: str) -> str | None:
         elif found.endswith("{") and found != r"\{":
             depth += 1
             opened.append((depth, match.end()))
-    return None if last is None else text[last[0] : last[1]]
+    return last
+
+
+def last_boxed(text: str) -> str | None:
+    r"""Content of the closed `\boxed{...}` that starts last; None without one."""
+    box = last_box(text)
+    return None if box is None else text[box[0] : box[1]]
 
 
 def _find(text: str, style: Style) -> tuple[str | None, str]:
@@ -78,8 +90,8 @@ def _find(text: str, style: Style) -> tuple[str | None, str]:
     text = text.strip(WHITE_SPACE)
     if style.answer == "free":
         return text, ""
-    marker = "####" if style.answer == "hash" else "answer:"
-    line = text[text.rfind("\n") + 1 :].lstrip(WHITE_SPACE)
-    if line[: len(marker)].lower() == marker:
-        return line[len(marker) :], ""
-    return None, f"the last line doesn't begin with {marker.capitalize()}"
+    marker, name = _MARKERS[style.answer]
+    found = marker.match(text, text.rfind("\n") + 1)
+    if found:
+        return text[found.end() :], ""
+    return None, f"the last line doesn't begin with {name}"

@@ -20,6 +20,7 @@ from r1zero.tasks.answers.nodes import (
     Measured,
     Node,
     Number,
+    Power,
     Product,
     Ratio,
     Relation,
@@ -55,6 +56,8 @@ class Comparison:
         if isinstance(gold, EXPRESSIONS) and isinstance(answer, EXPRESSIONS):
             return self._expressions(gold, answer)
         match gold, answer:
+            case Words(text), Words(other):
+                return _is_time(text, other) or _is_time(other, text)
             case Words(text), Symbol() | Product() | Constant():
                 return text == _letters_of(answer)
             case Symbol() | Product() | Constant(), Words(text):
@@ -181,6 +184,9 @@ class Comparison:
             return self.same(gold, _right_side(answer, gold))
         if isinstance(gold, Relation) and _is_assignment(gold):
             return self.same(_right_side(gold, answer), answer)
+        if isinstance(gold, Relation) and set(gold.signs) == {"="} and _is_numeric(gold):
+            # 0.56 = 56\%, and the same value rounded
+            return any_of(self.same(side, answer) for side in gold.sides)
         return self._same_interval(gold, answer)
 
     def _same_interval(self, gold: Node, answer: Node) -> Verdict:
@@ -275,6 +281,8 @@ def _same_digits(gold: Node, answer: Node) -> bool:
     """Digits in the same base; where the gold answer has a base, the answer may leave it out."""
     if isinstance(gold, InBase) and isinstance(answer, Number):
         return gold.digits == _decimal(answer)
+    if isinstance(gold, Number) and isinstance(answer, InBase) and answer.base == 10:
+        return answer.digits == _decimal(gold)
     return gold == answer
 
 
@@ -345,6 +353,11 @@ def _letters_of(node: Node) -> str | None:
     return None
 
 
+def _is_time(text: str, other: str) -> bool:
+    """Whether one is the other, a time of day, with the half of the day."""
+    return text[:1].isdecimal() and other in (f"{text} am", f"{text} pm")
+
+
 def _items(node: Node) -> Sequence[Node]:
     return node.items if isinstance(node, Listing | Braces) else (node,)
 
@@ -377,6 +390,18 @@ def _is_assignment(relation: Relation) -> bool:
     if isinstance(left, Brackets | Listing):
         return all(isinstance(item, Symbol) for item in left.items)
     return _letters_of(left) is not None or (isinstance(left, Call) and len(left.name) == 1)
+
+
+def _is_numeric(node: Node) -> bool:
+    """Whether it has no variables."""
+    match node:
+        case Relation(parts, _) | Sum(parts) | Product(parts) | Call(_, parts):
+            return all(map(_is_numeric, parts))
+        case Power(base, exponent):
+            return _is_numeric(base) and _is_numeric(exponent)
+        case Measured(_, value):
+            return _is_numeric(value)
+    return isinstance(node, Number | Constant)
 
 
 def _right_side(relation: Relation, other: Node) -> Node:

@@ -17,15 +17,19 @@ from fractions import Fraction
 from functools import lru_cache
 
 from r1zero.tasks.answers.nodes import (
+    Braces,
+    Brackets,
     Call,
     Constant,
     InBase,
+    Listing,
     Measured,
     Node,
     Number,
     Power,
     Product,
     Rational,
+    Relation,
     Sum,
     Symbol,
     simplified,
@@ -79,6 +83,21 @@ def equal(left: Node, right: Node) -> bool | None:
         return _equal(form_of(left), form_of(right))
     except (ValueError, RecursionError):
         return None
+
+
+def key(node: Node) -> str:
+    """One text for expressions of equal forms, and for collections of them in the same order."""
+    match node:
+        case Brackets(opening, items, closing):
+            return f"{opening}{', '.join(map(key, items))}{closing}"
+        case Listing(items) | Braces(items):
+            return ", ".join(sorted(map(key, items)))
+        case Relation(sides, signs):
+            return f"{' '.join(map(key, sides))} {' '.join(signs)}"
+    try:
+        return _form_text(form_of(node))
+    except (ValueError, RecursionError):
+        return repr(node)
 
 
 def proportional(left: Node, right: Node) -> int | None:

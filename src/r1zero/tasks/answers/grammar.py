@@ -90,6 +90,7 @@ class Parser:
         tight: Juxtaposition binds more tightly than a slash, which belongs to the argument of a
             function without parentheses.
         lower: Read `+-` as minus.
+        clock: Two numbers with a colon between them are a time of day, not a ratio.
 
     """
 
@@ -100,12 +101,14 @@ class Parser:
         numbers: bool = False,
         tight: bool = False,
         lower: bool = False,
+        clock: bool = False,
     ) -> None:
         self.tokens = [*tokens, END]
         self.position = 0
         self.numbers = numbers
         self.tight, self.slash_is_ambiguous = tight, False
         self.lower, self.met_plus_minus = lower, False
+        self.clock, self.time_is_ambiguous = clock, False
         self._depth = 0
         self._bars = 0  # absolute values that are open
 
@@ -164,14 +167,13 @@ class Parser:
         while self.at(",", ";", "&") or self.next.text.lower() in SEPARATORS:
             self.position += 1
             found = True
-        if found and self.next.kind != "end" and not self.at(".", ")", "]", r"\}", "}"):
-            if start == 0 or not is_word(self.next, None, numbers=True) or self._is_thing():
-                return True
+        closed = self.next.kind == "end" or self.at(".", ")", "]", r"\}", "}")
+        # After a number, words are no more of its kind.
+        prose = self.next.kind == "letters" and (self.numbers or self.tokens[0].kind == "number")
+        if found and not closed and not (prose and is_word(self.next, None)):
+            return True
         self.position = start
         return False
-
-    def _is_thing(self) -> bool:
-        return not self.numbers
 
     def _words(self) -> Node | None:
         """Words up to the end of an item; none if there is anything else in it."""
@@ -198,6 +200,8 @@ class Parser:
         return SetOperation(name, tuple(parts))  # type: ignore[arg-type]
 
     def _ratio(self) -> Node:
+        if time := self._time():
+            return time
         parts = [self._sum()]
         while self.at(":") and self.tokens[self.position + 1].kind != "end":
             self.position += 1
@@ -206,7 +210,24 @@ class Parser:
             return parts[0]
         for part in parts:
             _check_expression(part)
-        return quotient(*parts) if len(parts) == 2 else Ratio(tuple(parts))
+        return _divided(*parts) if len(parts) == 2 else Ratio(tuple(parts))
+
+    def _time(self) -> Node | None:
+        """A time of day: 05:00 or 8:34 p.m., and 8:34 if `clock` says so."""
+        window = [*self.tokens[self.position : self.position + 3], END, END]
+        hours, colon, minutes = window[:3]
+        if (hours.kind, colon.text, minutes.kind) != ("number", ":", "number"):
+            return None
+        if not (hours.text.isdecimal() and minutes.text.isdecimal() and len(minutes.text) == 2):
+            return None
+        after = [token.text.lower() for token in self.tokens[self.position + 3 :]]
+        half = "".join(text for text in after if text != ".")
+        certain = half in ("am", "pm") or minutes.text[0] == "0" or hours.text[0] == "0"
+        if half not in ("", "am", "pm") or not (certain or self.clock):
+            self.time_is_ambiguous |= not half
+            return None
+        self.position = len(self.tokens) - 1
+        return Words(f"{int(hours.text)}:{minutes.text} {half}".strip())
 
     def _sum(self) -> Node:
         terms = []
@@ -249,7 +270,7 @@ class Parser:
                 _check_expression(result)
                 _check_expression(factor)
                 factor = negative(factor) if minus else factor
-                result = quotient(result, factor) if divides else _times(result, factor)
+                result = _divided(result, factor) if divides else _times(result, factor)
                 if divides and self._another_factor():
                     self.slash_is_ambiguous = True
             elif self._is_times():
@@ -526,7 +547,7 @@ class Parser:
                 self.position -= 1
                 self.tokens[self.position] = rest
                 return _product_of_letters(text[:start])
-        if is_word(token, None):
+        if (token.upright and len(text) > 1) or len(text) > 4:
             raise Unreadable("a word")
         # Only the last of them is raised or has a subscript.
         self.position -= 1
@@ -547,9 +568,7 @@ class Parser:
         name = token.text
         if name in FRACTIONS:
             above, below = self._part(), self._part()
-            _check_expression(above)
-            _check_expression(below)
-            return quotient(above, below)
+            return _divided(above, below)
         if name == "sqrt":
             return self._root()
         if name in ("surd", "cuberoot"):
@@ -601,7 +620,7 @@ class Parser:
             inner = self._part()
         _check_expression(inner)
         _check_expression(index)
-        return Power(inner, quotient(Number(1), index))
+        return Power(inner, _divided(Number(1), index))
 
     def _part(self) -> Node:
         """An argument of a command: a group, or one digit, letter or command."""
@@ -714,7 +733,7 @@ class Parser:
                 self.slash_is_ambiguous = True
                 if self.tight:
                     self.position += 1
-                    node = quotient(node, self._deeper(self._power))
+                    node = _divided(node, self._deeper(self._power))
             found = (negative(node) if minus else node,)
         for part in found:
             _check_expression(part)
@@ -772,7 +791,7 @@ def number(text: str) -> Number:
 
 
 def in_base(digits: str, base: int) -> Node:
-    """Digits in a base; base ten is that of all numbers."""
+    """Digits in a base, without leading zeros."""
     digits = digits.upper()
     whole, _, decimals = digits.partition(".")
     try:
@@ -780,8 +799,6 @@ def in_base(digits: str, base: int) -> Node:
             int(part or "0", base)
     except ValueError:
         raise Unreadable("digits that the base does not have") from None
-    if base == 10:
-        return number(digits)
     plain = whole.lstrip("0") or "0"
     return InBase(f"{plain}.{decimals}" if decimals.strip("0") else plain, base)
 
@@ -827,6 +844,14 @@ def _times(left: Node, right: Node) -> Node:
     _check_expression(right)
     before = left.factors if isinstance(left, Product) else (left,)
     return Product((*before, right))
+
+
+def _divided(above: Node, below: Node) -> Node:
+    _check_expression(above)
+    _check_expression(below)
+    if isinstance(below, Number) and not below.value:
+        raise Unreadable("division by zero")
+    return quotient(above, below)
 
 
 def _begins_factor(token: Token) -> bool:

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from r1zero.tasks.answers import exact
 from r1zero.tasks.answers.comparison import Comparison, Judge, Verdict, any_of
 from r1zero.tasks.answers.grammar import Foreign, Parser, Unreadable, in_base
 from r1zero.tasks.answers.nodes import EXPRESSIONS, Listing, Node, Number, Product, Symbol, Words
@@ -30,6 +31,7 @@ from r1zero.tasks.answers.vocabulary import (
     COPULAS,
     INTRODUCING,
     SCALES,
+    SEPARATORS,
     UNITS,
     is_word,
 )
@@ -54,6 +56,8 @@ class Reading:
     unit: str = ""
     # A command stands in it that the grammar does not know.
     foreign: bool = False
+    # What was read, as it was written; kept where it is foreign.
+    source: str = ""
 
 
 @lru_cache(maxsize=1024)  # the completions of a group share their gold answer
@@ -70,11 +74,45 @@ def read(text: str, *, numbers: bool = False, prose: bool = False) -> Reading:
         text = _SENTENCE_END.split(text, maxsplit=1)[0]
     found = tokenize(text)
     reading = _read(found.tokens, numbers, prose)
-    if found.ambiguous:
+    if reading.foreign:
+        return replace(reading, source=text)
+    if found.ambiguous and not numbers:
         other = _read(tokenize(text, commas_separate=True).tokens, numbers, prose)
         nodes = dict.fromkeys((*reading.nodes, *other.nodes))
         reading = replace(reading, nodes=tuple(nodes))
     return reading
+
+
+def read_last(text: str, *, numbers: bool = False) -> Reading:
+    """Read the last formula or number of a text, as far as it reaches to both sides."""
+    tokens = tokenize(text).tokens
+    end = len(tokens)
+    while end and not _is_content(tokens, end - 1, numbers):
+        end -= 1
+    start = end
+    while start and not _ends_before(tokens, start - 1, numbers):
+        start -= 1
+    while start < end and (tokens[start].text.lower() in SEPARATORS or tokens[start].text in ",;:"):
+        start += 1
+    return _read(tokens[start:], numbers, prose=True)
+
+
+def _is_content(tokens: Sequence[Token], index: int, numbers: bool) -> bool:
+    token = tokens[index]
+    if token.kind == "letters":
+        before = tokens[index - 1] if index else None
+        return not (numbers or is_word(token, before) or _is_article(tokens, index))
+    return token.kind in ("number", "command")
+
+
+def _ends_before(tokens: Sequence[Token], index: int, numbers: bool) -> bool:
+    """Whether a formula that ends behind a token begins behind it."""
+    token = tokens[index]
+    if token.kind == "letters" and token.text.lower() not in SEPARATORS:
+        before = tokens[index - 1] if index else None
+        return is_word(token, before, numbers=numbers) or _is_article(tokens, index)
+    following = tokens[index + 1] if index + 1 < len(tokens) else END
+    return token.kind == "sign" and token.text in ".:?!" and following.spaced
 
 
 def same(gold: Reading, answer: Reading, judge: Judge | None = None) -> Verdict:
@@ -84,6 +122,12 @@ def same(gold: Reading, answer: Reading, judge: Judge | None = None) -> Verdict:
     if gold.choice or answer.choice:
         return _same_choice(gold, answer, judge)
     return _same_value(gold, answer, judge)
+
+
+def key(reading: Reading) -> str:
+    """One text for readings that are equal by their forms."""
+    parts = [reading.choice, *map(exact.key, reading.nodes[:1])]
+    return " ".join(filter(None, parts)) or reading.text
 
 
 def _same_value(gold: Reading, answer: Reading, judge: Judge | None) -> Verdict:
@@ -114,6 +158,8 @@ def _letter(reading: Reading) -> str:
 
 def _read(tokens: Sequence[Token], numbers: bool, prose: bool) -> Reading:
     reading = Reading(" ".join(token.text for token in _without_ends(tokens)))
+    if numbers:
+        tokens = _after_equals(tokens)
     try:
         start = _after_words(tokens, numbers or prose)
         choice, start = _choice(tokens, start)
@@ -123,24 +169,45 @@ def _read(tokens: Sequence[Token], numbers: bool, prose: bool) -> Reading:
     except Foreign:
         return replace(reading, foreign=True)
     except (Unreadable, RecursionError):
-        return reading
+        return reading if numbers else replace(reading, nodes=_as_words(tokens))
     return replace(reading, nodes=nodes, choice=choice, unit=unit)
 
 
 def _nodes(tokens: Sequence[Token], numbers: bool, prose: bool) -> tuple[tuple[Node, ...], str]:
     """What the tokens say in each of their readings, and the unit after it."""
     found: dict[Node, None] = {}
-    unit, tight = "", False
-    while True:
-        parser = Parser(tokens, numbers=numbers, tight=tight)
+    unit = ""
+    variants: list[dict[str, bool]] = [{}]
+    for variant in variants:
+        parser = Parser(tokens, numbers=numbers, **variant)
         node, unit = _with_unit(parser, numbers, prose)
         if parser.met_plus_minus:
-            lower = Parser(tokens, numbers=numbers, tight=tight, lower=True)
+            lower = Parser(tokens, numbers=numbers, lower=True, **variant)
             node = _together(node, _with_unit(lower, numbers, prose)[0])
         found[node] = None
-        if tight or not parser.slash_is_ambiguous:
-            return tuple(found), unit
-        tight = True
+        if not variant:
+            variants += [{"tight": True}] * parser.slash_is_ambiguous
+            variants += [{"clock": True}] * parser.time_is_ambiguous
+    return tuple(found), unit
+
+
+def _after_equals(tokens: Sequence[Token]) -> Sequence[Token]:
+    """What stands after the last equals sign, if a number does."""
+    for index in range(len(tokens) - 1, -1, -1):
+        if tokens[index][:2] == ("sign", "="):
+            rest = tokens[index + 1 :]
+            return rest if any(token.kind == "number" for token in rest) else tokens
+    return tokens
+
+
+def _as_words(tokens: Sequence[Token]) -> tuple[Node, ...]:
+    """Words with numbers and punctuation among them, compared as they are."""
+    words = any(token.kind == "letters" and len(token.text) > 1 for token in tokens)
+    if words and all(
+        token.kind in ("letters", "number") or token.text in ".,;:-'/()&#!?" for token in tokens
+    ):
+        return (Words(" ".join(token.text for token in _without_ends(tokens)).casefold()),)
+    return ()
 
 
 def _together(*nodes: Node) -> Node:

@@ -159,7 +159,17 @@ _RAISED_TO_PLAIN = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿ", "
 _LOWERED_TO_PLAIN = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 _BOLD = re.compile(r"(?<![0-9A-Za-z*])(\*\*|__)(?=[^\s*])([^*_\n]*)\1(?![0-9A-Za-z*(])")
 _NO_SIDE = re.compile(r"\\(left|right)\s*\.")
+# A backslash that was escaped once more.
+_DOUBLED = re.compile(r"\\(?=\\[A-Za-z{}%$])")
 _ENDS = " \t\r\n*`_~"
+
+
+# Commands that letters may follow without the space that TeX asks for, as in prepared data sets.
+_SHORT = frozenset(
+    [*_SIGNS, *"sin cos tan sec csc cot ln log pi sqrt theta alpha beta triangle angle".split()]
+)
+# And those of TeX that only look as if they did.
+_LONG = frozenset("int inf pmod bmod coth cosh sinh tanh neg gets lim ltimes leadsto".split())
 
 
 class Token(NamedTuple):
@@ -202,6 +212,8 @@ def tokenize(text: str, *, commas_separate: bool = False) -> Tokens:
     text = text.strip(_ENDS)
     if "**" in text or "__" in text:
         text = _BOLD.sub(r"\2", text)
+    if r"\\" in text and r"\begin" not in text:
+        text = _DOUBLED.sub("", text)
     if r"\left" in text:
         text = _NO_SIDE.sub(" ", text)
     return _Lexer(commas_separate).read(text)
@@ -237,6 +249,7 @@ class _Lexer:
                     self.upright |= found in ("rm", "bf")
                     spaced |= found in _LAYOUT
                     continue
+                found, position = self._command(found, position)
                 if found in _SIGNS:
                     kind, found = "sign", _SIGNS[found]
             elif kind == "sign":
@@ -265,6 +278,15 @@ class _Lexer:
                 return groups, match.start() + len(groups)
             self.ambiguous |= not certain
         return _SEPARATORS.sub("", found), match.end()
+
+    @staticmethod
+    def _command(found: str, position: int) -> tuple[str, int]:
+        """A command without the letters that stick to it, and where it ends."""
+        if found not in _SHORT and found not in _LONG:
+            for length in (len(found) - 1, len(found) - 2, len(found) - 3):
+                if found[:length] in _SHORT:
+                    return found[:length], position - (len(found) - length)
+        return found, position
 
     def _brace(self, found: str, opens_text: bool) -> bool:
         """Follow a brace; whether it is a token. Those of text are not, but in a script."""

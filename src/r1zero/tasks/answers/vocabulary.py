@@ -103,7 +103,7 @@ CHANGING_AFTER = frozenset(
     "not no nor neither never none isn isnt or half halves third thirds fourth fourths fifths "
     "sixths eighths tenths hundredths thousandths squared cubed factorial root mod modulo divided "
     "multiplied minus plus than least most wrong incorrect impossible unlikely base power hundred "
-    "thousand million billion trillion percent_of".split()
+    "thousand million billion trillion".split()
 )
 SCALES = {
     "hundred": 10**2,
