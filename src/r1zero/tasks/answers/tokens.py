@@ -166,10 +166,10 @@ _ENDS = " \t\r\n*`_~"
 
 # Commands that letters may follow without the space that TeX asks for, as in prepared data sets.
 _SHORT = frozenset(
-    [*_SIGNS, *"sin cos tan sec csc cot ln log pi sqrt theta alpha beta triangle angle".split()]
+    [*(name for name in _SIGNS if len(name) > 2), "pi", "ln"]
+    + "sin cos tan sec csc cot log sqrt theta alpha beta triangle angle".split()
 )
-# And those of TeX that only look as if they did.
-_LONG = frozenset("int inf pmod bmod coth cosh sinh tanh neg gets lim ltimes leadsto".split())
+_LONG = frozenset("coth cosh sinh tanh ltimes leadsto".split())
 
 
 class Token(NamedTuple):
