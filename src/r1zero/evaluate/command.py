@@ -28,10 +28,10 @@ from r1zero.evaluate.generate import Generated, generate
 from r1zero.evaluate.gpu_lock import locked_gpu
 from r1zero.evaluate.metrics import repetition
 from r1zero.evaluate.scores import by_problem, greedy_scores, scores
-from r1zero.rewards.grading import grade_batch
 from r1zero.settings.architecture import positions_of
 from r1zero.settings.recipe import Evaluation
 from r1zero.tasks.prompts import Prompt, Style, load_prompt
+from r1zero.tasks.registry import find_task
 
 if TYPE_CHECKING:
     from r1zero.evaluate.text import Completion
@@ -77,7 +77,7 @@ def evaluate(
     # Held until all is written: the card's memory is not free before this process ends.
     with locked_gpu(gpus):
         rows = verify_file(manifest, problems.parent)
-        measured, table = _measure(run["run"]["task"], decoding, weights, rows, engine, partial)
+        measured, table = _measure(run["settings"], decoding, weights, rows, engine, partial)
         completions = out.with_suffix(".parquet")
         with atomic_path(completions) as temporary:
             table.write_parquet(temporary, compression="zstd")
@@ -105,7 +105,7 @@ class _Weights(NamedTuple):
 
 
 def _measure(
-    task: str,
+    settings: Mapping[str, Any],
     decoding: Mapping[str, Any],
     weights: _Weights,
     problems: Path,
@@ -119,9 +119,9 @@ def _measure(
         weights, [row["prompt"] for row in rows], decoding, prompt, engine, partial
     )
     started = time.monotonic()
-    table = _graded(task, rows, completed, prompt)
+    table = _graded(settings, rows, completed, prompt)
     seconds = completed.generated.seconds + time.monotonic() - started
-    outcomes = by_problem(table, task)
+    outcomes = by_problem(table, settings["task"])
     measured = {
         "decoding": decoding,
         "engine": completed.engine,
@@ -217,7 +217,10 @@ def _decoding(run: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _graded(
-    task: str, rows: Sequence[Mapping[str, Any]], completed: _Completed, style: Style
+    settings: Mapping[str, Any],
+    rows: Sequence[Mapping[str, Any]],
+    completed: _Completed,
+    style: Style,
 ) -> pl.DataFrame:
     """One row per completion, those of a problem together, with the verdict on it."""
     pairs = [
@@ -226,7 +229,9 @@ def _graded(
         for one in completions
     ]
     texts = [completion.text for *_, completion in pairs]
-    grades = grade_batch(task, texts, [row for row, *_ in pairs], style)
+    rewards = {reward["name"]: reward["options"] for reward in settings["rewards"]}
+    grade = find_task(settings["task"]).grade
+    grades = grade(texts, [row for row, *_ in pairs], style, rewards)
     return pl.DataFrame(
         [
             {

@@ -1,6 +1,5 @@
 """One GPU for one evaluation, where several run side by side."""
 
-import fcntl
 import os
 import tempfile
 import time
@@ -8,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from r1zero.plan.machine import count_gpus, visible_cards
+from r1zero.core.locks import LockedError, lock
+from r1zero.plan.machine import count_gpus, visible_gpus
 
 _WAIT_SECONDS = 1.0
 
@@ -27,7 +27,7 @@ def locked_gpu(gpus: int | None, folder: Path | None = None) -> Iterator[None]:
     """
     if gpus == 0:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    cards = visible_cards() or [str(card) for card in range(count_gpus("auto"))]
+    cards = visible_gpus() or [str(card) for card in range(count_gpus("auto"))]
     if gpus is None or len(cards) < 2:
         yield
         return
@@ -43,11 +43,10 @@ def _locked(cards: Sequence[str], folder: Path) -> Iterator[str]:
     """A card that no other process has; waits for one."""
     while True:
         for card in cards:
-            with (folder / card.replace("/", "_")).open("w") as lock:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    continue
-                yield card
-                return
+            try:
+                with lock(folder / card.replace("/", "_")):
+                    yield card
+                    return
+            except LockedError:
+                continue
         time.sleep(_WAIT_SECONDS)

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from r1zero.evaluate.metrics import MEANS, ks, majority_at_k, pass_at_k
-from r1zero.rewards.grading import votes
+from r1zero.tasks.registry import find_task
 
 _OUTCOMES = tuple(MEANS.values())
 
@@ -25,7 +25,9 @@ def by_problem(table: pl.DataFrame, task: str) -> list[dict[str, Any]]:
         with those of the greedy completion, None without one.
 
     """
-    table = table.with_columns(vote=pl.Series(votes(task, table["extracted"].to_list())))
+    vote = find_task(task).vote
+    votes = [None if answer is None else vote(answer) for answer in table["extracted"]]
+    table = table.with_columns(vote=pl.Series(votes, dtype=pl.String))
     sampled = table.filter(decoding="sampled").group_by("problem_id", maintain_order=True)
     greedy = table.filter(decoding="greedy").select("problem_id", *_OUTCOMES)
     ones = {row.pop("problem_id"): row for row in greedy.to_dicts()}

@@ -10,8 +10,9 @@ import numpy as np
 from scipy import stats
 
 from r1zero.plan.cost import disk_of
-from r1zero.plan.layout import Layout, lay_out
+from r1zero.plan.layout import Layout
 from r1zero.plan.machine import find_machine
+from r1zero.plan.search import lay_out
 from r1zero.report.claim_findings import (
     Finding,
     Number,

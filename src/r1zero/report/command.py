@@ -15,6 +15,7 @@ from rich.table import Table
 from r1zero.core.errors import UserError
 from r1zero.core.files import atomic_path, read_json, sha256_file, write_json
 from r1zero.core.provenance import provenance
+from r1zero.core.validation import validate
 from r1zero.report import browser, html, rendering
 from r1zero.report.claim_tests import Configured
 from r1zero.report.claims import Judged, judge
@@ -29,7 +30,7 @@ from r1zero.report.published import published_of
 from r1zero.report.samples import completion_files
 from r1zero.settings import Sources
 from r1zero.settings.claims import load_claims
-from r1zero.settings.load import CONFIG_FOLDER, validate
+from r1zero.settings.load import CONFIG_FOLDER
 
 # What draws and computes, beside the packages that every provenance has.
 _PACKAGES = ("altair", "numpy", "polars", "scipy", "typst", "vl-convert-python")

@@ -10,7 +10,6 @@ import base64
 import hashlib
 import html
 import json
-import re
 from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.resources import files as package_files
@@ -20,6 +19,7 @@ from typing import Any
 
 import vl_convert
 
+from r1zero.core.formatting import INVISIBLE
 from r1zero.report import browser
 from r1zero.report.charts import PICKED, interactive
 from r1zero.report.document import Contents, Figure, Part, Sample, Table
@@ -29,11 +29,6 @@ _STYLES = ("page.css", "rollouts.css")
 _SCRIPTS = ("page.js", "charts.js", "rollouts.js", "list.js", "detail.js", "follow.js", "main.js")
 # Characters of a table's cell that fit on one line, on a phone too.
 _SHORT = 28
-_INVISIBLE = re.compile(
-    # Control characters but newline and tab, marks that turn or hide text, lone surrogates.
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
-    "\ud800-\udfff\ufeff\ufff9-\ufffb]|[\U000e0000-\U000e007f]"
-)
 
 
 def page(contents: Contents, runs: Sequence[RunResults], *, browser_mb: float = 15) -> bytes:
@@ -176,7 +171,7 @@ def _share(packed: browser.Packed) -> str:
 
 def _text(text: str) -> str:
     """Escape for content and attributes, with a visible mark for what can't be seen."""
-    return html.escape(_INVISIBLE.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", text))
+    return html.escape(INVISIBLE.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", text))
 
 
 def _json(value: Any) -> str:

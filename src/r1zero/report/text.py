@@ -5,15 +5,12 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from r1zero.core.formatting import INVISIBLE
 from r1zero.report.measures import Change, factor
 from r1zero.report.statistics import Interval
 
 # Enough of a hash to recognise it; report.json and the CSV files have the whole.
 _SHORT = 12
-# Control characters, lone surrogates, and those that reorder a line of text or can't be seen.
-_UNPRINTABLE = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]"
-)
 
 
 def number(value: float) -> str:
@@ -81,7 +78,7 @@ def hardware(found: Mapping[str, Any]) -> str:
 
 def visible(text: str) -> str:
     """Untrusted text without the characters that a reader would not see."""
-    return _UNPRINTABLE.sub("\ufffd", text.replace("\r\n", "\n"))
+    return INVISIBLE.sub("\ufffd", text.replace("\r\n", "\n"))
 
 
 def listed(items: Iterable[object]) -> str:

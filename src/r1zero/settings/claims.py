@@ -8,7 +8,8 @@ from pydantic import BaseModel, Field, model_validator
 
 from r1zero.core.errors import UserError
 from r1zero.core.section import Name, Section
-from r1zero.settings.load import CONFIG_FOLDER, read_yaml, validate
+from r1zero.core.validation import read_yaml, validate
+from r1zero.settings.load import CONFIG_FOLDER
 from r1zero.settings.recipe import OptionValue
 from r1zero.settings.run import RunSettings
 

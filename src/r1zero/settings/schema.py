@@ -11,7 +11,7 @@ from r1zero.settings.scale import Scale
 from r1zero.settings.sources import Sources
 from r1zero.settings.workflow import Config
 
-_FILES: dict[str, type[BaseModel]] = {
+FILES: dict[str, type[BaseModel]] = {
     "claims": Claims,
     "config": Config,
     "recipe": Recipe,
@@ -27,9 +27,14 @@ _EXTENDS = {
 def schemas() -> dict[str, dict[str, Any]]:
     """Schemas by the kind of file: `claims`, `config`, `recipe`, `scale`, `sources`."""
     dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-    found = {name: model.model_json_schema() for name, model in _FILES.items()}
+    found = {name: file_schema(name) for name in FILES}
     found["recipe"] = _or_extension(found["recipe"])
     return {name: dialect | schema for name, schema in found.items()}
+
+
+def file_schema(kind: str) -> dict[str, Any]:
+    """Schema of one kind of file that extends no other."""
+    return FILES[kind].model_json_schema()
 
 
 def _or_extension(recipe: dict[str, Any]) -> dict[str, Any]:

@@ -12,9 +12,9 @@ import re
 from collections import deque
 from collections.abc import Iterator
 
-from r1zero.rewards.styles import last_box
-from r1zero.rewards.tags import WHITE_SPACE
+from r1zero.tasks.answers.extraction import last_box
 from r1zero.tasks.answers.reading import Reading, read, read_last
+from r1zero.tasks.answers.tags import WHITE_SPACE
 
 _MARKER = re.compile(
     r"####|^[ \t>*]{0,8}A:|\banswer(?:[ ]is\b|[*_]{0,2}[ ]?:)|<answer>",
