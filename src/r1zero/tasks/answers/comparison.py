@@ -55,6 +55,8 @@ class Comparison:
             return self._relations(gold, answer)
         if isinstance(gold, EXPRESSIONS) and isinstance(answer, EXPRESSIONS):
             return self._expressions(gold, answer)
+        if {type(gold), type(answer)} == {Listing, SetOperation}:
+            return self._same_interval(gold, answer)
         match gold, answer:
             case Words(text), Words(other):
                 return _is_time(text, other) or _is_time(other, text)

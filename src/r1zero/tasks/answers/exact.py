@@ -270,7 +270,8 @@ class _Builder:
         if terms == 1 and form.below == {_ONE: 1}:
             ((monomial, value),) = form.above.items()
             raised, factor = _normal({atom: e * exponent for atom, e in monomial})
-            return Form({raised: simplified(value**exponent * factor)}, form.below)
+            above = {raised: simplified(value**exponent * factor)}
+            return Form(_without_squares(self, above), form.below)
         result = _constant(1)
         for bit in bin(exponent)[2:]:
             result = self._product(result, result)

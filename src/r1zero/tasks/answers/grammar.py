@@ -103,7 +103,8 @@ class Parser:
         lower: bool = False,
         clock: bool = False,
     ) -> None:
-        self.tokens = [*tokens, END]
+        # Two more, since the rules look ahead.
+        self.tokens = [*tokens, END, END, END]
         self.position = 0
         self.numbers = numbers
         self.tight, self.slash_is_ambiguous = tight, False
@@ -115,6 +116,11 @@ class Parser:
     @property
     def next(self) -> Token:
         return self.tokens[self.position]
+
+    @property
+    def rest(self) -> Sequence[Token]:
+        """The tokens that were not read."""
+        return self.tokens[self.position : -3]
 
     def listing(self) -> Node:
         items = [self.relation()]
@@ -138,7 +144,8 @@ class Parser:
 
     def _take(self) -> Token:
         token = self.tokens[self.position]
-        self.position += 1
+        if token.kind != "end":
+            self.position += 1
         return token
 
     def _skip(self, sign: str) -> bool:
@@ -192,12 +199,19 @@ class Parser:
 
     def _union(self) -> Node:
         parts, name = [self._ratio()], ""
-        while self.at("cup", "cap", "setminus") and name in ("", self.next.text):
-            name = self._take().text
+        while (sign := self._set_sign(parts[-1])) and name in ("", sign):
+            self.position += 1
+            name = sign
             parts.append(self._ratio())
         if not name:
             return parts[0]
         return SetOperation(name, tuple(parts))  # type: ignore[arg-type]
+
+    def _set_sign(self, before: Node) -> str:
+        """The operation between two sets; a capital U after an interval is one."""
+        if self.at("cup", "cap", "setminus"):
+            return self.next.text
+        return "cup" if self.next.text == "U" and isinstance(before, Brackets) else ""
 
     def _ratio(self) -> Node:
         if time := self._time():
@@ -226,7 +240,7 @@ class Parser:
         if half not in ("", "am", "pm") or not (certain or self.clock):
             self.time_is_ambiguous |= not half
             return None
-        self.position = len(self.tokens) - 1
+        self.position = len(self.tokens) - 3
         return Words(f"{int(hours.text)}:{minutes.text} {half}".strip())
 
     def _sum(self) -> Node:
@@ -238,7 +252,7 @@ class Parser:
                 _check_expression(term)
                 term = negative(term)
             terms.append(term)
-            if not self.at("+", "-", "+-", "-+"):
+            if not self.at("+", "-", "+-", "-+") or self._is_hyphen():
                 break
             minus = self._signs()
         if len(terms) == 1:
@@ -246,6 +260,11 @@ class Parser:
         for term in terms:
             _check_expression(term)
         return Sum(tuple(terms))
+
+    def _is_hyphen(self) -> bool:
+        """Whether a minus sign joins a number to a word, as in `25-year-old`."""
+        following = self.tokens[self.position + 1]
+        return self.numbers and is_word(following, None) and not following.spaced
 
     def _signs(self) -> bool:
         """Take all signs that follow; whether they make a minus."""
@@ -309,14 +328,25 @@ class Parser:
         token = self.next
         if token.kind == "letters":
             before = self.tokens[self.position - 1] if self.position else None
-            return token.text.lower() not in SEPARATORS and not is_word(
-                token, before, numbers=self.numbers
+            joins = token.text == "U" and before is not None and before.text in (")", "]")
+            return not (
+                joins
+                or token.text.lower() in SEPARATORS
+                or is_word(token, before, numbers=self.numbers)
             )
         if token.kind == "command":
-            return _begins_factor(token)
-        if token.kind == "sign":
-            return token.text in ("(", "{") or (token.text == "|" and not self._bars)
-        return False
+            return _begins_factor(token) and not self._holds_words(token.text in FRACTIONS)
+        if token.text == "(":
+            return not self._holds_words(here=True)
+        return token.kind == "sign" and (
+            token.text == "{" or (token.text == "|" and not self._bars)
+        )
+
+    def _holds_words(self, here: bool) -> bool:
+        r"""Whether words follow an opening bracket, as in `5 (of 9)` and `\frac{\text{km}}{...}`."""
+        inside = self.tokens[self.position + 1 : self.position + 3]
+        inside = inside[1:] if inside and inside[0].text == "{" else inside[:1]
+        return here and bool(inside) and is_word(inside[0], None)
 
     def _power(self) -> Node:
         node = self._deeper(self._primary)
@@ -510,13 +540,15 @@ class Parser:
             digits += token.text
             position += 1
         if wrapped:
-            position += self.tokens[position].text in (")", "}")
+            if self.tokens[position].text not in (")", "}"):
+                return None
+            position += 1
         if self.tokens[position][:2] != ("sign", "_") or len(digits) < 1:
             return None
         if digits.isalpha() and (len(digits) == 1 or not digits.isupper()):
             return None
         self.position = position + 1
-        base = BASES.get(self._script_text().lower())
+        base = BASES.get(self._script_text().lower().removeprefix("base").strip("()"))
         if base is None:
             self.position = start
             return None

@@ -21,7 +21,7 @@ from functools import lru_cache
 
 from r1zero.tasks.answers import exact
 from r1zero.tasks.answers.comparison import Comparison, Judge, Verdict, any_of
-from r1zero.tasks.answers.grammar import Foreign, Parser, Unreadable, in_base
+from r1zero.tasks.answers.grammar import FRACTIONS, Foreign, Parser, Unreadable, in_base
 from r1zero.tasks.answers.nodes import EXPRESSIONS, Listing, Node, Number, Product, Symbol, Words
 from r1zero.tasks.answers.tokens import END, Token, tokenize
 from r1zero.tasks.answers.vocabulary import (
@@ -30,6 +30,7 @@ from r1zero.tasks.answers.vocabulary import (
     CHANGING_AFTER,
     COPULAS,
     INTRODUCING,
+    OPERATORS,
     SCALES,
     SEPARATORS,
     UNITS,
@@ -102,6 +103,12 @@ def _is_content(tokens: Sequence[Token], index: int, numbers: bool) -> bool:
     if token.kind == "letters":
         before = tokens[index - 1] if index else None
         return not (numbers or is_word(token, before) or _is_article(tokens, index))
+    if token.kind == "number" and index and not token.spaced:
+        # A part of a name, such as CO2, or the power of a unit
+        before = tokens[index - 1]
+        return not (before.kind == "letters" and (numbers or len(before.text) > 1)) and not (
+            numbers and before.text == "^"
+        )
     return token.kind in ("number", "command")
 
 
@@ -112,6 +119,8 @@ def _ends_before(tokens: Sequence[Token], index: int, numbers: bool) -> bool:
         before = tokens[index - 1] if index else None
         return is_word(token, before, numbers=numbers) or _is_article(tokens, index)
     following = tokens[index + 1] if index + 1 < len(tokens) else END
+    if token.kind == "sign" and token.text in ("<", ">"):
+        return numbers
     return token.kind == "sign" and token.text in ".:?!" and following.spaced
 
 
@@ -226,14 +235,15 @@ def _after_words(tokens: Sequence[Token], any_words: bool) -> int:
     for index, token in enumerate(tokens):
         if token.kind == "letters":
             before = None if not index or tokens[index - 1].kind != "letters" else tokens[index - 1]
-            if not is_word(token, before) and not (any_words and _is_article(tokens, index)):
+            named = index + 1 < len(tokens) and tokens[index + 1].text.lower() in COPULAS
+            if not (is_word(token, before) or named or (any_words and _is_article(tokens, index))):
                 break
             words.append(token.text.lower())
             certain = token.text.lower() in COPULAS
         elif token.text in ("therefore", "because", "thus", "implies"):
             certain = True
         elif token.kind == "sign" and token.text in (":", "=", "~", "->") and (
-            words or token.text in ("~", "->")
+            words or not index or token.text in ("~", "->")
         ):
             certain = True
         elif token.kind == "sign" and token.text in ("'", '"', "*", "`", ".", ",") and words:
@@ -266,7 +276,7 @@ def _choice(tokens: Sequence[Token], start: int) -> tuple[str, int]:
     alone = after.kind == "end" or after.text in _PUNCTUATION
     if opened and mark.text == ")" and (alone or after.spaced or letter.upright):
         return letter.text, start + 3
-    if not opened and mark.text in (")", ".") and after.kind != "end" and after.spaced:
+    if not opened and mark.text in (")", ".", ":") and after.kind != "end" and after.spaced:
         return letter.text, start + 2
     return "", start
 
@@ -274,7 +284,7 @@ def _choice(tokens: Sequence[Token], start: int) -> tuple[str, int]:
 def _with_unit(parser: Parser, numbers: bool, prose: bool) -> tuple[Node, str]:
     """What the parser finds, with the words after it; raises `Unreadable` if they change it."""
     node = parser.listing()
-    rest = parser.tokens[parser.position : -1]
+    rest = parser.rest
     if not rest:
         return node, ""
     if rest[0].kind == "letters" and rest[0].text.lower() in SCALES:
@@ -285,6 +295,8 @@ def _with_unit(parser: Parser, numbers: bool, prose: bool) -> tuple[Node, str]:
     based = _base_in_words(node, rest)
     if based is not None:
         return based, ""
+    if numbers and rest and rest[0].text == "-":
+        rest = rest[1:]
     rest = _without_ends(rest)
     if not rest:
         return node, ""
@@ -309,7 +321,7 @@ def _goes_on(rest: Sequence[Token]) -> bool:
         return first.text not in ".,;:!?()'\"`*" or (
             first.text in ",:'" and second.kind == "number" and not second.spaced
         )
-    return first.kind == "number" or (first.text.lower() == "to" and second.kind == "number")
+    return first.kind == "number" or (first.text.lower() in OPERATORS and second.kind == "number")
 
 
 def _is_unit(rest: Sequence[Token], numbers: bool) -> bool:
@@ -326,8 +338,10 @@ def _is_unit(rest: Sequence[Token], numbers: bool) -> bool:
             glued = before.kind == "letters" and not token.spaced
             if not glued and before.text not in ("^", "{", "-"):
                 return False
+        elif token.text in FRACTIONS:
+            words = words or token.kind == "command"
         elif token.kind == "sign":
-            allowed = "^{}/.-'" if not numbers else "^{}/.-',;:()%!\""
+            allowed = "^{}/.-'()" if not numbers else "^{}/.-',;:()%!\""
             if token.text not in allowed or (not words and token.text in "^/-"):
                 return False
         else:

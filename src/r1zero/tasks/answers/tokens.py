@@ -209,9 +209,11 @@ def tokenize(text: str, *, commas_separate: bool = False) -> Tokens:
         text = _RAISED.sub(lambda match: f"^{{{match[0].translate(_RAISED_TO_PLAIN)}}}", text)
         text = _LOWERED.sub(lambda match: f"_{{{match[0].translate(_LOWERED_TO_PLAIN)}}}", text)
         text = text.translate(_CHARACTERS)
-    text = text.strip(_ENDS)
     if "**" in text or "__" in text:
         text = _BOLD.sub(r"\2", text)
+    text = text.strip(_ENDS)
+    if len(text) > 2 and text[0] == text[-1] and text[0] in "\"'":
+        text = text[1:-1]
     if r"\\" in text and r"\begin" not in text:
         text = _DOUBLED.sub("", text)
     if r"\left" in text:

@@ -105,6 +105,8 @@ CHANGING_AFTER = frozenset(
     "multiplied minus plus than least most wrong incorrect impossible unlikely base power hundred "
     "thousand million billion trillion".split()
 )
+# Between two numbers.
+OPERATORS = frozenset(("times", "plus", "minus", "over", "to", "by", "x"))
 SCALES = {
     "hundred": 10**2,
     "thousand": 10**3,
@@ -117,7 +119,7 @@ INTRODUCING = frozenset(
     "the a an answer answers final correct result solution value values total is are equals equal "
     "be so thus hence therefore then we get have find obtain it its this that about approximately "
     "approx roughly around exactly just only our my s must would will which gives given by "
-    "desired required".split()
+    "desired required option choice".split()
 )
 COPULAS = frozenset("is are equals be gives was were".split())
 # Texts that say that there is no answer.
@@ -138,7 +140,9 @@ def is_word(token: Token, before: Token | None, *, numbers: bool = False) -> boo
         return False
     measured = before is not None and (before.kind == "number" or before.text in (")", "}", "%"))
     if len(text) == 1:
-        return measured and (token.upright or numbers) and text in _UNIT_LETTERS
+        if not measured or not (token.upright or numbers):
+            return False
+        return text in _UNIT_LETTERS or (numbers and token.spaced and text.isupper())
     if measured and text in UNITS:
         return True
     if text in FUNCTIONS or text in GREEK or text in INFINITY or text == "pi":
