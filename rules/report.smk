@@ -1,7 +1,6 @@
 """Report: the paper as PDF and HTML, its tables and figures, and a model card for each run.
 
-Needs: model.json, metrics.jsonl, rollouts.parquet and evaluations of the selected runs,
-       config/claims.yaml.
+Needs: model.json, metrics.jsonl, rollouts.parquet and evaluations of the selected runs.
 Makes: results/<scale>/report/ (report_all/ for the target train_all): report.pdf, index.html,
        tables/*.{csv,md,tex}, figures/*.{svg,pdf,png}, cards/<run>/README.md, claims.json,
        report.json (checksums of all files that were read and written).
@@ -42,7 +41,6 @@ rule write_report:
         metrics=lambda wildcards: flow.reports.results(wildcards.report, "metrics.jsonl"),
         rollouts=lambda wildcards: flow.reports.results(wildcards.report, "rollouts.parquet"),
         evaluations=of(flow.reports.evaluations, "report"),
-        claims="config/claims.yaml",
     output:
         paper=report(
             "results/{scale}/{report}/report.pdf",

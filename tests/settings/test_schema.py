@@ -15,7 +15,6 @@ from r1zero.settings.schema import schemas
 from tiny import CONFIG, stage
 
 FILES = {
-    "claims": [CONFIG / "claims.yaml"],
     "config": [CONFIG / "config.yaml"],
     "recipe": sorted((CONFIG / "recipes").glob("*.yaml")),
     "scale": sorted((CONFIG / "scales").glob("*.yaml")),

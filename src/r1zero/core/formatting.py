@@ -1,7 +1,8 @@
-"""Durations, sizes, lists and untrusted text, as people read them."""
+"""Numbers, durations, sizes, lists and untrusted text, as people read them."""
 
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 # Control characters but newline and tab, characters that reorder or hide text, lone surrogates.
 INVISIBLE = re.compile(
@@ -32,3 +33,40 @@ def shortlist(names: Sequence[str], most: int = 8) -> str:
     """Join the first names by commas, and count the others: `a, b and 3 more`."""
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def number(value: float) -> str:
+    """Format with one decimal and a real minus sign; NaN is a dash."""
+    return "–" if math.isnan(value) else f"{value:.1f}".replace("-", "−")
+
+
+def signed(value: float) -> str:
+    """Format with one decimal and a sign, except for `0.0`; NaN is a dash."""
+    if math.isnan(value):
+        return "–"
+    text = f"{value:+.1f}"
+    return "0.0" if float(text) == 0 else text.replace("-", "−")
+
+
+def count(value: float) -> str:
+    """Format a large number in three digits: `48.6 M`."""
+    for size, unit in ((1e9, " G"), (1e6, " M"), (1e4, " k")):
+        if abs(value) >= size:
+            return f"{value / (1000 if unit == ' k' else size):.3g}{unit}"
+    return f"{value:.0f}"
+
+
+def plural(n: int, noun: str) -> str:
+    """Give `1 seed`, `3 seeds`."""
+    return f"{n} {noun}{'' if n == 1 else 's'}"
+
+
+def listed(items: Iterable[object]) -> str:
+    """Join distinct items in order: `a, b and c`."""
+    found = list(dict.fromkeys(str(item) for item in items))
+    return found[0] if len(found) == 1 else f"{', '.join(found[:-1])} and {found[-1]}"
+
+
+def visible(text: str) -> str:
+    """Untrusted text with a replacement mark (U+FFFD) for each hidden character."""
+    return INVISIBLE.sub("\ufffd", text.replace("\r\n", "\n"))

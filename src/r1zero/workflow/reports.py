@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
+from r1zero.report.claims.plans import planned_recipes
 from r1zero.settings import RunSettings, Sources
-from r1zero.settings.claims import Claim
 from r1zero.workflow.paths import Run
 from r1zero.workflow.runs import Runs
 
@@ -15,12 +15,11 @@ class Reports:
     Args:
         runs: The runs.
         table: Every dataset and model.
-        claims: The claims that a report judges.
 
     """
 
-    def __init__(self, runs: Runs, table: Sources, claims: list[Claim]) -> None:
-        self._runs, self._table, self._claims = runs, table, claims
+    def __init__(self, runs: Runs, table: Sources) -> None:
+        self._runs, self._table = runs, table
         every = list(dict.fromkeys([*runs.selected, *runs.published]))
         self.names: dict[str, list[str]] = {"report": runs.selected, "report_all": every}
         """Recipes and variants of each report, by its folder."""
@@ -68,7 +67,5 @@ class Reports:
 
     def _planned(self) -> dict[str, RunSettings]:
         return {
-            name: self._runs.settings(Run("paper", name, "trl", 0))
-            for claim in self._claims
-            for name in claim.recipes
+            name: self._runs.settings(Run("paper", name, "trl", 0)) for name in planned_recipes()
         }
