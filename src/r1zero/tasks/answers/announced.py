@@ -20,7 +20,7 @@ _MARKER = re.compile(
     r"####|^[ \t>*]{0,8}A:|\banswer(?:[ ]is\b|[*_]{0,2}[ ]?:)|<answer>",
     re.IGNORECASE | re.MULTILINE,
 )
-_CONTENT = re.compile(r"[0-9$\\]")
+_CONTENT = "0123456789$\\"
 # What is read of a text that goes on.
 _WINDOW = 400
 
@@ -46,12 +46,11 @@ def announced(completion: str, *, numbers: bool = False) -> Reading | None:
             reading = read(line, numbers=numbers, prose=True)
             if reading.nodes or reading.choice or reading.foreign or numbers:
                 return reading
-    last = _last(_CONTENT.finditer(completion))
-    if last is None:
+    last = max(completion.rfind(character) for character in _CONTENT)
+    if last < 0:
         return None
-    start = max(completion.rfind("\n", 0, last.start()) + 1, last.start() - _WINDOW)
-    end = completion.find("\n", last.end())
-    line = completion[start : last.end() + _WINDOW if end < 0 else min(end, last.end() + _WINDOW)]
+    start = max(completion.rfind("\n", 0, last) + 1, last - _WINDOW)
+    line, _, _ = completion[start : last + _WINDOW].partition("\n")
     return read_last(line, numbers=numbers)
 
 
