@@ -126,9 +126,10 @@ def _equal(left: Form, right: Form) -> bool | None:
     builder = _Builder()
     a = builder.times(left.above, right.below)
     b = builder.times(right.above, left.below)
-    if a == b:
+    difference = builder.plus(a, {monomial: -value for monomial, value in b.items()})
+    if not difference:
         return True
-    return False if _is_canonical(a, b) else None
+    return False if _is_canonical(difference) else None
 
 
 def _is_canonical(*polynomials: Polynomial) -> bool:

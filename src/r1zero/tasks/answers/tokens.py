@@ -212,6 +212,8 @@ def tokenize(text: str, *, commas_separate: bool = False) -> Tokens:
     if "**" in text or "__" in text:
         text = _BOLD.sub(r"\2", text)
     text = text.strip(_ENDS)
+    if text.rstrip(".,; ")[-1:] in ("*", "`", "_"):
+        text = text.rstrip(".,; ").rstrip(_ENDS)
     if len(text) > 2 and text[0] == text[-1] and text[0] in "\"'":
         text = text[1:-1]
     if r"\\" in text and r"\begin" not in text:
