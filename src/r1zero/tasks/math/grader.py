@@ -9,9 +9,9 @@ Answers longer than `MAX_CHARACTERS` are wrong; the longest gold answer of MATH 
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from functools import lru_cache
 
-from r1zero.tasks.answers.tags import WHITE_SPACE, Parsed
+from r1zero.tasks.answers.tags import WHITE_SPACE
 from r1zero.core.sandbox.workers import Workers
 from r1zero.tasks.answers.announced import announced
 from r1zero.tasks.answers.extraction import extract
@@ -30,34 +30,21 @@ _gold_judges = Workers(
 )
 
 
-class _Found(NamedTuple):
-    """An answer of a completion, and whether it is the gold one; None if it has to be judged."""
-
-    reading: Reading
-    text: str
-    right: bool | None
-
-
 def grade(completions: Sequence[str], rows: Rows, style: Style, rewards: Options) -> list[Grade]:
     """Grade completions by the `answer` of their rows. Never raises, and takes bounded time.
 
     Thread-safe.
     """
-    answers = [row["answer"] for row in rows]
-    parsed = [extract(completion, style) for completion in completions]
-    strict = [_given(one, gold) for one, gold in zip(parsed, answers, strict=True)]
-    strict, problems = _judged(strict, answers)
-    lenient = [
-        found if found and found.right else _announced(completion, found, gold)
-        for completion, found, gold in zip(completions, strict, answers, strict=True)
+    cases = [
+        _Case(completion, row["answer"].strip(WHITE_SPACE), style)
+        for completion, row in zip(completions, rows, strict=True)
     ]
-    lenient, _ = _judged(lenient, answers)
-    return [
-        _grade(one, gold, found, problem, bool(anywhere and anywhere.right))
-        for one, gold, found, problem, anywhere in zip(
-            parsed, answers, strict, problems, lenient, strict=True
-        )
-    ]
+    _ask([case for case in cases if case.right is None])
+    wrong = [case for case in cases if not case.right]
+    for case in wrong:
+        case.look_elsewhere()
+    _ask([case for case in wrong if case.right is None])
+    return [case.verdict() for case in cases]
 
 
 def vote(answer: str) -> str | None:
@@ -71,102 +58,97 @@ def vote(answer: str) -> str | None:
 
 def gold_problems(rows: Rows) -> list[str]:
     """Why the gold answer of each row cannot be matched; empty if it can."""
-    answers = [row["answer"] for row in rows]
-    readings = [read(_text(answer)) for answer in answers]
-    asked = [index for index, reading in enumerate(readings) if reading.foreign]
-    judged = dict(
-        zip(asked, _gold_judges.map([_text(answers[index]) for index in asked]), strict=True)
-    )
-    problems = [_unreadable(answer, read(_text(answer))) for answer in answers]
-    for index, result in judged.items():
-        problems[index] = problems[index] or result.problem or result.value
+    answers = [row["answer"].strip(WHITE_SPACE) for row in rows]
+    problems = [_gold_problem(answer) for answer in answers]
+    asked = [i for i, text in enumerate(answers) if not problems[i] and read(text).foreign]
+    for index, result in zip(asked, _gold_judges.map([answers[i] for i in asked]), strict=True):
+        problems[index] = result.problem or result.value
     return problems
 
 
-def _given(parsed: Parsed, gold: str) -> _Found | None:
-    """The answer that stands where the prompt asks for it."""
-    if parsed.answer is None or _problem(parsed):
-        return None
-    return _compared(read(_text(parsed.answer)), _text(parsed.answer), gold)
+class _Case:
+    """One completion on its way to a verdict."""
 
+    __slots__ = ("answer", "completion", "found", "gold", "parsed", "problem", "right", "strict")
 
-def _announced(completion: str, given: _Found | None, gold: str) -> _Found | None:
-    """The answer that the completion seems to give, if that is another one."""
-    reading = announced(completion)
-    if reading is None or (given and reading.text == given.reading.text):
-        return None
-    return _compared(reading, reading.source, gold)
+    def __init__(self, completion: str, gold: str, style: Style) -> None:
+        self.completion, self.gold = completion, gold
+        self.parsed = extract(completion, style)
+        answer = self.parsed.answer
+        self.answer = None if answer is None else answer.strip(WHITE_SPACE)
+        self.problem = self.parsed.problem
+        if self.answer is not None:
+            self.problem = _too_long(self.answer) if self.answer else "empty answer"
+        # What is compared with the gold answer, and whether it is that; None if only a judge knows.
+        self.found: Reading | None = None
+        self.right: bool | None = False
+        if not self.problem and self.answer is not None:
+            self.right = True
+            if self.answer != gold:
+                self.found = read(self.answer)
+                self.right = _is_gold(gold, self.found)
+        self.strict = True
 
+    def look_elsewhere(self) -> None:
+        """Look for another answer in a completion whose own is wrong."""
+        given, self.strict = self.found, False
+        self.problem = self.problem or self._why_wrong()
+        self.found = announced(self.completion)
+        if self.found and not (given and given.text == self.found.text):
+            self.right = _is_gold(self.gold, self.found)
 
-def _compared(reading: Reading, text: str, gold: str) -> _Found:
-    if text == _text(gold):
-        return _Found(reading, text, bool(text))
-    wanted = read(_text(gold))
-    if len(gold) > MAX_CHARACTERS:
-        return _Found(reading, text, False)
-    if wanted.foreign or reading.foreign:
-        known = all(found.foreign or found.nodes for found in (wanted, reading))
-        same_text = wanted.text == reading.text
-        return _Found(reading, text, same_text or (None if known else False))
-    return _Found(reading, text, same(wanted, reading))
+    def question(self) -> tuple[Reading, Reading]:
+        """The gold answer and the one that was found, for a judge."""
+        assert self.found is not None
+        return read(self.gold), self.found
 
-
-def _judged(
-    found: Sequence[_Found | None], answers: Sequence[str]
-) -> tuple[list[_Found | None], list[str]]:
-    """Let the judges tell what is open; why one told nothing is the problem of an answer."""
-    asked = [index for index, one in enumerate(found) if one and one.right is None]
-    questions = []
-    for index in asked:
-        one, gold = found[index], _text(answers[index])
-        assert one is not None
-        questions.append((read(gold), one.reading, gold, one.text))
-    judged, problems = list(found), [""] * len(found)
-    for index, result in zip(asked, _judges.map(questions), strict=True):
-        one = found[index]
-        assert one is not None
-        judged[index] = one._replace(right=bool(result.value))
-        problems[index] = result.problem
-    return judged, problems
-
-
-def _grade(parsed: Parsed, gold: str, found: _Found | None, problem: str, anywhere: bool) -> Grade:
-    right = bool(found and found.right)
-    answer = None if parsed.answer is None else _text(parsed.answer)
-    if not right and not problem:
-        problem = _problem(parsed) or _unreadable(gold, read(_text(gold))).replace(
-            "it", "the gold answer"
+    def verdict(self) -> Grade:
+        correct = bool(self.right) and self.strict
+        return Grade(
+            correct=int(correct),
+            lenient=int(bool(self.right)),
+            format=self.parsed.format,
+            extracted=None if self.answer is None else self.answer[:MAX_CHARACTERS],
+            reason="ok" if correct else self.problem,
         )
-        if not problem and found and not (found.reading.nodes or found.reading.choice):
-            problem = "the answer can't be parsed"
-    return Grade(
-        correct=int(right),
-        lenient=int(right or anywhere),
-        format=parsed.format,
-        extracted=None if answer is None else answer[:MAX_CHARACTERS],
-        reason="ok" if right else problem or "not equal to the gold answer",
-    )
+
+    def _why_wrong(self) -> str:
+        if problem := _gold_problem(self.gold):
+            return f"the gold answer: {problem}"
+        if self.found and not (self.found.nodes or self.found.choice or self.found.foreign):
+            return "the answer can't be parsed"
+        return "not equal to the gold answer"
 
 
-def _problem(parsed: Parsed) -> str:
-    """Why there is no answer to judge, or nothing if there is one."""
-    if parsed.answer is None:
-        return parsed.problem
-    return _too_long(parsed.answer) if _text(parsed.answer) else "empty answer"
+def _ask(cases: Sequence[_Case]) -> None:
+    """Let the judges tell whether answers are right."""
+    results = _judges.map([case.question() for case in cases])
+    for case, result in zip(cases, results, strict=True):
+        case.right = bool(result.value)
+        if case.strict:
+            case.problem = result.problem
 
 
-def _unreadable(answer: str, reading: Reading) -> str:
-    if _too_long(answer):
-        return _too_long(answer)
-    if reading.nodes or reading.choice or reading.foreign:
-        return ""
-    return "it can't be parsed"
+@lru_cache(maxsize=4096)  # many completions have the same answer
+def _is_gold(gold: str, answer: Reading) -> bool | None:
+    """Whether an answer is the gold one; None if only a judge can tell."""
+    wanted = read(gold) if len(gold) <= MAX_CHARACTERS else Reading("")
+    if not (wanted.foreign or answer.foreign):
+        return same(wanted, answer)
+    if wanted.text == answer.text:
+        return True
+    known = all(found.foreign or found.nodes for found in (wanted, answer))
+    return None if known else False
+
+
+def _gold_problem(answer: str) -> str:
+    """Why an answer can't be a gold answer, as far as it can be told without a judge."""
+    if problem := _too_long(answer):
+        return problem
+    reading = read(answer)
+    return "" if reading.nodes or reading.choice or reading.foreign else "can't be parsed"
 
 
 def _too_long(answer: str) -> str:
-    long = len(_text(answer)) > MAX_CHARACTERS
+    long = len(answer) > MAX_CHARACTERS
     return f"longer than {MAX_CHARACTERS} characters" if long else ""
-
-
-def _text(answer: str) -> str:
-    return answer.strip(WHITE_SPACE)
