@@ -56,8 +56,8 @@ bench: install ## Measure training and grading on this machine (RUN=FOLDER of a 
 	$(PROGRAMS) python scripts/bench_train.py --run $(RUN)
 	$(VENV)/bin/python scripts/bench_grader.py
 
-schema: install ## Write config/schema/ from the settings.
-	$(VENV)/bin/python -m r1zero schema --out config/schema
+schema: install ## Write config/schema/ and docs/configuration.md from the settings.
+	$(VENV)/bin/python -m r1zero schema
 
 $(STAMP): $(TORCH_STAMP) requirements.lock pyproject.toml
 	@rm -f $@

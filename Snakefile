@@ -8,7 +8,7 @@ from snakemake.utils import min_version
 min_version("9.27.0")
 
 
-# What to run. rules/common.smk checks it against r1zero.settings before anything starts.
+# What to run. `Workflow` in rules/common.smk checks it before any job starts.
 
 
 configfile: "config/config.yaml"
@@ -28,11 +28,11 @@ wildcard_constraints:
     report="report|report_all",
 
 
-# How: one file per stage, in the order the data flows.
+# How: one file per stage, in the order of the data flow.
 
 
 include: "rules/common.smk"
-include: "rules/resources.smk"
+include: "rules/preflight.smk"
 include: "rules/sources.smk"
 include: "rules/data.smk"
 include: "rules/pretrain.smk"
@@ -46,9 +46,9 @@ include: "rules/report.smk"
 
 
 rule report:
-    """The report on every selected run, and all it takes."""
+    """Train, evaluate and report every selected run."""
     input:
-        finished(selected),
+        flow.finished("report"),
     localrule: True
 
 

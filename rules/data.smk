@@ -1,17 +1,17 @@
-"""Tasks: problems with rendered prompts, held-out ones kept apart.
+"""Data: problems with their prompts, without the held-out ones in the training rows.
 
 Needs: resources/datasets/<dataset>/manifest.json of the dataset and of every suite.
-Makes: resources/rows/<dataset>/manifest.json, with rows in one schema and an audit of what was left
-       out; resources/problems/<dataset>/<prompt>/manifest.json, with problems/{train,test}.parquet.
+Makes: resources/rows/<dataset>/manifest.json, with rows in one schema and an audit of those that
+       were removed; resources/problems/<dataset>/<prompt>/manifest.json, with the prompts.
 """
 
 
 rule rows:
-    """Rows in one schema, each problem once. What any suite holds out is removed from train."""
+    """Convert rows to one schema, and remove duplicates and every suite's problems from train."""
     input:
         dataset_manifest="resources/datasets/{dataset}/manifest.json",
-        # A list and no names: a suite may be called as Snakemake calls something of its own.
-        held_out=lambda wildcards: list(held_out_of(wildcards).values()),
+        # A list without names: a suite may have the name of an attribute of Snakemake's inputs.
+        held_out=lambda wildcards: list(flow.sources.held_out(wildcards.dataset).values()),
     output:
         manifest="resources/rows/{dataset}/manifest.json",
         audit="resources/rows/{dataset}/audit.json",
@@ -23,7 +23,7 @@ rule rows:
     params:
         held_out=lambda wildcards: [
             f"--held-out {quote(f'{name}={path}')}"
-            for name, path in held_out_of(wildcards).items()
+            for name, path in flow.sources.held_out(wildcards.dataset).items()
         ],
     shell:
         r"""
@@ -34,7 +34,7 @@ rule rows:
 
 
 rule problems:
-    """Problems: rows with the prompt that a model reads."""
+    """Add the prompt that the model reads to each row."""
     input:
         rows="resources/rows/{dataset}/manifest.json",
     output:

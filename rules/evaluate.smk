@@ -1,9 +1,9 @@
-"""Evaluate: the base model (step 0) and every checkpoint, measured the same way.
+"""Evaluate: measure the base model (step 0) and every checkpoint in the same way.
 
-Needs: results/<run>/model.json, the suite's problems.
+Needs: results/<run>/model.json and the problems of the suite.
 Makes: results/<run>/evaluations/<suite>/step<step>.json, and the completions as Parquet.
-       Finished chunks of completions stay beside them, in .step<step>.partial/, until all are: they
-       are no declared output, which Snakemake would delete before a retry.
+       Finished chunks of completions are kept beside them, in .step<step>.partial/, until all are
+       there. They are not declared outputs because Snakemake would delete those before a retry.
 """
 
 
@@ -11,7 +11,7 @@ rule evaluate:
     """Sample and grade one model on one suite."""
     input:
         model="results/{scale}/{recipe}/{backend}/seed{seed}/model.json",
-        problems=problems_of_suite,
+        problems=of_run(flow.runs.suite_problems, "suite"),
     output:
         scores="results/{scale}/{recipe}/{backend}/seed{seed}/evaluations/{suite}/step{step}.json",
         completions=(
@@ -23,14 +23,14 @@ rule evaluate:
         "benchmarks/evaluate/{scale}.{recipe}.{backend}.seed{seed}.{suite}.step{step}.jsonl"
     conda:
         "../envs/r1zero.yaml"
-    # One core each: evaluations are independent, and side by side they waste least.
+    # Evaluations are independent: side by side with one core each, they waste the least.
     threads: 1
     resources:
-        gpu=min(gpus, 1),
-        mem_mb=evaluation_memory,
+        gpu=min(flow.gpus, 1),
+        mem_mb=of_run(flow.evaluation_memory),
         runtime="4h",
     params:
-        sizes=sizes_of_suite,
+        sizes=of_run(flow.runs.suite_options, "suite"),
     shell:
         r"""
         python -m r1zero evaluate {input.model:q} \

@@ -1,17 +1,17 @@
-"""Plan: what decides a run's weights, and how the run is laid out on the hardware.
+"""Plan: the settings that decide the weights of a run, and its layout on the hardware.
 
 Needs: the manifests of problems and model.
-Makes: results/<run>/run.json (recipe and scale merged, with hashes; knows no hardware), and
-       results/<run>/plan/{plan.json,plan.md,trl.yaml,accelerate.yaml}.
+Makes: results/<run>/run.json (recipe and scale merged, with hashes; no hardware), and
+       results/<run>/plan/{plan.json,plan.md} with the files of the backend in plan/config/.
 """
 
 
 rule resolve:
-    """Recipe, scale and seed merged into one run: a change here trains anew."""
+    """Recipe, scale and seed merged into one run: a change of it trains again."""
     input:
-        problems=task_manifest,
-        model=model_manifest,
-        reward_models=reward_model_manifests,
+        problems=of_run(flow.runs.problems),
+        model=of_run(flow.runs.base_model),
+        reward_models=of_run(flow.runs.reward_models),
     output:
         "results/{scale}/{recipe}/{backend}/seed{seed}/run.json",
     log:
@@ -20,15 +20,9 @@ rule resolve:
     conda:
         "../envs/r1zero.yaml"
     params:
-        # Not the files of recipe and scale: what this run doesn't take from them changes nothing.
-        settings=lambda wildcards: settings_of(wildcards).training_hash(),
-        evaluation=lambda wildcards: settings_of(wildcards).evaluation.model_dump_json(
-            exclude={"suites"}
-        ),
-        recipe=recipe_options,
-        reward_models=lambda wildcards, input: [
-            f"--reward-model {path}" for path in input.reward_models
-        ],
+        # A hash and not the files of recipe and scale: other changes in them train nothing again.
+        settings=of_run(flow.runs.settings_hash),
+        recipe=of_run(flow.runs.resolve_options),
     shell:
         r"""
         python -m r1zero resolve {params.recipe} \
@@ -36,31 +30,30 @@ rule resolve:
             --backend {wildcards.backend} \
             --seed {wildcards.seed} \
             --problems {input.problems:q} \
-            --model {input.model:q} {params.reward_models} \
+            --model {input.model:q} \
             --out {output:q} 2>&1 | tee {log:q}
         """
 
 
 rule layout:
-    """Processes, batches and rendered configs for the GPUs there are: a change trains nothing."""
+    """Processes, batches and the files that start a run: a new layout does not train again."""
     input:
         run="results/{scale}/{recipe}/{backend}/seed{seed}/run.json",
     output:
         plan="results/{scale}/{recipe}/{backend}/seed{seed}/plan/plan.json",
         page="results/{scale}/{recipe}/{backend}/seed{seed}/plan/plan.md",
-        trl="results/{scale}/{recipe}/{backend}/seed{seed}/plan/trl.yaml",
-        accelerate="results/{scale}/{recipe}/{backend}/seed{seed}/plan/accelerate.yaml",
+        config=directory("results/{scale}/{recipe}/{backend}/seed{seed}/plan/config"),
     log:
         "logs/plan/{scale}.{recipe}.{backend}.seed{seed}.layout.log",
     localrule: True
     conda:
         "../envs/r1zero.yaml"
     params:
-        hardware=hardware.model_dump_json(exclude_none=True),
+        hardware=flow.hardware,
         checkpoints="checkpoints/{scale}/{recipe}/{backend}/seed{seed}",
     shell:
         r"""
-        python -m r1zero render {input.run:q} \
+        python -m r1zero layout {input.run:q} \
             --hardware {params.hardware:q} \
             --checkpoints {params.checkpoints:q} \
             --out "$(dirname {output.plan:q})" 2>&1 | tee {log:q}
@@ -68,7 +61,7 @@ rule layout:
 
 
 rule plan:
-    """Lay out every selected run, and start none."""
+    """Lay out every selected run, without training."""
     input:
-        [f"results/{run.folder}/plan/plan.md" for run in runs],
+        flow.plans(),
     localrule: True

@@ -1,31 +1,32 @@
-"""Pretrain: base models made on the spot, so that the mini scale needs no download.
+"""Pretrain: small base models, so that the mini scale needs no download.
 
-Needs: the rows that the task has at this scale, for what they hold out.
+Needs: the rows of the task at this scale, whose held-out problems the base model must not see.
 Makes: resources/bases/<scale>/<base>/manifest.json, with the model and its tokenizer beside it.
 """
 
 
 rule base:
-    """A small base model: it knows the formats and the arithmetic, and chooses badly."""
+    """Pretrain a small base model on synthetic traces of a task."""
     input:
-        rows=rows_of_base,
+        preflight=ancient(flow.preflight_file),
+        rows=of(flow.sources.base_rows, "scale", "base"),
     output:
         manifest="resources/bases/{scale}/{base}/manifest.json",
     log:
         "logs/pretrain/{scale}.{base}.log",
     benchmark:
         "benchmarks/pretrain/{scale}.{base}.jsonl"
-    # On a CPU they share the cores, and what takes longest begins first.
-    priority: 0 if gpus else 1
+    # On a CPU the jobs share the cores, and the longest ones start first.
+    priority: 0 if flow.gpus else 1
     conda:
         "../envs/r1zero.yaml"
-    threads: base_threads
+    threads: threads_of(flow.base_threads)
     resources:
         mem_mb=4000,
         runtime="1h",
     params:
-        # Not the scale's file: its other keys and its comments change nothing here.
-        settings=settings_of_base,
+        # The keys of this base model alone: a change of others in the file trains nothing again.
+        settings=of(flow.sources.base_settings, "scale", "base"),
     shell:
         r"""
         python -m r1zero pretrain {wildcards.base} \

@@ -1,10 +1,9 @@
-"""Report: the paper as PDF and as a page, its tables and figures, a card for each model.
+"""Report: the paper as PDF and HTML, its tables and figures, and a model card for each run.
 
-Needs: model.json, metrics.jsonl, rollouts.parquet and evaluations of the selected runs,
-       config/claims.yaml.
-Makes: results/<scale>/report/ (report_all/ on every recipe there is): report.pdf, index.html,
+Needs: model.json, metrics.jsonl, rollouts.parquet and evaluations of the selected runs.
+Makes: results/<scale>/report/ (report_all/ for the target train_all): report.pdf, index.html,
        tables/*.{csv,md,tex}, figures/*.{svg,pdf,png}, cards/<run>/README.md, claims.json,
-       report.json (checksums of all that was read and written).
+       report.json (checksums of all files that were read and written).
 """
 
 
@@ -12,19 +11,17 @@ report: "../report/workflow.rst"
 
 
 rule list_results:
-    """Paths of the results, in a file: too many for a command line."""
+    """List the paths of the results in a file, since a command line is too short for them."""
     output:
         "results/{scale}/{report}/inputs.json",
     log:
         "logs/report/{scale}.{report}.inputs.log",
     localrule: True
     params:
-        models=lambda wildcards: [model_of(run) for run in reported(wildcards)],
-        evaluations=lambda wildcards: [
-            path for run in reported(wildcards) for path in evaluations_of(run)
-        ],
-        # What the models' cards and the claims on plans name, the user's entries among them.
-        sources=reported_sources,
+        models=lambda wildcards: flow.reports.results(wildcards.report, "model.json"),
+        evaluations=of(flow.reports.evaluations, "report"),
+        # The table entries that model cards and claims on plans name.
+        sources=of(flow.reports.sources, "report"),
     run:
         write_json(
             Path(output[0]),
@@ -37,16 +34,13 @@ rule list_results:
 
 
 rule write_report:
-    """Paper, page, tables, figures and cards on every selected run, or on every recipe's."""
+    """Write the paper, the page, tables, figures and model cards."""
     input:
         listed="results/{scale}/{report}/inputs.json",
-        models=lambda wildcards: [model_of(run) for run in reported(wildcards)],
-        metrics=lambda wildcards: files_of_runs(wildcards, "metrics.jsonl"),
-        rollouts=lambda wildcards: files_of_runs(wildcards, "rollouts.parquet"),
-        evaluations=lambda wildcards: [
-            path for run in reported(wildcards) for path in evaluations_of(run)
-        ],
-        claims="config/claims.yaml",
+        models=lambda wildcards: flow.reports.results(wildcards.report, "model.json"),
+        metrics=lambda wildcards: flow.reports.results(wildcards.report, "metrics.jsonl"),
+        rollouts=lambda wildcards: flow.reports.results(wildcards.report, "rollouts.parquet"),
+        evaluations=of(flow.reports.evaluations, "report"),
     output:
         paper=report(
             "results/{scale}/{report}/report.pdf",
@@ -83,9 +77,9 @@ rule write_report:
     conda:
         "../envs/r1zero.yaml"
     params:
-        # Of the recipes' files the report reads these alone: a comment there changes nothing.
-        published=published_scores,
-        planned=lambda wildcards: json.dumps(planned, sort_keys=True),
+        # All that the report reads of the recipes: other changes in them write nothing again.
+        published=of(flow.reports.published_scores, "report"),
+        planned=lambda wildcards: flow.reports.planned_runs(),
     shell:
         r"""
         python -m r1zero report \

@@ -1,16 +1,17 @@
-"""Sources: the rows and models everything starts from.
+"""Sources: fetch the datasets and models.
 
-Needs: an entry of config/sources.yaml; the user's files, the endpoints of the configuration, or
-       nothing at all.
+Needs: entries of config/sources.yaml or the configuration, and the user's files that they name.
 Makes: resources/datasets/<dataset>/manifest.json and resources/models/<model>/manifest.json, with
-       the files beside them, and config/sources.lock.yaml, which is no output: it outlives them.
+       the files beside them. Also config/sources.lock.yaml, which is not a declared output because
+       it must outlive the files.
 """
 
 
 rule dataset:
-    """Rows of one dataset: fetched, drawn here, or copied from the user's files."""
+    """Fetch or generate the rows of one dataset, or copy them from the user's files."""
     input:
-        files=files_of_dataset,
+        preflight=ancient(flow.preflight_file),
+        files=of(flow.sources.local_files, "dataset"),
     output:
         manifest="resources/datasets/{dataset}/manifest.json",
     log:
@@ -20,7 +21,7 @@ rule dataset:
         "../envs/r1zero.yaml"
     params:
         table="config/sources.yaml",
-        entry=source_of("datasets", "dataset"),
+        entry=of(flow.sources.dataset_entry, "dataset"),
     shell:
         r"""
         python -m r1zero sources dataset {wildcards.dataset} \
@@ -31,7 +32,9 @@ rule dataset:
 
 
 rule model:
-    """A published model: fetched, or linked to where the user has it."""
+    """Fetch a published model, or link to the user's folder."""
+    input:
+        preflight=ancient(flow.preflight_file),
     output:
         manifest="resources/models/{model}/manifest.json",
     log:
@@ -41,7 +44,7 @@ rule model:
         "../envs/r1zero.yaml"
     params:
         table="config/sources.yaml",
-        entry=source_of("models", "model"),
+        entry=of(flow.sources.model_entry, "model"),
     shell:
         r"""
         python -m r1zero sources model {wildcards.model} \
@@ -52,14 +55,14 @@ rule model:
 
 
 rule download:
-    """Everything that the selected recipes need from a network: for login nodes."""
+    """Fetch everything that the selected recipes need from a network, such as on a login node."""
     input:
-        lambda wildcards: sources_of(selected),
+        flow.sources.needed(flow.runs.selected),
     localrule: True
 
 
 rule verify_sources:
-    """Every dataset and model on disk, hashed again and held against the lock."""
+    """Hash every dataset and model on disk again and compare it with the lock."""
     log:
         "logs/sources/verify.log",
     localrule: True

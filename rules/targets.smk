@@ -1,43 +1,41 @@
-"""Targets by name, generated from the recipes: `snakemake --list-target-rules` shows them.
+"""Targets by name, generated from the recipes: `snakemake --list-target-rules` lists them.
 
-Inputs are functions: a recipe that does not fit the scale stops the targets that want it alone.
+Their inputs are functions, so that a recipe that does not fit the scale breaks only its own target.
 """
 
 
 rule train_all:
-    """Every recipe that extends no other, and all that is selected; the report on them."""
+    """Train, evaluate and report every recipe that extends no other, and all selected ones."""
     input:
-        lambda wildcards: finished(trained_by["train_all"]),
+        lambda wildcards: or_exit(flow.finished, "train_all"),
     localrule: True
 
 
-for _task in tasks:
+for _task in flow.runs.tasks:
 
     rule:
-        """Every selected recipe of the task, trained and evaluated; the report if it is all."""
+        """Train and evaluate the selected recipes of one task; report them if they are all."""
         name:
             f"train_{_task}"
         input:
-            lambda wildcards, target=f"train_{_task}": finished(trained_by[target]),
+            lambda wildcards, target=f"train_{_task}": or_exit(flow.finished, target),
         localrule: True
 
 
-for _recipe in recipes:
+for _recipe in flow.runs.recipes:
 
     rule:
-        """One recipe, trained and evaluated; the report too if it is all that is selected."""
+        """Train and evaluate one recipe; report it if it is the only selected one."""
         name:
             f"train_{_recipe}"
         input:
-            lambda wildcards, recipe=_recipe: finished([recipe]),
+            lambda wildcards, target=f"train_{_recipe}": or_exit(flow.finished, target),
         localrule: True
 
     rule:
-        """One recipe's evaluations: the base model and every checkpoint on every suite."""
+        """Evaluate the base model and every checkpoint of one recipe on every suite."""
         name:
             f"evaluate_{_recipe}"
         input:
-            lambda wildcards, recipe=_recipe: [
-                path for run in runs_of(recipe) for path in evaluations_of(run)
-            ],
+            lambda wildcards, recipe=_recipe: or_exit(flow.runs.evaluations, flow.runs.of([recipe])),
         localrule: True

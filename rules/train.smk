@@ -1,20 +1,39 @@
-"""Train: the only long stage.
+"""Train: the only long stage, and the environments of backends that cannot share the main one.
 
-Needs: results/<run>/run.json, and the plan (a new layout of the same run trains nothing).
+Needs: results/<run>/run.json, and the plan (a new layout of the same run does not train again).
 Makes: results/<run>/model.json (checkpoints with hashes, cost, provenance), metrics.jsonl
        and rollouts.parquet.
-       Checkpoints go to checkpoints/<run>/, which is no declared output: Snakemake deletes those
-       before a retry, and a run that was cut off goes on from its last checkpoint.
+       Checkpoints go to checkpoints/<run>/, which is not a declared output: Snakemake deletes those
+       before a retry, and an interrupted run goes on from its last checkpoint.
+       .envs/<name>/ from envs/<name>.lock, only for a backend that names it.
 """
+
+
+rule environment:
+    """A virtual environment with the packages of a lock."""
+    input:
+        "envs/{environment}.lock",
+    output:
+        ".envs/{environment}/installed.json",
+    log:
+        "logs/train/{environment}.environment.log",
+    localrule: True
+    conda:
+        "../envs/r1zero.yaml"
+    shell:
+        r"""
+        python -m r1zero environment {input:q} --out "$(dirname {output:q})" 2>&1 | tee {log:q}
+        """
 
 
 rule train:
     """Train one run with GRPO."""
     input:
+        preflight=ancient(flow.preflight_file),
         run="results/{scale}/{recipe}/{backend}/seed{seed}/run.json",
         plan=ancient("results/{scale}/{recipe}/{backend}/seed{seed}/plan/plan.json"),
-        trl=ancient("results/{scale}/{recipe}/{backend}/seed{seed}/plan/trl.yaml"),
-        accelerate=ancient("results/{scale}/{recipe}/{backend}/seed{seed}/plan/accelerate.yaml"),
+        config=ancient("results/{scale}/{recipe}/{backend}/seed{seed}/plan/config"),
+        environment=of(flow.environment_of, "backend"),
     output:
         model="results/{scale}/{recipe}/{backend}/seed{seed}/model.json",
         metrics="results/{scale}/{recipe}/{backend}/seed{seed}/metrics.jsonl",
@@ -23,14 +42,14 @@ rule train:
         "logs/train/{scale}.{recipe}.{backend}.seed{seed}.log",
     benchmark:
         "benchmarks/train/{scale}.{recipe}.{backend}.seed{seed}.jsonl"
-    # On a CPU they share the cores, and what takes longest begins first.
-    priority: 0 if gpus else 1
+    # On a CPU the jobs share the cores, and the longest ones start first.
+    priority: 0 if flow.gpus else 1
     conda:
         "../envs/r1zero.yaml"
-    threads: training_threads
+    threads: threads_of(flow.training_threads)
     resources:
-        gpu=gpus,
-        mem_mb=training_memory,
+        gpu=flow.gpus,
+        mem_mb=of_run(flow.training_memory),
         runtime="24h",
     params:
         checkpoints="checkpoints/{scale}/{recipe}/{backend}/seed{seed}",

@@ -14,8 +14,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from r1zero.rewards.grading import grade_batch
 from r1zero.tasks.prompts import Style
+from r1zero.tasks.registry import find_task
 
 TAGS = Style(thought="prefilled", answer="tags")
 HASH = Style(thought="free", answer="hash")
@@ -75,11 +75,12 @@ def report(
     style: Style,
 ) -> None:
     """Print the speed on a batch, graded until half a second has passed."""
-    grade_batch(task, completions[:4], rows[:4], style)  # starts the processes, if there are any
+    grade = find_task(task).grade
+    grade(completions[:4], rows[:4], style, {})  # starts the processes, if there are any
     graded = 0
     start = time.perf_counter()
     while (seconds := time.perf_counter() - start) < 0.5:
-        grade_batch(task, completions, rows, style)
+        grade(completions, rows, style, {})
         graded += len(completions)
     print(f"{graded / seconds:12,.0f} grades/s  {task}: {name}")
 

@@ -67,22 +67,10 @@ def main() -> None:
 def pipeline(run: Path, folder: Path, steps: int) -> list[dict[str, Any]]:
     """Metrics of each step of the pipeline's own trainer."""
     config = short_config(run, folder, steps)
-    problems = yaml.safe_load(config.read_text())["dataset_name"]
-    content = json.loads((run / "run.json").read_text())
     command = [
         *(sys.executable, "-m", "accelerate.commands.launch"),
-        *("--config_file", str(run / "plan" / "accelerate.yaml")),
-        *(
-            "-m",
-            "r1zero.train.backends.trl.entrypoint",
-            "--run",
-            str(run / "run.json"),
-            "--config",
-            str(config),
-        ),
-        *("--train", f"{problems}/train.parquet"),
-        *("--config-hash", content["config_hash"]),
-        *("--max-prompt-length", str(content["settings"]["sizes"]["max_prompt_length"])),
+        *("--config_file", str(run / "plan" / "config" / "accelerate.yaml")),
+        *("-m", "r1zero.train.backends.trl.entrypoint", str(run / "run.json"), str(config)),
     ]
     subprocess.run(command, env=ENVIRONMENT, check=True, capture_output=True)
     lines = (folder / "output" / "metrics.jsonl").read_text().splitlines()
@@ -100,8 +88,8 @@ def by_hand(run: Path, folder: Path, steps: int) -> list[dict[str, Any]]:
 
 
 def short_config(run: Path, folder: Path, steps: int) -> Path:
-    """The run's trl.yaml, cut to a few steps and kept from saving."""
-    config = yaml.safe_load((run / "plan" / "trl.yaml").read_text())
+    """The run's trl.yaml with a few steps and without checkpoints."""
+    config = yaml.safe_load((run / "plan" / "config" / "trl.yaml").read_text())
     config |= {"max_steps": steps, "save_strategy": "no", "output_dir": str(folder / "output")}
     (folder / "output").mkdir()
     path = folder / "trl.yaml"

@@ -1,3 +1,4 @@
 from r1zero.cli import main
 
-main()
+if __name__ == "__main__":  # the processes of trackers import this module
+    main()

@@ -1,7 +1,7 @@
 """`python -m r1zero <stage>`: one subcommand per stage, each with its own module of commands.
 
-Stages import heavy packages (torch, transformers) inside the command that needs them, so that the
-help and the light stages answer at once.
+Commands import heavy packages (torch, transformers) when they run, so that the help and the light
+stages start at once.
 """
 
 import os
@@ -12,18 +12,19 @@ import typer
 from r1zero.core.errors import UserError, redact
 from r1zero.data.command import app as data
 from r1zero.evaluate.command import evaluate
-from r1zero.plan.command import plan, render, resolve
+from r1zero.plan.command import layout, plan, resolve
 from r1zero.pretrain.command import pretrain
 from r1zero.report.command import report
 from r1zero.rewards.command import app as grade
 from r1zero.settings.command import schema
 from r1zero.sources.command import app as sources
-from r1zero.train.command import train
+from r1zero.train.command import environment, train
+from r1zero.train.preflight import preflight
 from r1zero.watch.command import watch
 
 app = typer.Typer(
     name="r1zero",
-    help="R1-Zero replication, one stage at a time. `snakemake` runs them all in order.",
+    help="Run one stage of an R1-Zero replication. `snakemake` runs all stages in order.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -33,7 +34,9 @@ app.add_typer(data, name="data")
 app.command()(pretrain)
 app.command()(plan)
 app.command()(resolve)
-app.command()(render)
+app.command()(layout)
+app.command()(environment)
+app.command()(preflight)
 app.command()(train)
 app.command()(evaluate)
 app.command()(report)
@@ -43,7 +46,7 @@ app.command()(schema)
 
 
 def main() -> None:
-    """Run the command line; what a user can mend becomes one line on standard error, status 2."""
+    """Run the command line. An error for the user is one line on standard error, with status 2."""
     # Idle OpenMP threads spin for milliseconds by default. Beside another busy process that slows
     # training manyfold; a short spin costs little on a quiet machine. Read when torch is loaded.
     if "OMP_WAIT_POLICY" not in os.environ:
@@ -53,7 +56,7 @@ def main() -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except OSError as error:  # a disk that is full, a file that may not be read
+    except OSError as error:  # a full disk, a file without permission
         where = f"{error.filename}: " if error.filename is not None else ""
         print(f"error: {where}{error.strerror or redact(str(error))}", file=sys.stderr)
         sys.exit(2)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from r1zero.data.audit import audit
-from r1zero.data.formats import FORMATS
+from r1zero.tasks.registry import TASKS
 
 # Few values, so that rows meet.
 NUMBERS = st.lists(st.lists(st.integers(1, 3), min_size=1, max_size=3), max_size=12)
@@ -23,13 +23,13 @@ WORDS = st.lists(
 def countdown(rows: list[list[int]]) -> pl.DataFrame:
     columns = {"nums": rows, "target": [5] * len(rows)}
     schema = {"nums": pl.List(pl.Int64), "target": pl.Int64}
-    return FORMATS["countdown"].normalise(pl.LazyFrame(columns, schema=schema), "here")
+    return TASKS["countdown"].normalise(pl.LazyFrame(columns, schema=schema), "here")
 
 
 def questions(rows: list[tuple[str, str]]) -> pl.DataFrame:
     columns = {"question": [q for q, _ in rows], "answer": [a for _, a in rows]}
     schema = {"question": pl.String, "answer": pl.String}
-    return FORMATS["math"].normalise(pl.LazyFrame(columns, schema=schema), "here")
+    return TASKS["math"].normalise(pl.LazyFrame(columns, schema=schema), "here")
 
 
 def check(found: dict[str, Any], kept: dict[str, pl.DataFrame]) -> None:
@@ -51,7 +51,7 @@ def test_numbers_of_an_audit_add_up(
 ) -> None:
     held_out = countdown(suite).unique("problem_id", maintain_order=True)
     rows = {"train": countdown(train), "test": countdown(test)}
-    kept, found = audit(rows, ["nums", "target"], {"suite": held_out}, sizes)
+    kept, found = audit(rows, TASKS["countdown"], {"suite": held_out}, sizes)
     check(found, kept)
 
     wanted = [row for row in train if sizes is None or len(row) in sizes]
@@ -83,7 +83,7 @@ def test_numbers_of_an_audit_of_questions_add_up(
     train: list[tuple[str, str]], test: list[tuple[str, str]]
 ) -> None:
     rows = {"train": questions(train), "test": questions(test)}
-    kept, found = audit(rows, ["question"], {})
+    kept, found = audit(rows, TASKS["math"], {})
     check(found, kept)
     answered = [(question, answer) for question, answer in train if question.strip() and answer]
     problems = {question.replace(" ", "") for question, _ in answered}
@@ -97,12 +97,7 @@ def test_numbers_of_an_audit_of_questions_add_up(
 def test_answers_that_cannot_be_graded_leave_train_and_are_counted_in_test() -> None:
     train, test = [("a", "1"), ("b", "bad"), ("c", "3")], [("d", "bad"), ("e", "5")]
     rows = {"train": questions(train), "test": questions(test)}
-    kept, found = audit(
-        rows,
-        ["question"],
-        {},
-        gold_problems=lambda rows: ["no number"[: 9 * (row["answer"] == "bad")] for row in rows],
-    )
+    kept, found = audit(rows, TASKS["gsm8k"], {})
     check(found, kept)
     assert kept["train"]["question"].to_list() == ["a", "c"]
     assert kept["test"]["question"].to_list() == ["d", "e"]

@@ -65,7 +65,7 @@ def test_test_rows_are_not_trained_on_in_any_order(dataset: Path, tmp_path: Path
     assert ids(tmp_path / "rows", "test") == ["1-2-3=6", "1-8-9=18"]
     assert audit == {
         "dataset": "mine",
-        "format": "countdown",
+        "task": "countdown",
         "rows_in": {"train": 5, "test": 4},
         "left_out": {
             "train": {
@@ -136,51 +136,53 @@ def test_a_suite_whose_rows_cannot_be_compared_is_refused(dataset: Path, tmp_pat
     suite = gsm8k(tmp_path / "suite", test=[("How many?", "3")])
     with pytest.raises(UserError) as raised:
         make_rows(dataset, tmp_path / "rows", gsm=suite)
-    assert str(raised.value) == "--held-out gsm: rows of gsm8k have no nums, target to be known by"
+    assert raised.value.where == "--held-out gsm"
+    assert "gsm8k" in raised.value.message
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "named"),
     [
-        (["nonsense"], "'nonsense' is not NAME=DATASET"),
-        (["=rows.json"], "'=rows.json' is not NAME=DATASET"),
-        (["test={suite}"], "the name 'test' is taken"),
-        (["a={suite}", "a={suite}"], "the name 'a' is taken"),
+        (["nonsense"], "'nonsense'"),
+        (["=rows.json"], "'=rows.json'"),
+        (["test={suite}"], "'test'"),
+        (["a={suite}", "a={suite}"], "'a'"),
     ],
 )
 def test_held_out_sets_have_names_of_their_own(
-    dataset: Path, tmp_path: Path, options: list[str], message: str
+    dataset: Path, tmp_path: Path, options: list[str], named: str
 ) -> None:
     suite = make_suite(tmp_path / "suite", [[2, 2, 2, 6]])
     given = [part for text in options for part in ("--held-out", text.format(suite=suite))]
     with pytest.raises(UserError) as raised:
         stage("data", "rows", dataset, *given, "--out", tmp_path / "rows")
-    assert str(raised.value) == f"--held-out: {message}"
+    assert raised.value.where == "--held-out"
+    assert named in raised.value.message
 
 
 def test_a_held_out_set_without_test_rows_is_named(dataset: Path, tmp_path: Path) -> None:
     suite = countdown(tmp_path / "other", train=TRAIN)
     with pytest.raises(UserError) as raised:
         make_rows(dataset, tmp_path / "rows", other=suite)
-    assert str(raised.value) == f"{suite}: has no test rows to hold out"
+    assert raised.value.where == str(suite)
 
 
 def test_a_held_out_file_that_was_changed_is_named(dataset: Path, tmp_path: Path) -> None:
     suite = make_suite(tmp_path / "suite", [[2, 2, 2, 6]])
     changed = suite.parent / "test" / "suite-test.jsonl"
     changed.write_bytes(changed.read_bytes() + b" ")
-    with pytest.raises(UserError, match="sha256 is") as raised:
+    with pytest.raises(UserError) as raised:
         make_rows(dataset, tmp_path / "rows", suite=suite)
     assert raised.value.where == str(changed)
 
 
 def test_a_manifest_of_another_kind_is_refused(dataset: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="of kind 'dataset', wanted is 'rows'"):
+    with pytest.raises(UserError, match=r"'dataset'.*'rows'"):
         stage("data", "problems", dataset, "--prompt", PROMPT, "--out", tmp_path / "task")
     make_rows(dataset, tmp_path / "rows")
     rows = tmp_path / "rows" / "manifest.json"
     for given in ((rows,), (dataset, "--held-out", f"mine={rows}")):
-        with pytest.raises(UserError, match="of kind 'rows', wanted is 'dataset'"):
+        with pytest.raises(UserError, match=r"'rows'.*'dataset'"):
             stage("data", "rows", *given, "--out", tmp_path / "other")
 
 
@@ -223,7 +225,8 @@ def test_a_range_beyond_the_rows_is_an_error(tmp_path: Path) -> None:
             continue
         with pytest.raises(UserError) as raised:
             make_rows(dataset, folder / "rows")
-        assert str(raised.value) == f"{dataset}, test: rows 0 to 2 are wanted, the files have 1"
+        assert raised.value.where == f"{dataset}, test"
+        assert "2" in raised.value.message
 
 
 def test_the_manifest_names_what_later_stages_need(dataset: Path, tmp_path: Path) -> None:
@@ -233,7 +236,7 @@ def test_the_manifest_names_what_later_stages_need(dataset: Path, tmp_path: Path
     assert manifest == {
         "kind": "rows",
         "dataset": "mine",
-        "format": "countdown",
+        "task": "countdown",
         "numbers": [3],
         "rows": {"train": 3, "test": 2},
     }
@@ -259,18 +262,10 @@ def test_a_suite_has_no_training_rows_and_holds_nothing_out(tmp_path: Path) -> N
 def test_the_audit_is_printed(dataset: Path, tmp_path: Path) -> None:
     suite = make_suite(tmp_path / "suite", [[30, 20, 10, 60], [2, 2, 2, 6]])
     options = ("--held-out", f"mine={suite}", "--out", tmp_path / "rows")
-    assert stage("data", "rows", dataset, *options) == (
-        "mine, format countdown\n"
-        "                                       train        test\n"
-        "rows                                       5           4\n"
-        "- another count of numbers                 0           0\n"
-        "- equal to an earlier row                  0           1\n"
-        "- same problem as an earlier row           1           1\n"
-        "- held out                                 2            \n"
-        "= kept                                     2           2\n"
-        "held out: test, 2 problems, 1 of them were in train\n"
-        "held out: mine, 2 problems, 1 of them were in train\n"
-    )
+    lines = stage("data", "rows", dataset, *options).splitlines()
+    counts = {line[:-24].strip(): line[-24:].split() for line in lines[2:-2]}
+    assert list(counts.values()) == [["5", "4"], ["0", "1"], ["1", "1"], ["2"], ["2", "2"]]
+    assert [line.split(",")[0] for line in lines[-2:]] == ["held out: test", "held out: mine"]
 
 
 def test_conflicting_answers_are_counted_and_printed(tmp_path: Path) -> None:
@@ -287,7 +282,7 @@ def test_conflicting_answers_are_counted_and_printed(tmp_path: Path) -> None:
         "unusable_answer": 0,
         "held_out": 0,
     }
-    assert "problems in train with different answers: 1\n" in printed
+    assert printed.splitlines()[-1].endswith("answers: 1")
     assert pl.read_parquet(tmp_path / "rows" / "train.parquet")["answer"].to_list() == ["1", "3"]
 
 
@@ -300,13 +295,12 @@ def test_a_dataset_file_that_was_changed_is_named(
     with pytest.raises(UserError) as raised:
         make_rows(dataset, tmp_path / "rows")
     assert raised.value.where == str(path)
-    assert raised.value.message.startswith("sha256 is ")
     assert not (tmp_path / "rows").exists()
 
 
 def test_a_dataset_file_that_is_gone_is_named(dataset: Path, tmp_path: Path) -> None:
     (dataset.parent / "test" / "mine-test.jsonl").unlink()
-    with pytest.raises(UserError, match=r"test\.jsonl: listed in the manifest but missing"):
+    with pytest.raises(UserError, match=r"mine-test\.jsonl"):
         make_rows(dataset, tmp_path / "rows")
 
 
@@ -314,7 +308,7 @@ def test_nothing_left_to_train_on_is_an_error(dataset: Path, tmp_path: Path) -> 
     everything = make_suite(tmp_path / "all", TRAIN)
     with pytest.raises(UserError) as raised:
         make_rows(dataset, tmp_path / "rows", everything=everything)
-    assert str(raised.value) == f"{dataset}: no training row is left: all are held out"
+    assert raised.value.where == str(dataset)
     assert not (tmp_path / "rows").exists()
 
 
@@ -322,13 +316,14 @@ def test_a_split_without_a_usable_row_is_an_error_that_says_why(tmp_path: Path) 
     dataset = gsm8k(tmp_path / "mine", train=[("a", "1")], test=[("b", ""), (" ", "1")])
     with pytest.raises(UserError) as raised:
         make_rows(dataset, tmp_path / "rows")
-    assert str(raised.value) == f"{dataset}: no test row is left: no answer (2)"
+    assert raised.value.where == str(dataset)
+    assert "no answer (2)" in raised.value.message
     suite = countdown(tmp_path / "suite", numbers=[4], test=TEST)
-    with pytest.raises(UserError, match=r"no test row is left: another count of numbers \(4\)"):
+    with pytest.raises(UserError, match=r"test.*numbers \(4\)"):
         make_rows(suite, tmp_path / "rows")
     path = dataset.parent / "train" / "mine-train.jsonl"
     nothing = write_dataset(tmp_path / "none", "gsm8k", {"test": [path]}, ranges={"test": (0, 0)})
-    with pytest.raises(UserError, match="no test row is left: none came in"):
+    with pytest.raises(UserError, match="no test row"):
         make_rows(nothing, tmp_path / "rows")
 
 
@@ -387,7 +382,7 @@ def test_two_runs_give_the_same_bytes(dataset: Path, tmp_path: Path) -> None:
 
 def test_an_unknown_prompt_lists_those_there_are(dataset: Path, tmp_path: Path) -> None:
     make_rows(dataset, tmp_path / "rows")
-    with pytest.raises(UserError, match=rf"unknown prompt 'nope' \(there are: .*{PROMPT}"):
+    with pytest.raises(UserError, match=rf"nope.*{PROMPT}"):
         make_problems(tmp_path / "rows" / "manifest.json", tmp_path / "task", "nope")
 
 
@@ -395,10 +390,9 @@ def test_a_prompt_with_fields_of_another_format_is_refused(tmp_path: Path) -> No
     make_rows(gsm8k(tmp_path / "mine", test=[("a", "1")]), tmp_path / "rows")
     with pytest.raises(UserError) as raised:
         make_problems(tmp_path / "rows" / "manifest.json", tmp_path / "task")
-    assert str(raised.value) == (
-        f"prompt {PROMPT}: the rows have no field {{numbers}} (there are: {{question}}; "
-        "a brace that is meant is written twice)"
-    )
+    assert raised.value.where == f"prompt {PROMPT}"
+    assert "{numbers}" in raised.value.message
+    assert "{question}" in raised.value.hint
     assert not (tmp_path / "task").exists()
 
 
@@ -410,7 +404,7 @@ def test_a_single_brace_in_a_prompt_is_refused(
         "r1zero.data.command.load_prompt", lambda name: Prompt(**STYLE, text=template)
     )
     make_rows(gsm8k(tmp_path / "mine", test=[("a", "1")]), tmp_path / "rows")
-    with pytest.raises(UserError, match="prompt mine: the rows have no field"):
+    with pytest.raises(UserError, match="prompt mine: "):
         make_problems(tmp_path / "rows" / "manifest.json", tmp_path / "task", "mine")
 
 
@@ -431,6 +425,6 @@ def test_a_rows_file_that_was_changed_is_named(dataset: Path, tmp_path: Path) ->
     make_rows(dataset, tmp_path / "rows")
     changed = tmp_path / "rows" / "train.parquet"
     changed.write_bytes(changed.read_bytes() + b" ")
-    with pytest.raises(UserError, match="sha256 is") as raised:
+    with pytest.raises(UserError) as raised:
         make_problems(tmp_path / "rows" / "manifest.json", tmp_path / "task")
     assert raised.value.where == str(changed)

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from r1zero.core.errors import UserError
-from r1zero.evaluate.engines import Decoding, Model, open_engine
+from r1zero.evaluate.engines import open_engine
+from r1zero.evaluate.engines.base import Decoding, Model
 
 HAS_VLLM = importlib.util.find_spec("vllm") is not None
 MODEL = Model(Path("model"), stop_token_ids=(3, 7), pad=0, max_length=64)
@@ -60,7 +61,7 @@ def test_vllm_that_is_not_installed_is_named() -> None:
 def test_vllm_is_asked_for_just_the_decoding() -> None:
     from vllm import SamplingParams
 
-    from r1zero.evaluate.vllm_engine import sampling_params
+    from r1zero.evaluate.engines.vllm import sampling_params
 
     params = sampling_params(MODEL, Decoding(4, 0.6, 0.95, 32), seed=11)
     assert isinstance(params, SamplingParams)

@@ -15,13 +15,13 @@ import polars as pl
 import pytest
 from transformers import AutoTokenizer
 
+from graders import grade_countdown as grade
 from r1zero.core.errors import UserError
 from r1zero.core.files import weights_hash
 from r1zero.data.problems import read_problems
-from r1zero.evaluate import transformers_engine
+from r1zero.evaluate.engines import transformers as transformers_engine
 from r1zero.evaluate.metrics import ks, majority_at_k, pass_at_k, repetition
 from r1zero.evaluate.text import Tokens
-from r1zero.rewards.countdown import grade
 from r1zero.train.checkpoints import seal, weights_hash_of
 from tiny import ENVIRONMENT, Run, make_run, stage
 

@@ -19,7 +19,7 @@ LARGE = bytes(range(256)) * 4096 * 3
 FILES = {"rows.jsonl": SMALL, "data/train.parquet": LARGE}
 DATASET = {
     "kind": "hub",
-    "format": "countdown",
+    "task": "countdown",
     "huggingface": {"repo": REPO},
     "modelscope": {"repo": REPO},
     "licence": "none",

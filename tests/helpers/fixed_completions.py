@@ -16,7 +16,7 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerFast, TrainerCallback
 from trl import GRPOConfig
 
-from r1zero.train.backends.trl.dynamic_sampling import RunTrainer
+from r1zero.train.backends.trl.dynamic_sampling import DynamicSamplingTrainer
 
 os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
 PROMPTS = ["1 2 3", "make 24 of 4 4 8", "ab", "a rather long question, much longer than the others"]
@@ -45,7 +45,7 @@ def main(
     order: list[list[str]] = []
     history: list[list[float]] = []
 
-    def given(own: list[str], trainer: RunTrainer) -> dict[str, Any]:
+    def given(own: list[str], trainer: DynamicSamplingTrainer) -> dict[str, Any]:
         """Completions that depend on the prompt, the place in its group and the step alone."""
         first = trainer.accelerator.process_index * len(own)
         completions = []
@@ -62,7 +62,7 @@ def main(
             if "grad_norm" in logs:
                 history.append([float(logs[key]) for key in ("loss", "grad_norm", "reward", "kl")])
 
-    trainer = RunTrainer(
+    trainer = DynamicSamplingTrainer(
         model=base,
         processing_class=PreTrainedTokenizerFast.from_pretrained(base, padding_side="left"),
         reward_funcs=[share_unless_flat],

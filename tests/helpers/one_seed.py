@@ -1,6 +1,6 @@
 """Intervals of one seed, as those over several give them."""
 
-from r1zero.report.statistics import (
+from r1zero.report.statistics.intervals import (
     Interval,
     Outcomes,
     hierarchical_delta,

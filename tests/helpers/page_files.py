@@ -7,7 +7,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from r1zero.report.document import Contents, Figure, Part, Sample, Table
+from r1zero.report.paper.document import Contents, Figure, Part, Sample, Table
 from report_files import STEPS, RunFiles
 
 ROLLOUT = {

@@ -1,4 +1,4 @@
-"""Results of runs with planted outcomes, as `r1zero.report.load` would read them."""
+"""Results of runs with planted outcomes, as `r1zero.report.results.load` would read them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from r1zero.report.inputs import (
+from r1zero.report.results.inputs import (
     Evaluation,
     Model,
     Outcome,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-VERSIONS = {"trl": "1.16.0", "torch": "2.13.0", "transformers": "5.17.0"}
+VERSIONS = {"r1zero": "0.1.0", "trl": "1.16.0", "torch": "2.13.0", "transformers": "5.17.0"}
 STEPS = (0, 20, 40)
 
 

@@ -81,7 +81,7 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
 
 def write_dataset(
     folder: Path,
-    format_name: str,
+    task: str,
     splits: Mapping[str, Sequence[Path]],
     *,
     ranges: Mapping[str, tuple[int, int]] | None = None,
@@ -101,7 +101,7 @@ def write_dataset(
     manifest = {
         "kind": "dataset",
         "name": folder.name,
-        "format": format_name,
+        "task": task,
         "numbers": numbers,
         "splits": entries,
         "files": listed,
@@ -171,11 +171,11 @@ class Run(NamedTuple):
         return [self.file, *places, "--gpus", 0]
 
 
-def make_run(folder: Path, config: Path, task: Path, base: Path) -> Run:
-    """Resolve and lay out a run of the mini scale, ready to train."""
+def make_run(folder: Path, config: Path, task: Path, base: Path, **hardware: Any) -> Run:
+    """Resolve and lay out a run of the mini scale on the CPU, ready to train."""
     run = Run(folder)
     inputs = ("--config", config, "--problems", task, "--model", base)
     stage("resolve", RECIPE, *inputs, "--out", run.file)
     places = ("--checkpoints", run.checkpoints, "--out", run.plan)
-    stage("render", run.file, "--hardware", '{"gpus": 0}', *places)
+    stage("layout", run.file, "--hardware", json.dumps({"gpus": 0, **hardware}), *places)
     return run

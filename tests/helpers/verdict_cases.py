@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from r1zero.rewards.equivalence import same, search
+from r1zero.tasks.answers.equivalence import same, search
 
 
 def verdict(case: dict[str, Any]) -> bool:

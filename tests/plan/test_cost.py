@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from r1zero.core.errors import UserError
 from r1zero.plan.command import layout_or_error
 from r1zero.plan.cost import evaluation_memory_of, host_memory_of
-from r1zero.plan.layout import Layout, lay_out
+from r1zero.plan.layout import Layout
 from r1zero.plan.machine import Machine, find_machine
+from r1zero.plan.search import lay_out
 from r1zero.settings import Hardware, load_sources, resolve_run
 from r1zero.settings.architecture import Architecture, positions_of
 from r1zero.settings.sources import HubModel

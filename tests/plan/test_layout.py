@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from r1zero.cli import app
-from r1zero.plan.layout import Layout, Refusal, lay_out
+from r1zero.plan.layout import Layout, Refusal
 from r1zero.plan.machine import Machine, find_machine
+from r1zero.plan.search import lay_out
 from r1zero.settings import RunSettings, load_sources, recipe_names, resolve_run
 from r1zero.settings.workflow import Hardware
 from tiny import CONFIG, ENVIRONMENT, RECIPE, REPOSITORY, stage

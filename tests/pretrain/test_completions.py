@@ -5,7 +5,7 @@ import re
 import pytest
 
 from r1zero.pretrain.completions import write_completion
-from r1zero.rewards.styles import extract
+from r1zero.tasks.answers.extraction import extract
 from r1zero.tasks.prompts import Answer, Style, Thought
 
 FORMS = [

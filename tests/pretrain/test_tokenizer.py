@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from r1zero.pretrain.traces import countdown
 from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen3Config
 
 from r1zero.pretrain.base import pieces
 from r1zero.pretrain.tokenizer import END, PAD, build_tokenizer
-from r1zero.pretrain.traces import countdown
 from r1zero.tasks.prompts import load_prompt
 from tiny import PROMPT
 

@@ -14,10 +14,10 @@ import pytest
 import yaml
 
 from r1zero.core.errors import UserError
-from r1zero.report import rendering
 from r1zero.report.command import report
-from r1zero.report.load import load
 from r1zero.report.model_cards import card
+from r1zero.report.paper import rendering
+from r1zero.report.results.load import load
 from r1zero.settings import load_sources
 from report_files import RunFiles, edit, paths, small_run, write_completions
 from tiny import CONFIG, ENVIRONMENT

@@ -1,7 +1,8 @@
-"""The terms of a reward: their formulas, their options, and what becomes of those that fail."""
+"""Reward functions: their formulas, their options, and what becomes of those that fail."""
 
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +18,7 @@ from r1zero.rewards import functions
 from r1zero.rewards.build import RewardFunction, RewardFunctions
 from r1zero.settings.recipe import Reward
 from r1zero.tasks.prompts import Style
+from r1zero.tasks.registry import TASKS
 
 PREFILLED = Style(thought="prefilled", answer="tags")
 RIGHT = "so</think>\n<answer>1 + 2</answer>"
@@ -26,18 +28,19 @@ NONE = "so on and on"
 COLUMNS = {"nums": [[1, 2]] * 4, "target": [3] * 4}
 
 
-def terms_of(**changes: Any) -> RewardFunctions:
-    settings = {"task": "countdown", "style": PREFILLED, "seed": 7, "max_completion_length": 100}
+def functions_of(**changes: Any) -> RewardFunctions:
+    settings = {"task": "countdown", "style": PREFILLED, "seed": 7}
+    settings |= {"max_completion_length": 100, "rewards": {}}
     return RewardFunctions(**{**settings, **changes})
 
 
 def build(name: str, *, run: dict[str, Any] | None = None, **options: Any) -> RewardFunction:
-    return terms_of(**(run or {})).build(Reward(name=name, options=options))
+    return functions_of(**(run or {})).build(Reward(name=name, options=options))
 
 
-def score(term: RewardFunction, completions: list[str], **columns: Any) -> list[float | None]:
+def score(function: RewardFunction, completions: list[str], **columns: Any) -> list[float | None]:
     given = {"prompts": ["p"] * len(completions), "completion_ids": [[1]] * len(completions)}
-    return list(term(completions=completions, **given | columns))
+    return list(function(completions=completions, **given | columns))
 
 
 @pytest.mark.parametrize(
@@ -51,12 +54,12 @@ def score(term: RewardFunction, completions: list[str], **columns: Any) -> list[
         ("partial", {"score": 0.5}, [0, 0.5, 0, 0]),
     ],
 )
-def test_terms_of_verdicts(name: str, options: dict[str, Any], expected: list[float]) -> None:
+def test_functions_of_verdicts(name: str, options: dict[str, Any], expected: list[float]) -> None:
     texts = [RIGHT, WRONG, WITHOUT_FORMAT, NONE]
     assert score(build(name, **options), texts, **COLUMNS) == expected
 
 
-def test_a_right_answer_in_another_place_is_right_to_a_lenient_term() -> None:
+def test_a_right_answer_in_another_place_is_right_if_lenient() -> None:
     run = {"task": "gsm8k", "style": Style(thought="free", answer="hash")}
     texts = ["it is 18", "#### 18", "it is 17"]
     answers = {"answer": ["18"] * 3}
@@ -73,6 +76,15 @@ def test_conversations_are_scored_by_their_last_message() -> None:
 def test_length_is_the_distance_in_characters() -> None:
     assert score(build("length"), ["", "x" * 20, "ß" * 25]) == [-20, 0, -5]
     assert score(build("length", target=2), ["abc"]) == [-1]
+
+
+def test_the_target_of_length_is_what_a_summary_is_graded_by() -> None:
+    rewards = {"length": {"target": 5}, "correct": {}}
+    run = functions_of(task="tldr", rewards=rewards)
+    correct, length = (run.build(Reward(name=n, options=rewards[n])) for n in ("correct", "length"))
+    texts = ["x" * 5, "x" * 20]
+    assert score(correct, texts) == [1, 0]
+    assert score(length, texts) == [0, -15]
 
 
 def test_cosine_length_goes_from_one_value_to_the_other_and_stays() -> None:
@@ -123,58 +135,60 @@ def test_random_pays_some_whatever_they_say_and_pays_them_again() -> None:
     assert score(build("random", probability=1.0), texts[:9]) == [1] * 9
 
 
-def test_a_batch_is_graded_once_for_all_terms(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_is_graded_once_for_all_functions(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    original = functions.grade_batch
+    task = TASKS["countdown"]
 
     def counted(*arguments: Any) -> Any:
         calls.append(arguments)
-        return original(*arguments)
+        return task.grade(*arguments)
 
-    monkeypatch.setattr(functions, "grade_batch", counted)
-    run = terms_of()
+    monkeypatch.setitem(TASKS, "countdown", replace(task, grade=counted))
+    run = functions_of()
     names = ("correct", "format", "cosine_length", "partial")
     built = [run.build(Reward(name=name)) for name in names]
     texts = [RIGHT, WRONG, WITHOUT_FORMAT, NONE]
-    for term in built:
-        score(term, texts, **COLUMNS)
+    for function in built:
+        score(function, texts, **COLUMNS)
     assert len(calls) == 1
     # An equal list is another batch: its columns may be others.
     assert score(built[0], list(texts), nums=[[1, 2]] * 4, target=[1] * 4) == [0, 1, 0, 0]
     assert len(calls) == 2
 
 
-def test_a_term_is_called_as_the_metrics_are() -> None:
+def test_a_function_is_called_as_the_metrics_are() -> None:
     assert build("format").__name__ == "format"
     assert build("user_rewards.brevity").__name__ == "user_rewards.brevity"
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "message"),
+    ("name", "options", "named"),
     [
-        ("corect", {}, "reward corect: there is no such term (there are: correct, format, "),
-        ("length", {"goal": 3}, "reward length: unknown key 'goal' (known: target)"),
-        ("format", {"target": 3}, "unknown key 'target' (known: right, wrong)"),
-        ("length", {"target": "far"}, "reward length: target: Input should be a valid integer"),
-        ("correct", {"lenient": 1}, "reward correct: lenient: Input should be a valid boolean"),
-        ("random", {"probability": 1.5}, "reward random: probability: Input should be less"),
-        ("overlong", {}, "reward overlong: cache: Field required"),
-        ("overlong", {"cache": 101}, "101 is more than max_completion_length (100 or less works"),
-        ("nowhere.brevity", {}, "can't be imported: ModuleNotFoundError"),
-        ("user_rewards.brevitty", {}, "can't be imported: AttributeError"),
-        ("user_rewards.os", {}, "reward user_rewards.os: is no function"),
+        ("corect", {}, ["correct", "format"]),
+        ("length", {"goal": 3}, ["'goal'", "target"]),
+        ("format", {"target": 3}, ["'target'", "right, wrong"]),
+        ("length", {"target": "far"}, ["target:"]),
+        ("length", {"target": -1}, ["target:"]),
+        ("correct", {"lenient": 1}, ["lenient:"]),
+        ("random", {"probability": 1.5}, ["probability:"]),
+        ("overlong", {}, ["cache:"]),
+        ("overlong", {"cache": 101}, ["cache:", "101", "100"]),
+        ("nowhere.brevity", {}, ["ModuleNotFoundError"]),
+        ("user_rewards.brevitty", {}, ["AttributeError"]),
+        ("user_rewards.os", {}, []),
     ],
 )
 def test_what_there_is_not_is_named_before_a_run_starts(
-    name: str, options: dict[str, Any], message: str
+    name: str, options: dict[str, Any], named: list[str]
 ) -> None:
     with pytest.raises(UserError) as raised:
         functions.check(Reward(name=name, options=options), max_completion_length=100)
-    assert message in str(raised.value)
+    assert raised.value.where == f"reward {name}"
+    assert all(part in str(raised.value) for part in named)
     assert "\n" not in str(raised.value)
 
 
-def test_known_terms_tell_their_options() -> None:
+def test_known_functions_tell_their_options() -> None:
     known = functions.known_reward_functions()
     assert known["correct"] == {"right": 1.0, "wrong": 0.0, "lenient": False}
     assert known["overlong"] == {"cache": ...}
@@ -185,8 +199,8 @@ def test_a_function_of_the_users_gets_columns_options_and_the_step() -> None:
     assert score(build("user_rewards.brevity", limit=3), ["four", "two"]) == [0, 1]
     assert score(build("user_rewards.meets_target"), ["3", "4"], target=[3, 3]) == [1, 0]
     state = SimpleNamespace(global_step=5)
-    term = build("user_rewards.number_of_the_step")
-    assert score(term, ["a"], trainer_state=state) == [5]
+    function = build("user_rewards.number_of_the_step")
+    assert score(function, ["a"], trainer_state=state) == [5]
     assert score(build("user_rewards.later"), ["a", "b"]) == [0.25] * 2
 
 
@@ -202,43 +216,43 @@ def test_a_function_of_the_users_gets_columns_options_and_the_step() -> None:
         ("inf", "the reward is inf"),
     ],
 )
-def test_a_completion_that_breaks_a_term_counts_nothing_and_harms_no_other(
+def test_a_completion_that_breaks_a_function_counts_nothing_and_harms_no_other(
     text: str, problem: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(building, "DEADLINE", 1.0)
     logged: dict[str, float] = {}
-    term = build("user_rewards.hostile")
-    scores = score(term, ["a", text, "b", "c"], log_metric=logged.__setitem__)
+    function = build("user_rewards.hostile")
+    scores = score(function, ["a", text, "b", "c"], log_metric=logged.__setitem__)
     assert scores == [1, 0, 1, 1]
-    assert term.failed == {1: problem}
+    assert function.failed == {1: problem}
     assert logged == {"rewards/user_rewards.hostile/failed": 0.25}
     # The next batch is not held to account for it.
-    assert score(term, ["a", "b"], log_metric=logged.__setitem__) == [1, 1]
-    assert term.failed == {}
+    assert score(function, ["a", "b"], log_metric=logged.__setitem__) == [1, 1]
+    assert function.failed == {}
     assert logged == {"rewards/user_rewards.hostile/failed": 0}
 
 
-def test_a_term_may_say_that_it_does_not_apply() -> None:
-    term = build("user_rewards.hostile")
-    assert score(term, ["a", "none"]) == [1, None]
-    assert term.failed == {}
+def test_a_function_may_not_apply() -> None:
+    function = build("user_rewards.hostile")
+    assert score(function, ["a", "none"]) == [1, None]
+    assert function.failed == {}
 
 
 def test_completions_that_all_hang_cost_a_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(building, "DEADLINE", 0.3)
-    term = build("user_rewards.hostile")
-    assert score(term, ["hang"] * 30) == [0] * 30
-    problems = list(term.failed.values())
+    function = build("user_rewards.hostile")
+    assert score(function, ["hang"] * 30) == [0] * 30
+    problems = list(function.failed.values())
     assert problems[0] == "took longer than 0.3 s"
     assert problems[-1] == "not scored within 0.6 s"
 
 
-def test_a_flaw_of_a_term_of_ours_costs_its_completion_alone() -> None:
+def test_a_bug_of_a_function_costs_its_completion_alone() -> None:
     # A row without what the grader needs.
     columns = {"nums": [[1, 2], None, [1, 2], [1, 2]], "target": [3] * 4}
-    term = build("correct")
-    assert score(term, [RIGHT, RIGHT, WRONG, RIGHT], **columns) == [1, 0, 0, 1]
-    assert list(term.failed) == [1]
+    function = build("correct")
+    assert score(function, [RIGHT, RIGHT, WRONG, RIGHT], **columns) == [1, 0, 0, 1]
+    assert list(function.failed) == [1]
 
 
 def test_a_function_of_the_users_runs_in_another_process(tmp_path: Path) -> None:

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from r1zero.plan.layout import Layout, Refusal, lay_out
+from r1zero.core.validation import read_yaml
+from r1zero.plan.layout import Layout, Refusal
 from r1zero.plan.machine import find_machine
+from r1zero.plan.search import lay_out
 from r1zero.rewards import functions
 from r1zero.settings import RunSettings, load_recipe, load_sources, recipe_names, resolve_run
-from r1zero.settings.load import read_yaml
 from r1zero.settings.recipe import Recipe
 from r1zero.settings.workflow import Hardware
 from tiny import CONFIG

@@ -1,6 +1,7 @@
 """config/schema/ says what the settings accept."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,11 @@ import pytest
 import yaml
 
 from r1zero.settings import recipe_names
+from r1zero.settings.reference import reference
 from r1zero.settings.schema import schemas
 from tiny import CONFIG, stage
 
 FILES = {
-    "claims": [CONFIG / "claims.yaml"],
     "config": [CONFIG / "config.yaml"],
     "recipe": sorted((CONFIG / "recipes").glob("*.yaml")),
     "scale": sorted((CONFIG / "scales").glob("*.yaml")),
@@ -22,12 +23,26 @@ FILES = {
 KINDS_AND_FILES = [(kind, path) for kind, paths in FILES.items() for path in paths]
 
 
-def test_the_schemas_on_disk_are_those_of_the_settings(tmp_path: Path) -> None:
-    stage("schema", "--out", tmp_path)
-    wanted = {path.name: path.read_text() for path in tmp_path.iterdir()}
+def test_schemas_and_reference_on_disk_are_those_of_the_settings(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    stage("schema", "--out", tmp_path / "schema", "--reference", page)
+    wanted = {path.name: path.read_text() for path in (tmp_path / "schema").iterdir()}
     found = {path.name: path.read_text() for path in (CONFIG / "schema").iterdir()}
-    assert found == wanted, "settings changed: run `python -m r1zero schema --out config/schema`"
+    assert found == wanted, "settings changed: run `python -m r1zero schema`"
     assert wanted.keys() == {f"{kind}.schema.json" for kind in FILES}
+    on_disk = (CONFIG.parent / "docs" / "configuration.md").read_text()
+    assert on_disk == page.read_text(), "settings changed: run `python -m r1zero schema`"
+
+
+def test_the_reference_has_every_key_and_its_links_resolve() -> None:
+    page = reference()
+    assert set(re.findall(r"\(#(\w+)\)", page)) <= {
+        name.lower() for name in re.findall("^### (.+)$", page, re.MULTILINE)
+    }
+    for schema in schemas().values():
+        for model in [schema, *schema.get("$defs", {}).values()]:
+            for key in model.get("properties", {}):
+                assert f"\n| `{key}` | " in page or key == "extends", key
 
 
 @pytest.mark.parametrize("kind", FILES)
@@ -43,8 +58,9 @@ def test_shipped_files_satisfy_their_schema(kind: str, path: Path) -> None:
 @pytest.mark.parametrize(("kind", "path"), KINDS_AND_FILES, ids=lambda value: Path(value).name)
 def test_an_unknown_key_breaks_every_schema(kind: str, path: Path) -> None:
     content = {**yaml.safe_load(path.read_text()), "hidden_sise": 1}
-    with pytest.raises(jsonschema.ValidationError, match="hidden_sise"):
+    with pytest.raises(jsonschema.ValidationError) as raised:
         jsonschema.validate(content, schemas()[kind])
+    assert "hidden_sise" in raised.value.message
 
 
 @pytest.mark.parametrize("kind", FILES)
@@ -59,6 +75,14 @@ def described(value: dict[str, Any], schema: dict[str, Any]) -> bool:
     """Whether a property says what it is: itself, or the section it refers to."""
     target = schema["$defs"][value["$ref"].rpartition("/")[2]] if "$ref" in value else {}
     return bool(value.get("description") or target.get("description"))
+
+
+def test_the_examples_of_the_how_to_are_valid() -> None:
+    text = (CONFIG / "README.md").read_text()
+    examples = list(map(yaml.safe_load, re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)))
+    assert len(examples) >= 6
+    for example in examples:
+        jsonschema.validate(example, schemas()["recipe" if "extends" in example else "config"])
 
 
 def test_the_config_file_points_editors_to_its_schema() -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import pytest
+from pydantic import ValidationError
 
 from r1zero.core.errors import UserError
 from r1zero.settings import (
@@ -65,8 +66,9 @@ def test_a_suite_is_listed_once() -> None:
     evaluation = RECIPES["dapo"].evaluation.model_dump() | {
         "suites": ["aime24", {"name": "aime24", "n_samples": 8}]
     }
-    with pytest.raises(ValueError, match="lists aime24 twice"):
+    with pytest.raises(ValidationError) as raised:
         Evaluation.model_validate(evaluation)
+    assert "aime24" in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -96,16 +98,11 @@ def test_a_dataset_does_not_hold_out_itself_as_a_suite() -> None:
 
 
 @pytest.mark.parametrize(
-    ("recipe", "suite", "message"),
-    [
-        ("dapo", "aime2024", "no dataset 'aime2024' with test rows (there are: word_problems, "),
-        ("dapo", "countdown_3", "the rows of 'countdown_3' are of the format countdown (there"),
-        ("tinyzero", "math500", "the rows of 'math500' are of the format math (there are: count"),
-    ],
+    ("recipe", "suite"),
+    [("dapo", "aime2024"), ("dapo", "countdown_3"), ("tinyzero", "math500")],
 )
-def test_a_suite_that_cannot_be_is_named(
-    recipe: str, suite: str, message: str, table: Sources
-) -> None:
+def test_an_unusable_suite_is_named(recipe: str, suite: str, table: Sources) -> None:
     with pytest.raises(UserError) as raised:
         check_suites(resolved(recipe, suites=[suite]), table)
-    assert str(raised.value).startswith(f"recipe {recipe}: evaluation.suites: {message}")
+    assert raised.value.where == f"recipe {recipe}: evaluation.suites"
+    assert suite in raised.value.message

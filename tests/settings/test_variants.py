@@ -47,21 +47,22 @@ def test_a_recipe_states_what_differs_from_the_one_it_extends(config: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("content", "named"),
     [
-        ({"extends": "nope", "description": "x"}, "unknown recipe 'nope' (there are: "),
-        ({"extends": "mine", "description": "x"}, "extends itself (mine > mine)"),
-        ({"extends": RECIPE}, "description: Field required"),
-        ({"extends": RECIPE, "description": "x", "beta": 1}, "unknown key 'beta'"),
+        ({"extends": "nope", "description": "x"}, "nope"),
+        ({"extends": "mine", "description": "x"}, "mine > mine"),
+        ({"extends": RECIPE}, "description"),
+        ({"extends": RECIPE, "description": "x", "beta": 1}, "'beta'"),
     ],
 )
-def test_what_is_wrong_with_an_extending_recipe_names_its_file(
-    config: Path, content: dict[str, Any], message: str
+def test_an_error_of_an_extending_recipe_names_its_file(
+    config: Path, content: dict[str, Any], named: str
 ) -> None:
     path = write(config, "mine", **content)
     with pytest.raises(UserError) as raised:
         load_recipe("mine", config)
-    assert str(raised.value).startswith(f"{path}: {message}")
+    assert str(raised.value).startswith(f"{path}: ")
+    assert named in str(raised.value)
 
 
 def variants(*ablations: dict[str, Any]) -> dict[str, Any]:
@@ -97,22 +98,25 @@ def test_a_varied_learning_rate_keeps_its_ratio_at_a_scale_with_a_rate_of_its_ow
 
 
 @pytest.mark.parametrize(
-    ("vary", "message"),
+    ("vary", "where", "named"),
     [
-        ({"algorithm.betta": [1]}, "ablations: cannot vary 'algorithm.betta' (can: algorithm."),
-        ({"rewards": [1]}, "ablations: cannot vary 'rewards' (can: "),
-        ({"sizes.max_steps": [4]}, "ablations: sizes.max_steps is the scale's own"),
-        ({"algorithm.beta": [-1]}, f"recipe {RECIPE} at scale mini: algorithm.beta: Input should"),
-        ({"sizes.learning_rate": ["fast"]}, "ablations: sizes.learning_rate: 'fast' is no number"),
+        ({"algorithm.betta": [1]}, "ablations: ", "'algorithm.betta'"),
+        ({"rewards": [1]}, "ablations: ", "'rewards'"),
+        ({"sizes.max_steps": [4]}, "ablations: ", "sizes.max_steps"),
+        ({"algorithm.beta": [-1]}, f"recipe {RECIPE} at scale mini: ", "algorithm.beta: "),
+        ({"sizes.learning_rate": ["fast"]}, "ablations: ", "sizes.learning_rate: 'fast'"),
         (
             {"algorithm.beta": [1, 2], "algorithm.epsilon": [1]},
-            "config: ablations.0: `vary` wants as many values for each setting; there are: "
+            "config: ablations.0: ",
             "algorithm.beta 2, algorithm.epsilon 1",
         ),
-        ({"algorithm.beta": []}, "config: ablations.0: `vary` wants as many values"),
+        ({"algorithm.beta": []}, "config: ablations.0: ", "`vary`"),
     ],
 )
-def test_what_cannot_be_varied_is_named(vary: dict[str, Any], message: str) -> None:
+def test_a_setting_that_cannot_be_varied_is_named(
+    vary: dict[str, Any], where: str, named: str
+) -> None:
     with pytest.raises(UserError) as raised:
         variants({"recipe": RECIPE, "vary": vary})
-    assert str(raised.value).startswith(message)
+    assert str(raised.value).startswith(where)
+    assert named in str(raised.value)

@@ -57,7 +57,7 @@ def test_a_hub_that_tells_no_sizes_is_no_hub(kind: str, place: Place) -> None:
     with serve(hub) as url:
         result = place.fetch(endpoint(kind, url))
     assert result.returncode == 2
-    assert "no answer of a hub: " in result.stdout
+    assert result.stdout.splitlines()[-1].startswith("error: datasets.mine: ")
     assert not place.lock.exists()
 
 
@@ -101,7 +101,7 @@ def test_a_token_that_is_none_is_named_and_not_shown(place: Place) -> None:
         environment={"MINE": "schlüssel-geheim"},
     )
     assert result.returncode == 2
-    assert "environment: MINE: holds what no token is made of" in result.stdout
+    assert "error: environment: MINE: " in result.stdout
     assert "geheim" not in result.stdout
 
 
@@ -122,7 +122,7 @@ def test_a_guessed_name_is_not_trusted_on_first_use(place: Place) -> None:
     with serve(good_hub()) as url:
         first = place.fetch(endpoint("modelscope", url), **guess)
         assert first.returncode == 2
-        assert f"{REPO} is unchecked, and not trusted on first use" in first.stdout
+        assert "not trusted on first use" in first.stdout
         assert not place.lock.exists()
         assert place.fetch(endpoint("huggingface", url)).returncode == 0
         (place.out / "rows.jsonl").unlink()
@@ -137,7 +137,7 @@ def test_a_folder_of_somebody_elses_is_left_alone(place: Place) -> None:
     with serve(good_hub()) as url:
         result = place.fetch(endpoint("huggingface", url))
     assert result.returncode == 2
-    assert "is not empty, and was not made by us" in result.stdout
+    assert f"error: datasets.mine: {place.out}: " in result.stdout
     assert (place.out / "thesis.txt").read_text() == "years of work"
 
 
@@ -204,8 +204,8 @@ def test_a_revision_that_the_table_now_names_is_not_the_locked_one(place: Place)
         other = {"huggingface": {"repo": REPO, "revision": "v2"}}
         result = place.fetch(endpoint("huggingface", url), **other)
     assert result.returncode == 2
-    assert f"the table says {REPO} at v2" in result.stdout
-    assert "delete the entry there and the manifest" in result.stdout
+    assert f"error: {place.lock}: datasets.mine: " in result.stdout
+    assert f"{REPO} at v2" in result.stdout
 
 
 def test_a_lock_without_entries_is_empty(place: Place) -> None:
@@ -231,7 +231,7 @@ def test_a_shared_file_that_we_may_not_read_is_passed_over(place: Place) -> None
 def test_hf_endpoint_is_an_address(place: Place) -> None:
     result = place.fetch({"huggingface": "auto"}, environment={"HF_ENDPOINT": "hf-mirror.example"})
     assert result.returncode == 2
-    assert "environment: HF_ENDPOINT: is not an address" in result.stdout
+    assert "error: environment: HF_ENDPOINT: " in result.stdout
 
 
 def test_the_same_address_is_tried_once(place: Place) -> None:
@@ -250,4 +250,4 @@ def test_the_manifest_is_that_of_the_files(place: Place) -> None:
         place.fetch(endpoint("huggingface", url))
     content: dict[str, Any] = json.loads((place.out / "manifest.json").read_text())
     assert {entry["path"]: entry["sha256"] for entry in content["files"]} == SUMS
-    assert DATASET["format"] == content["format"]
+    assert DATASET["task"] == content["task"]

@@ -61,8 +61,9 @@ def test_the_first_download_is_locked_and_says_so(kind: str, place: Place) -> No
         printed = place.fetch(endpoint(kind, url)).stdout
     assert place.is_complete()
     commit = hub.branch["datasets", REPO]
-    assert f"TRUSTED ON FIRST USE: datasets.mine is what {kind} {url} has as {REPO}" in printed
-    assert str(place.lock) in printed
+    (trusted,) = (line for line in printed.splitlines() if line.startswith("TRUSTED ON FIRST USE"))
+    for named in ("datasets.mine", f"{kind} {url}", REPO, str(place.lock)):
+        assert named in trusted
     entry = yaml.safe_load(place.lock.read_text())["datasets"]["mine"]
     assert entry["first_seen"] == f"{kind} {url}"
     assert {path: file["sha256"] for path, file in entry["files"].items()} == SUMS
@@ -87,7 +88,7 @@ def test_the_manifest_says_which_rows_are_which(place: Place) -> None:
         "train": {"files": ["data/part1.parquet", "data/part2.parquet"], "rows": [0, 10]},
         "test": {"files": ["rows.jsonl"], "rows": None},
     }
-    assert (manifest["format"], manifest["numbers"]) == ("countdown", [3])
+    assert (manifest["task"], manifest["numbers"]) == ("countdown", [3])
     assert manifest["revision"] == hub.branch["datasets", REPO]
     assert not (place.out / "README.md").exists()
 
@@ -98,7 +99,7 @@ def test_what_is_on_disk_and_locked_needs_no_hub(place: Place) -> None:
     (place.out / "manifest.json").unlink()
     result = place.fetch(endpoint("huggingface", dead_address()))
     assert place.is_complete(), result.stdout
-    assert result.stdout.splitlines()[-1].endswith(": 2 already here")
+    assert result.stdout.splitlines()[-1].endswith(": 2 already on disk")
 
 
 def test_a_file_that_was_changed_on_disk_is_fetched_again(place: Place) -> None:
@@ -117,8 +118,10 @@ def test_a_source_under_another_name_is_not_the_locked_one(place: Place) -> None
         assert place.fetch(endpoint("huggingface", url)).returncode == 0
         result = place.fetch(endpoint("huggingface", url), huggingface={"repo": "owner/other"})
     assert result.returncode == 2
-    assert f"is locked as {REPO} at " in result.stdout
-    assert "the table says owner/other" in result.stdout
+    error = result.stdout.splitlines()[-1]
+    assert error.startswith(f"error: {place.lock}: datasets.mine: ")
+    assert REPO in error
+    assert "owner/other" in error
 
 
 def test_two_mirrors_that_disagree_from_the_start(place: Place) -> None:
@@ -130,7 +133,7 @@ def test_two_mirrors_that_disagree_from_the_start(place: Place) -> None:
         (place.out / "rows.jsonl").unlink()
         result = place.fetch(endpoint("modelscope", wrong), endpoint("modelscope", url))
     assert place.is_complete(), result.stdout
-    assert f"modelscope {wrong}: wrong bytes: expected 37 bytes" in result.stdout
+    assert f"modelscope {wrong}: wrong bytes" in result.stdout
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -160,7 +163,7 @@ def test_a_token_goes_to_its_endpoint_and_nowhere_else(kind: str, place: Place) 
 def test_credentials_in_an_address_are_refused_and_not_shown(place: Place) -> None:
     result = place.fetch({"huggingface": "https://me:hunter2secret@hub.example"})
     assert result.returncode == 2
-    assert "holds credentials" in result.stdout
+    assert "endpoints.0.huggingface.huggingface: " in result.stdout
     assert "hunter2" not in result.stdout
 
 
@@ -193,9 +196,9 @@ def test_pickled_weights_are_taken_by_name_only(place: Place) -> None:
         allowed = {**MODEL, "allow": ["pytorch_model.bin"]}
         taken = place.fetch(endpoint("huggingface", url), section="model", **allowed)
     assert refused.returncode == also.returncode == 2
-    assert "has no safetensors file, but pickled weights: pytorch_model.bin" in refused.stdout
-    assert "can run code when it is loaded: pytorch_model.bin" in also.stdout
-    assert "`allow` of the source takes such files by name" in refused.stdout
+    for each in (refused, also):
+        assert "pytorch_model.bin" in each.stdout
+        assert "`allow`" in each.stdout
     assert not hub.requests or taken.returncode == 0, taken.stdout
     assert place.files().keys() == {"config.json", "pytorch_model.bin"}
 
@@ -207,7 +210,8 @@ def test_a_model_that_brings_its_own_code_is_refused(place: Place) -> None:
     with serve(hub) as url:
         result = place.fetch(endpoint("huggingface", url), section="model", **MODEL)
     assert result.returncode == 2
-    assert "config.json: asks for Python code of its own (auto_map)" in result.stdout
+    assert "config.json: " in result.stdout
+    assert "auto_map" in result.stdout
     assert not (place.out / "manifest.json").exists()
 
 
@@ -219,7 +223,7 @@ def test_a_path_that_leads_elsewhere_is_refused(path: str, place: Place) -> None
     with serve(hub) as url:
         result = place.fetch(endpoint("modelscope", url), splits=splits)
     assert result.returncode == 2
-    assert f"lists the path {path!r}, which is not taken" in result.stdout
+    assert repr(path) in result.stdout
     assert not hub.downloads("escaped")
 
 
@@ -228,7 +232,8 @@ def test_a_file_that_the_repository_lacks_is_named_with_what_it_has(place: Place
         splits = {"train": {"files": ["main/train.parquet"]}}
         result = place.fetch(endpoint("huggingface", url), splits=splits)
     assert result.returncode == 2
-    assert "has no main/train.parquet (it has data/train.parquet, rows.jsonl)" in result.stdout
+    assert "main/train.parquet" in result.stdout
+    assert "data/train.parquet, rows.jsonl" in result.stdout
 
 
 def as_repository(root: Path, kind: str, repo: str, files: dict[str, bytes]) -> Path:
@@ -282,7 +287,7 @@ def test_a_shared_folder_with_wrong_bytes_is_passed_over(place: Place) -> None:
         (place.out / "rows.jsonl").unlink()
         result = place.fetch({"local": str(root)}, endpoint("huggingface", url))
     assert place.is_complete(), result.stdout
-    assert "wrong bytes: expected 37 bytes" in result.stdout
+    assert "wrong bytes" in result.stdout
 
 
 def test_offline_nothing_is_asked_of_a_network(tmp_path: Path, place: Place) -> None:
@@ -295,7 +300,8 @@ def test_offline_nothing_is_asked_of_a_network(tmp_path: Path, place: Place) -> 
         (place.out / "rows.jsonl").unlink()
         result = place.fetch(*online, offline=True, environment=environment)
         assert result.returncode == 2
-        assert "is not on disk as the lock knows it, and `offline: true` forbids" in result.stdout
+        assert "error: datasets.mine: " in result.stdout
+        assert "`offline: true`" in result.stdout
         assert not log.exists(), log.read_text()
         # The same without `offline`: the refusal itself works.
         assert place.fetch(*online, environment=environment).returncode == 2
@@ -336,7 +342,7 @@ def test_verify_hashes_everything_again(tmp_path: Path) -> None:
     bad = verify(place)
     assert bad.returncode == 2
     assert f"{path}: sha256 is " in bad.stdout
-    assert bad.stdout.splitlines()[-1].endswith("not what they should be: datasets.mine")
+    assert bad.stdout.splitlines()[-1].endswith(": datasets.mine")
 
 
 def test_verify_holds_manifests_against_the_lock(tmp_path: Path) -> None:
@@ -346,7 +352,8 @@ def test_verify_holds_manifests_against_the_lock(tmp_path: Path) -> None:
     place.lock.write_text(place.lock.read_text().replace(SUMS["rows.jsonl"], "f" * 64))
     bad = verify(place)
     assert bad.returncode == 2
-    assert f"rows.jsonl is {SUMS['rows.jsonl']}, {place.lock} says {'f' * 64}" in bad.stdout
+    for named in ("rows.jsonl", SUMS["rows.jsonl"], str(place.lock), "f" * 64):
+        assert named in bad.stdout
 
 
 def test_a_hub_source_that_the_lock_knows_nothing_of_is_wrong(tmp_path: Path) -> None:
@@ -358,14 +365,11 @@ def test_a_hub_source_that_the_lock_knows_nothing_of_is_wrong(tmp_path: Path) ->
     assert result.returncode == 2
     assert result.stdout.split()[:2] == ["WRONG", "datasets.mine:"]
     manifest = place.out / "manifest.json"
-    message = (
-        f"{manifest}: has no entry in {place.lock} (delete this manifest to fetch it and trust it "
-        "anew)"
-    )
-    assert message in result.stdout
     with pytest.raises(UserError) as raised:  # before anything is trained on it
         check_lock(Lock(place.lock), "datasets", manifest)
-    assert str(raised.value) == message
+    assert raised.value.where == str(manifest)
+    assert str(place.lock) in raised.value.message
+    assert str(raised.value) in result.stdout
 
 
 def write_manifest(root: Path, name: str, content: str) -> Path:
@@ -394,7 +398,7 @@ def test_a_manifest_that_is_none_is_wrong_and_the_rest_is_checked(
     assert f"{path}: " in lines[1]
     assert lines[2].startswith(f"{'locked':15} datasets.mine: 2 files")
     assert lines[3] == f"{'not from a hub':15} datasets.own: 0 files, 0 B"
-    assert lines[4].endswith("not what they should be: datasets.bad")
+    assert lines[4].endswith(": datasets.bad")
     with pytest.raises(UserError) as raised:
         check_lock(Lock(place.lock), "datasets", path)
     assert raised.value.where == str(path)
@@ -427,7 +431,7 @@ def test_a_source_may_want_fewer_files_than_are_locked_but_no_others(tmp_path: P
     path.write_text(json.dumps({**manifest, "files": [*manifest["files"], more]}))
     result = verify(place)
     assert result.returncode == 2
-    assert f"more.jsonl is {SUMS['rows.jsonl']}, {place.lock} says nothing of it" in result.stdout
+    assert f"{path}: more.jsonl is {SUMS['rows.jsonl']}" in result.stdout
 
 
 def test_a_broken_lock_is_named(place: Place) -> None:
@@ -449,7 +453,7 @@ def test_in_a_log_progress_is_lines_with_rate_and_time_left(
         shown.has("weights", 4_000_000)
         shown.received("weights", 3_000_000)
     first, second = capsys.readouterr().out.splitlines()
-    assert first == "models.mine: 4 MB of 10 MB, 0 B/s, no end in sight"
+    assert first.startswith("models.mine: 4 MB of 10 MB, 0 B/s, ")
     assert second.startswith("models.mine: 7 MB of 10 MB, ")
     assert second.endswith(" left")
 

@@ -56,7 +56,8 @@ def test_a_folder_without_safetensors_is_refused(tmp_path: Path) -> None:
     model = write_model(tmp_path / "model", "config.json", "pytorch_model.bin")
     with pytest.raises(UserError) as raised:
         fetch(model, tmp_path / "out")
-    assert str(raised.value) == f"{model}: no safetensors file in the folder"
+    assert raised.value.where == str(model)
+    assert "safetensors" in raised.value.message
     assert not (tmp_path / "out" / "manifest.json").exists()
 
 
@@ -69,15 +70,19 @@ def test_another_model_leaves_nothing_of_the_former(tmp_path: Path) -> None:
 
 def test_an_unknown_model_lists_those_there_are(tmp_path: Path) -> None:
     table = CONFIG / "sources.yaml"
-    with pytest.raises(UserError, match=r"'nope' is not in the table \(there are: qwen2\.5"):
+    with pytest.raises(UserError) as raised:
         stage("sources", "model", "nope", "--table", table, "--out", tmp_path / "out")
+    assert raised.value.where == str(table)
+    assert "qwen2.5" in raised.value.hint
 
 
 def test_a_model_that_brings_its_own_code_is_refused(tmp_path: Path) -> None:
     model = write_model(tmp_path / "model")
     (model / "config.json").write_text(json.dumps({"auto_map": {"AutoModel": "own.Model"}}))
-    with pytest.raises(UserError, match="asks for Python code of its own"):
+    with pytest.raises(UserError) as raised:
         fetch(model, tmp_path / "out")
+    assert raised.value.where == str(tmp_path / "out" / "config.json")
+    assert "auto_map" in raised.value.message
     assert not (tmp_path / "out" / "manifest.json").exists()
 
 
@@ -85,8 +90,9 @@ def test_a_model_that_brings_its_own_code_is_refused(tmp_path: Path) -> None:
 def test_a_configuration_that_is_no_object_is_named(tmp_path: Path, content: str) -> None:
     model = write_model(tmp_path / "model")
     (model / "config.json").write_text(content)
-    with pytest.raises(UserError, match=r"config\.json: is no JSON object"):
+    with pytest.raises(UserError) as raised:
         fetch(model, tmp_path / "out")
+    assert raised.value.where == str(tmp_path / "out" / "config.json")
 
 
 def write_index(folder: Path, *names: str) -> Path:
@@ -105,9 +111,9 @@ def test_weights_that_an_index_names_have_to_be_there(tmp_path: Path) -> None:
         path.unlink()
     with pytest.raises(UserError) as raised:
         fetch(model, tmp_path / "other")
-    assert str(raised.value).startswith(
-        f"{index}: names weights that are not there: {parts[0]}, {parts[2]} ("
-    )
+    assert raised.value.where == str(index)
+    assert f"{parts[0]}, {parts[2]}" in raised.value.message
+    assert parts[1] not in raised.value.message
     assert not (tmp_path / "other").exists()
 
 
@@ -115,9 +121,10 @@ def test_an_index_names_no_weights_elsewhere(tmp_path: Path) -> None:
     model = write_model(tmp_path / "model")
     outside = write_model(tmp_path / "outside", "model.safetensors") / "model.safetensors"
     for name in ("../outside/model.safetensors", str(outside)):
-        write_index(model, name)
-        with pytest.raises(UserError, match="names weights that are not there"):
+        index = write_index(model, name)
+        with pytest.raises(UserError) as raised:
             check_weights_complete(model)
+        assert raised.value.where == str(index)
 
 
 @pytest.mark.parametrize("content", ["3", "{}", '{"weight_map": []}', '{"weight_map": {}}', "{"])

@@ -12,14 +12,15 @@ import pytest
 
 from r1zero.core.errors import UserError
 from r1zero.settings import load_sources
-from r1zero.settings.sources import Generated, HubDataset
+from r1zero.settings.sources import HubDataset
 from r1zero.sources import command
 from r1zero.sources.chain import FetchedFile
-from r1zero.sources.countdown import Row
 from r1zero.sources.download import Fetched
+from r1zero.tasks.countdown.generator import Row
+from r1zero.tasks.generators import Generated
 from tiny import CONFIG, ENVIRONMENT, stage
 
-SMALL = {"kind": "generated", "generator": "countdown", "train": 300, "test": 60, "numbers": [3]}
+SMALL = {"kind": "generated", "task": "countdown", "train": 300, "test": 60, "numbers": [3]}
 TABLE = CONFIG / "sources.yaml"
 
 
@@ -50,6 +51,7 @@ def local(folder: Path, train: Sequence[Any], test: Sequence[Any], **more: Any) 
     folder.mkdir(exist_ok=True)
     return {
         "kind": "local",
+        "task": "countdown",
         "train": str(write_rows(folder / "my_train.jsonl", train)),
         "test": str(write_rows(folder / "my_test.jsonl", test)),
         **more,
@@ -88,7 +90,7 @@ def test_two_runs_give_the_same_bytes_and_another_seed_gives_others(tmp_path: Pa
 
 def test_the_manifest_has_the_checksums_and_the_splits(tmp_path: Path) -> None:
     manifest = make(tmp_path / "out", SMALL)
-    assert (manifest["kind"], manifest["format"]) == ("dataset", "countdown")
+    assert (manifest["kind"], manifest["task"]) == ("dataset", "countdown")
     assert manifest["source"] == {**SMALL, "seed": 0}
     assert manifest["splits"] == {
         split: {"files": [f"{split}.jsonl"], "rows": None} for split in ("train", "test")
@@ -121,21 +123,23 @@ def test_own_entries_take_the_place_of_shipped_ones(tmp_path: Path) -> None:
 def test_an_unknown_dataset_lists_those_there_are(tmp_path: Path) -> None:
     with pytest.raises(UserError) as raised:
         stage("sources", "dataset", "nope", "--table", TABLE, "--out", tmp_path / "out")
-    assert str(raised.value).startswith(f"{TABLE}: 'nope' is not in the table (there are: ")
+    assert raised.value.where == str(TABLE)
     assert "countdown_3to4" in raised.value.hint
 
 
 def test_a_bad_entry_of_ones_own_names_its_key(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"datasets\.mine\.generated\.train: Input should"):
+    with pytest.raises(UserError) as raised:
         make(tmp_path / "out", {**SMALL, "train": 0})
+    assert "datasets.mine.generated.countdown.train" in str(raised.value)
 
 
 @pytest.mark.parametrize("numbers", [[], [0], [1], [3, 5]])
 def test_counts_of_numbers_that_cannot_be_drawn_are_refused(
     tmp_path: Path, numbers: list[int]
 ) -> None:
-    with pytest.raises(UserError, match=r"datasets\.mine\.generated\.numbers"):
+    with pytest.raises(UserError) as raised:
         make(tmp_path / "out", {**SMALL, "numbers": numbers})
+    assert "datasets.mine.generated.countdown.numbers" in str(raised.value)
 
 
 def test_local_files_are_copied_to_the_byte(tmp_path: Path) -> None:
@@ -148,22 +152,24 @@ def test_local_files_are_copied_to_the_byte(tmp_path: Path) -> None:
 
 def test_local_files_of_any_kind_keep_their_suffix(tmp_path: Path) -> None:
     tmp_path.joinpath("mine.csv.gz").write_bytes(b"rows")
-    source = {"kind": "local", "format": "math", "test": str(tmp_path / "mine.csv.gz")}
+    source = {"kind": "local", "task": "math", "test": str(tmp_path / "mine.csv.gz")}
     manifest = make(tmp_path / "out", source)
     assert manifest["splits"] == {"test": {"files": ["test.csv.gz"], "rows": None}}
     assert (tmp_path / "out" / "test.csv.gz").read_bytes() == b"rows"
 
 
 def test_a_local_dataset_has_rows(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="names neither `train` nor `test`"):
-        make(tmp_path / "out", {"kind": "local"})
+    with pytest.raises(UserError) as raised:
+        make(tmp_path / "out", {"kind": "local", "task": "math"})
+    assert "datasets.mine.local" in str(raised.value)
 
 
 def test_a_missing_local_file_is_named(tmp_path: Path) -> None:
     source = local(tmp_path / "own", [ROW], [ROW])
     Path(source["train"]).unlink()
-    with pytest.raises(UserError, match=r"my_train\.jsonl: no such file"):
+    with pytest.raises(UserError) as raised:
         make(tmp_path / "out", source)
+    assert raised.value.where == source["train"]
 
 
 @pytest.mark.parametrize("content", ["", "# nothing yet\n", "datasets:\nmodels:\n"])
@@ -176,19 +182,21 @@ def test_a_table_may_be_empty(tmp_path: Path, content: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "where"),
     [
-        (("--own", "{mine"), "--own: is not valid JSON: "),
-        (("--own", "3"), "--own: datasets: Input should be a valid dictionary (got 3)"),
-        (("--endpoints", "nope"), "--endpoints or R1ZERO_ENDPOINTS: is not valid JSON: "),
-        (("--endpoints", "3"), "--endpoints or R1ZERO_ENDPOINTS: endpoints: Input should be a "),
+        (("--own", "{mine"), "--own: "),
+        (("--own", "3"), "--own: datasets: "),
+        (("--endpoints", "nope"), "--endpoints or R1ZERO_ENDPOINTS: "),
+        (("--endpoints", "3"), "--endpoints or R1ZERO_ENDPOINTS: endpoints: "),
     ],
 )
-def test_what_is_no_json_is_named(tmp_path: Path, options: tuple[str, str], message: str) -> None:
+def test_an_option_with_invalid_json_is_named(
+    tmp_path: Path, options: tuple[str, str], where: str
+) -> None:
     rest = ("--table", TABLE, "--out", tmp_path / "out", "--lock", tmp_path / "lock.yaml")
     with pytest.raises(UserError) as raised:
         stage("sources", "dataset", "gsm8k", *options, *rest)
-    assert str(raised.value).startswith(message)
+    assert str(raised.value).startswith(where)
 
 
 def test_what_the_system_refuses_is_one_line(tmp_path: Path) -> None:
@@ -206,7 +214,8 @@ def test_what_the_system_refuses_is_one_line(tmp_path: Path) -> None:
         check=False,
     )
     assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr == f"error: {out}: Not a directory\n"
+    assert result.stderr.startswith(f"error: {out}: ")
+    assert len(result.stderr.splitlines()) == 1
 
 
 def test_what_was_hashed_when_it_came_is_not_hashed_again(
@@ -218,7 +227,7 @@ def test_what_was_hashed_when_it_came_is_not_hashed_again(
     entries = [{"path": f"{x}.jsonl", "bytes": 3, "sha256": x * 64} for x in "ab"]
     place = {"kind": "hub", "huggingface": {"repo": "a/b"}, "licence": "none", "gigabytes": 1}
     # Patterns that overlap list no file twice.
-    source = {**place, "format": "math", "splits": {"test": {"files": ["b*", "*.jsonl"]}}}
+    source = {**place, "task": "math", "splits": {"test": {"files": ["b*", "*.jsonl"]}}}
     manifest = make(out, source)
     assert (manifest["files"], manifest["revision"]) == (entries, "abc")
     assert manifest["splits"]["test"]["files"] == ["b.jsonl", "a.jsonl"]

@@ -10,10 +10,10 @@ import jinja2
 import pytest
 
 from r1zero.core.errors import UserError
-from r1zero.data.formats import FORMATS
 from r1zero.data.problems import check_fields
 from r1zero.settings import load_recipe, recipe_names
 from r1zero.tasks.prompts import literals, load_prompt, prompt_names
+from r1zero.tasks.registry import TASKS
 from tiny import CONFIG
 
 Message = dict[str, str]
@@ -212,12 +212,12 @@ def test_a_changed_text_has_a_new_version() -> None:
 @pytest.mark.parametrize("recipe", recipe_names(CONFIG))
 def test_every_recipe_names_a_prompt_that_can_show_its_rows(recipe: str) -> None:
     found = load_recipe(recipe, CONFIG)
-    check_fields(found.prompt, load_prompt(found.prompt).text, FORMATS[found.task].fields)
+    check_fields(found.prompt, load_prompt(found.prompt).text, TASKS[found.task].fields)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_prompt_shows_all_fields_of_its_rows(name: str) -> None:
-    fields = FORMATS[ROWS[name.partition("_")[0]]].fields
+    fields = TASKS[ROWS[name.partition("_")[0]]].fields
     rendered = render(name)
     for field in fields:
         assert str(VALUES[field]) in rendered

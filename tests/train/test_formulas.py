@@ -13,7 +13,7 @@ from trl import GRPOTrainer
 
 from r1zero.settings.recipe import Algorithm
 from r1zero.train import formulas
-from r1zero.train.backends.trl.dynamic_sampling import RunTrainer
+from r1zero.train.backends.trl.dynamic_sampling import DynamicSamplingTrainer
 from tiny_trainer import batch, build_trainer
 
 LOSSES = get_args(formulas.LossType)
@@ -217,7 +217,7 @@ def test_the_loss_is_that_of_trl(
 
 
 def trained(build: Build, **options: Any) -> list[dict[str, float]]:
-    trainer = build(RunTrainer, learning_rate=0.02, max_steps=3, **options)
+    trainer = build(DynamicSamplingTrainer, learning_rate=0.02, max_steps=3, **options)
     trainer.train()
     return [row for row in trainer.state.log_history if "loss" in row]
 

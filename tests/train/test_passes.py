@@ -12,7 +12,7 @@ from transformers import AutoTokenizer
 from trl import GRPOConfig
 
 from r1zero.settings.recipe import Algorithm
-from r1zero.train.backends.trl.length_bucketing import PiecewiseTrainer, rollout
+from r1zero.train.backends.trl.length_bucketing import LengthBucketingTrainer, rollout
 
 LOSSES = get_args(Algorithm.model_fields["loss_type"].annotation)
 COMPLETIONS, GROUP, STEPS = 16, 4, 2
@@ -33,7 +33,7 @@ def share_of_digits(completions: list[str], **_: Any) -> list[float]:
 def trained(base: Path, task: Path, out: Path, passes: int, **options: Any) -> tuple[Tensor, Any]:
     """Weights after some steps, and what was logged, with a step cut into so many passes."""
     problems = pl.read_parquet(task.parent / "problems" / "train.parquet")
-    trainer = PiecewiseTrainer(
+    trainer = LengthBucketingTrainer(
         model=str(base.parent),
         processing_class=AutoTokenizer.from_pretrained(base.parent, padding_side="left"),
         reward_funcs=[share_of_digits],

@@ -1,4 +1,4 @@
-"""Trackers get every row of metrics.jsonl, whatever happens, and the training nothing of them."""
+"""Trackers get every row of metrics.jsonl, whatever happens, and change nothing of the training."""
 
 import importlib.util
 import json
@@ -17,9 +17,8 @@ from r1zero.core.errors import UserError
 from r1zero.settings.workflow import Tracking
 from r1zero.train import metrics, trackers
 from r1zero.train.checkpoints import sealed
-from r1zero.train.tracker_kinds import Tracked
+from r1zero.train.tracker_kinds import TrackedRun
 from tiny import ENVIRONMENT, Run, make_run
-from workflow_copy import copy_workflow, snakemake
 
 Curves = dict[str, dict[int, float]]
 
@@ -30,6 +29,7 @@ RUN = {
     "base_model": {"sha256": "e" * 64},
     "settings": {"algorithm": {"beta": 0.04}},
 }
+SWANLAB = Tracking(to=["swanlab"])
 
 
 @pytest.fixture
@@ -58,11 +58,8 @@ def write(folder: Path, *steps: int) -> None:
 
 
 def curves_of(rows: list[dict[str, Any]]) -> Curves:
-    found: Curves = {}
-    for each in rows:
-        for key in each.keys() - {"step"}:
-            found.setdefault(key, {})[each["step"]] = float(each[key])
-    return found
+    keys = rows[0].keys() - {"step"}
+    return {key: {each["step"]: float(each[key]) for each in rows} for key in keys}
 
 
 def swanlab_records(folder: Path) -> Iterator[tuple[str, Any]]:
@@ -82,12 +79,8 @@ def swanlab_records(folder: Path) -> Iterator[tuple[str, Any]]:
 
 
 def swanlab_curves(folder: Path) -> Curves:
-    found: Curves = {}
-    for kind, record in swanlab_records(folder):
-        if kind == "scalar":
-            assert record.step not in found.get(record.key, {}), "logged twice"
-            found.setdefault(record.key, {})[record.step] = record.value.number
-    return found
+    scalars = (record for kind, record in swanlab_records(folder) if kind == "scalar")
+    return each_once((r.key, r.step, r.value.number) for r in scalars)
 
 
 def tensorboard_curves(folder: Path) -> Curves:
@@ -95,11 +88,18 @@ def tensorboard_curves(folder: Path) -> Curves:
 
     events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
     events.Reload()
+    return each_once(
+        (key, event.step, event.value)
+        for key in events.Tags()["scalars"]
+        for event in events.Scalars(key)
+    )
+
+
+def each_once(points: Iterator[tuple[str, int, float]]) -> Curves:
     found: Curves = {}
-    for key in events.Tags()["scalars"]:
-        for event in events.Scalars(key):
-            assert event.step not in found.get(key, {}), "logged twice"
-            found.setdefault(key, {})[event.step] = event.value
+    for key, step, value in points:
+        assert step not in found.setdefault(key, {}), "logged twice"
+        found[key][step] = value
     return found
 
 
@@ -109,7 +109,7 @@ def check_curves(found: Curves, wanted: Curves, *, rel: float = 0.0) -> None:
         assert found[key] == pytest.approx(values, rel=rel, abs=0.0, nan_ok=True), key
 
 
-def place(folder: Path, name: str) -> Path:
+def folder_of(folder: Path, name: str) -> Path:
     (entry,) = (entry for entry in trackers.described(folder) if entry["name"] == name)
     assert "failed" not in entry, (folder / "trackers" / f"{name}.log").read_text()
     return Path(entry["folder"])
@@ -120,14 +120,14 @@ def test_each_tracker_works_without_account_or_network(
     run_file: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     pytest.importorskip(name)
-    for variable in (*trackers._KEYS.values(), "TRACKIO_DIR"):
+    for variable in ("SWANLAB_API_KEY", "WANDB_API_KEY", "TRACKIO_DIR"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
     with trackers.following(Tracking(to=[name]), run_file, folder):
         write(folder, 1, 2)
     (entry,) = trackers.described(folder)
     assert (entry["name"], entry["mode"]) == (name, "offline")
-    assert any(place(folder, name).rglob("*"))
+    assert any(folder_of(folder, name).rglob("*"))
 
 
 @pytest.mark.slow
@@ -149,35 +149,43 @@ def test_every_row_arrives_once_though_the_training_was_killed(
     command = [sys.executable, "-c", script, run_file, folder]
     killed = subprocess.run(command, env=ENVIRONMENT, check=False)
     assert killed.returncode == -signal.SIGKILL
-    first = place(folder, "swanlab")
-    # As `train` does before it goes on from the checkpoint of step 3.
+    first = folder_of(folder, "swanlab")
+    # As `train` does before it resumes from the checkpoint of step 3.
     metrics.keep_until(folder / "metrics.jsonl", 3)
     with trackers.following(wanted, run_file, folder):
         write(folder, 4, 5, 6)
     rows = curves_of([row(step) for step in range(1, 7)])
-    check_curves(swanlab_curves(place(folder, "swanlab")), rows)
-    check_curves(tensorboard_curves(place(folder, "tensorboard")), rows, rel=1e-6)  # float32
+    check_curves(swanlab_curves(folder_of(folder, "swanlab")), rows)
+    check_curves(tensorboard_curves(folder_of(folder, "tensorboard")), rows, rel=1e-6)  # float32
     # The service joins both attempts into one run by this.
-    assert place(folder, "swanlab") != first
-    assert place(folder, "swanlab").name.split("-")[2] == first.name.split("-")[2]
+    assert folder_of(folder, "swanlab") != first
+    assert folder_of(folder, "swanlab").name.split("-")[2] == first.name.split("-")[2]
 
 
-def test_a_tracker_that_fails_warns_and_stops_nothing(
+def test_a_tracker_that_fails_is_reported_and_stops_nothing(
     run_file: Path, folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("swanlab")
     (folder / "trackers").mkdir()
     (folder / "trackers" / "swanlab").write_text("no folder")
     done = []
-    with trackers.following(Tracking(to=["swanlab"]), run_file, folder):
+    with trackers.following(SWANLAB, run_file, folder):
         write(folder, 1)
         done.append(1)
     assert done
     (line,) = capfd.readouterr().out.splitlines()
     assert line.startswith("warning: swanlab: FileExistsError: ")
-    assert line.endswith("; the training goes on without it")
     (entry,) = trackers.described(folder)
     assert entry["failed"].startswith("FileExistsError")
+
+
+def test_a_tracker_without_room_for_its_log_is_reported_and_stops_nothing(
+    run_file: Path, folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "trackers").write_text("no folder")
+    with trackers.following(SWANLAB, run_file, folder):
+        pass
+    assert "warning: swanlab: " in capfd.readouterr().out
 
 
 def test_a_tracker_that_hangs_is_stopped(
@@ -186,39 +194,33 @@ def test_a_tracker_that_hangs_is_stopped(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    pytest.importorskip("swanlab")
     monkeypatch.setattr(trackers, "_PATIENCE", 0.0)
     started = time.monotonic()
-    with trackers.following(Tracking(to=["swanlab"]), run_file, folder):
+    with trackers.following(SWANLAB, run_file, folder):
         pass  # it has not even begun
     assert time.monotonic() - started < 5
-    assert "warning: swanlab: not finished after 0 s, stopped" in capfd.readouterr().out
     (entry,) = trackers.described(folder)
-    assert entry == {
-        "name": "swanlab",
-        "mode": "offline",
-        "failed": "not finished after 0 s, stopped",
-    }
+    assert f"warning: swanlab: {entry['failed']}" in capfd.readouterr().out
 
 
 def test_a_failed_training_is_a_crashed_run(run_file: Path, folder: Path) -> None:
     pytest.importorskip("swanlab")
 
     def train() -> None:
-        with trackers.following(Tracking(to=["swanlab"]), run_file, folder):
+        with trackers.following(SWANLAB, run_file, folder):
             write(folder, 1)
-            raise UserError("the trainer failed with status 1")
+            raise UserError("failed", where="console.log")
 
-    with pytest.raises(UserError, match="the trainer failed"):
+    with pytest.raises(UserError):
         train()
-    records = dict(swanlab_records(place(folder, "swanlab")))
-    assert records["finish"].error == "the training failed"
+    records = dict(swanlab_records(folder_of(folder, "swanlab")))
+    assert records["finish"].error
     assert records["scalar"].step == 1
 
 
 def test_another_configuration_is_another_run(tmp_path: Path) -> None:
     def id_of(**changes: Any) -> str:
-        return Tracked.of({**RUN, **changes}, tmp_path, Tracking()).id
+        return TrackedRun.of({**RUN, **changes}, tmp_path, Tracking()).id
 
     assert id_of() == id_of()
     others = [id_of(config_hash="1"), id_of(data_hash="1"), id_of(run={**RUN["run"], "seed": 1})]
@@ -226,33 +228,20 @@ def test_another_configuration_is_another_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "mode", "environment", "message"),
+    ("name", "mode", "environment", "where", "named"),
     [
-        (
-            "swanlab",
-            "online",
-            {},
-            "tracking.mode: swanlab online needs its key in the environment "
-            "(export SWANLAB_API_KEY=..., or take mode offline)",
-        ),
-        (
-            "swanlab",
-            "offline",
-            {"SWANLAB_PROJECT": "mine"},
-            "environment: SWANLAB_PROJECT: SwanLab can't start with it "
-            "(unset it; tracking.project names the project)",
-        ),
-        (
-            "trackio",
-            "online",
-            {},
-            "tracking.mode: trackio is written to disk only, since training uses no hub "
-            "(take mode offline, and `trackio sync` afterwards)",
-        ),
+        ("swanlab", "online", {}, "tracking.mode", "SWANLAB_API_KEY"),
+        ("swanlab", "offline", {"SWANLAB_PROJECT": "mine"}, "SWANLAB_PROJECT", "tracking.project"),
+        ("trackio", "online", {}, "tracking.mode", "offline"),
     ],
 )
-def test_what_can_not_start_is_said_before_the_training(
-    monkeypatch: pytest.MonkeyPatch, name: str, mode: str, environment: dict[str, str], message: str
+def test_trackers_that_can_not_start_are_errors_of_the_configuration(
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    mode: str,
+    environment: dict[str, str],
+    where: str,
+    named: str,
 ) -> None:
     if name == "swanlab":
         pytest.importorskip(name)
@@ -261,7 +250,8 @@ def test_what_can_not_start_is_said_before_the_training(
         monkeypatch.setenv(variable, value)
     with pytest.raises(UserError) as raised:
         trackers.require_trackers(Tracking(to=[name], mode=mode))
-    assert str(raised.value) == message
+    assert where in raised.value.where
+    assert named in raised.value.hint
 
 
 def test_a_tracker_that_is_not_installed_is_named(
@@ -269,25 +259,14 @@ def test_a_tracker_that_is_not_installed_is_named(
 ) -> None:
     for name in [module for module in sys.modules if module.split(".")[0] == "wandb"]:
         monkeypatch.delitem(sys.modules, name)
-    # What wandb leaves in the folder that it runs in looks like a package.
+    # The folder that wandb writes to looks like a package.
     (tmp_path / "wandb").mkdir()
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
     assert importlib.util.find_spec("wandb") is not None
     with pytest.raises(UserError) as raised:
         trackers.require_trackers(Tracking(to=["wandb"]))
-    assert str(raised.value) == (
-        "tracking.to: wandb is not installed (pip install wandb in this environment)"
-    )
-
-
-@pytest.mark.slow
-def test_the_workflow_says_so_before_anything_starts(tmp_path: Path) -> None:
-    workflow = copy_workflow(tmp_path / "workflow")
-    config = {"tracking": {"to": ["trackio"], "mode": "online"}}
-    result = snakemake(workflow, "--dry-run", "plan", config=config)
-    assert result.returncode == 1
-    assert "\nerror: tracking.mode: trackio is written to disk only" in result.stdout
-    assert "Job stats" not in result.stdout
+    assert raised.value.where == "tracking.to"
+    assert "pip install wandb" in raised.value.hint
 
 
 def test_a_key_is_in_no_file_and_no_line(
@@ -299,16 +278,16 @@ def test_a_key_is_in_no_file_and_no_line(
     pytest.importorskip("swanlab")
     key = "k3yk3yk3yk3yk3yk3yk3y"
     monkeypatch.setenv("SWANLAB_API_KEY", key)
-    # Nobody listens there: it fails.
-    monkeypatch.setenv("SWANLAB_API_HOST", "http://127.0.0.1:9")
+    monkeypatch.setenv("SWANLAB_API_HOST", "http://127.0.0.1:9")  # where nothing listens
     wanted = Tracking(to=["swanlab"], mode="online")
     trackers.require_trackers(wanted)
     monkeypatch.setattr(trackers, "_PATIENCE", 3.0)
     with trackers.following(wanted, run_file, folder):
         write(folder, 1)
-    assert "warning: swanlab: " in capfd.readouterr().out
+    printed = "".join(capfd.readouterr())
+    assert "warning: swanlab: " in printed
     written = b"".join(p.read_bytes() for p in folder.rglob("*") if p.is_file())
-    assert key.encode() not in written
+    assert key.encode() not in written + printed.encode()
 
 
 @pytest.mark.slow
@@ -318,7 +297,7 @@ def test_a_tracked_run_ends_with_the_same_weights(
     pytest.importorskip("swanlab")
     run = make_run(tmp_path / "run", slow_config, tiny_task, slow_base)
     command = [sys.executable, "-m", "r1zero", "train", *map(str, run.options)]
-    tracking = Tracking(to=["swanlab"]).model_dump_json()
+    tracking = SWANLAB.model_dump_json()
     subprocess.run(command, check=True, env=ENVIRONMENT | {"R1ZERO_TRACKING": tracking})
     for step, path in sealed(unbroken_run.checkpoints).items():
         weights = run.checkpoints / path.name / "model.safetensors"

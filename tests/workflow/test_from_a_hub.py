@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 # As the table names them, but for Countdown, of which there are fewer rows here.
 COUNTDOWN = {
     "kind": "hub",
-    "format": "countdown",
+    "task": "countdown",
     "huggingface": {"repo": "Jiayi-Pan/Countdown-Tasks-3to4"},
     "modelscope": {"repo": "zouxuhong/Countdown-Tasks-3to4", "verified": False},
     "licence": "unknown",
@@ -33,7 +33,7 @@ COUNTDOWN = {
 }
 MATH = {
     "kind": "hub",
-    "format": "math",
+    "task": "math",
     "huggingface": {"repo": "own/math"},
     "licence": "MIT",
     "gigabytes": 0.01,

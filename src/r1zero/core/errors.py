@@ -1,4 +1,4 @@
-"""The one exception that is meant for the user, and what no message may hold."""
+"""The exception that is meant for the user, and the removal of secrets from messages."""
 
 import os
 import re
@@ -13,7 +13,7 @@ _secrets: dict[str, str] = {}
 
 
 class UserError(Exception):
-    """Something the user can mend: what is wrong, where, and what would work.
+    """An error that the user can fix: what is wrong, where, and what would work.
 
     The command line prints it as one line, without a traceback, and exits with status 2.
     """
@@ -29,10 +29,10 @@ class UserError(Exception):
 
 
 def read_secret(variable: str) -> str | None:
-    """Value of an environment variable that holds a token; no message will show it.
+    """Value of an environment variable that holds a token; `redact` removes it from messages.
 
     Raises:
-        UserError: It holds something that no token is made of.
+        UserError: It contains characters that are not allowed in a token.
 
     """
     value = os.environ.get(variable, "").strip()
@@ -40,15 +40,17 @@ def read_secret(variable: str) -> str | None:
         return None
     _secrets[variable] = value
     if not (value.isascii() and value.isprintable()) or " " in value:
-        raise UserError("holds what no token is made of", where=f"environment: {variable}")
+        raise UserError(
+            "contains characters that are not allowed in a token", where=f"environment: {variable}"
+        )
     return value
 
 
 def redact(text: str) -> str:
-    """One short line of foreign text without credentials.
+    """Shorten foreign text to one line without credentials.
 
-    Taken out are tokens of the environment, names and passwords in addresses, and the queries of
-    addresses, which may be signatures.
+    Removes the tokens of the environment, the user names and passwords of addresses, and the
+    queries of addresses, which may be signatures.
     """
     line = " ".join(text.split())
     line = _QUERY.sub(r"\1", _CREDENTIALS.sub("", line))

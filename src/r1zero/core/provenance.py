@@ -1,14 +1,16 @@
-"""What made a result: commit, package versions, hardware.
+"""Provenance of a result: commit, package versions, hardware.
 
-Only outputs of long or final work carry this (a trained model, an evaluation, the report).
-Manifests that other rules depend on stay free of it, so that making them again gives the same bytes
-and triggers nothing.
+Only outputs of long or final work have it (a trained model, an evaluation, the report). Manifests
+that other rules depend on do not, so that making them again gives the same bytes and triggers
+nothing.
 """
 
 import importlib.metadata
+import json
 import os
 import platform
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +29,32 @@ PACKAGES = (
 
 
 def provenance() -> dict[str, Any]:
-    """Commit, versions of the packages that matter (those installed), and hardware."""
+    """Commit, versions of the installed packages among `PACKAGES`, and hardware."""
     return {"commit": commit(), "versions": versions(), "hardware": hardware()}
+
+
+def versions_in(programs: Path, packages: Iterable[str]) -> dict[str, str]:
+    """Versions of Python and of some packages in another environment.
+
+    Args:
+        programs: Folder of its programs.
+        packages: Names of distributions; those that are not installed are left out.
+
+    """
+    command = [str(programs / "python"), "-c", _REPORT_VERSIONS, *packages]
+    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    versions: dict[str, str] = json.loads(found)
+    return versions
+
+
+_REPORT_VERSIONS = """
+import importlib.metadata, json, platform, sys
+installed = {
+    each.metadata["Name"].lower(): each.version for each in importlib.metadata.distributions()
+}
+found = {name: installed[name.lower()] for name in sys.argv[1:] if name.lower() in installed}
+print(json.dumps({"python": platform.python_version(), **found}))
+"""
 
 
 def commit() -> str:

@@ -1,1 +1,1 @@
-"""Tasks: datasets in, audited rows and problems with rendered prompts out."""
+"""Data: from the files of datasets to audited rows, and from rows to problems with prompts."""

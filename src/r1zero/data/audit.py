@@ -1,12 +1,14 @@
-"""What of a dataset's rows is kept, and the count of all that is not, with the reason.
+"""Select the rows of a dataset, and count those that are left out by reason.
 
-Every row that comes in is kept or left out for exactly one reason, so that the numbers add up.
+Every row is either kept or left out for exactly one reason, so that the counts add up.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
+
+from r1zero.tasks.base import Task
 
 Counts = dict[str, int]
 _REASONS = {
@@ -17,22 +19,27 @@ _REASONS = {
     "same_problem": "same problem as an earlier row",
     "held_out": "held out",
 }
+# Shown only if there are such rows, since most datasets have none.
+_RARE = ("other_numbers", "no_answer", "unusable_answer")
 
 
 def distinct(
-    rows: pl.DataFrame, fields: Sequence[str], numbers: Sequence[int] | None = None
+    rows: pl.DataFrame, task: Task, numbers: Sequence[int] | None = None
 ) -> tuple[pl.DataFrame, Counts]:
     """Keep the first row of each problem, and count the others by reason.
 
     Args:
         rows: Rows of one split.
-        fields: Columns of the prompt's fields.
+        task: Task of the rows.
         numbers: Keep the rows with one of these counts of numbers; all if None.
 
     """
-    of_size = rows if numbers is None else rows.filter(pl.col("nums").list.len().is_in(numbers))
+    of_size = rows
+    if numbers is not None and task.counted:
+        of_size = rows.filter(pl.col(task.counted).list.len().is_in(numbers))
     answered = of_size.drop_nulls(["problem_id", "answer"])
-    unlike = answered.unique([*fields, "answer"], keep="first", maintain_order=True)
+    contents = [*task.fields.values(), "answer"]
+    unlike = answered.unique(contents, keep="first", maintain_order=True)
     kept = unlike.unique("problem_id", keep="first", maintain_order=True)
     return kept, {
         "other_numbers": rows.height - of_size.height,
@@ -43,7 +50,7 @@ def distinct(
 
 
 def conflicts(rows: pl.DataFrame) -> int:
-    """Problems that occur with different answers."""
+    """Count the problems that occur with different answers."""
     answers = rows.drop_nulls(["problem_id", "answer"]).group_by("problem_id").agg("answer")
     return answers.filter(pl.col("answer").list.n_unique() > 1).height
 
@@ -51,11 +58,11 @@ def conflicts(rows: pl.DataFrame) -> int:
 def hold_out(
     train: pl.DataFrame, held_out: Mapping[str, pl.DataFrame]
 ) -> tuple[pl.DataFrame, dict[str, Counts]]:
-    """Take every held-out problem from the training rows, which are distinct.
+    """Remove every held-out problem from the training rows, which are distinct.
 
     Returns:
-        The training rows that are left, and for each held-out set how many problems it has and how
-        many of them were in train.
+        The remaining training rows, and for each held-out set its number of problems and how many
+        of them were in train.
 
     """
     left, found = train, {}
@@ -68,37 +75,35 @@ def hold_out(
 
 def audit(
     rows: Mapping[str, pl.DataFrame],
-    fields: Sequence[str],
+    task: Task,
     held_out: Mapping[str, pl.DataFrame],
     numbers: Sequence[int] | None = None,
-    gold_problems: Callable[[Sequence[Mapping[str, Any]]], list[str]] | None = None,
 ) -> tuple[dict[str, pl.DataFrame], dict[str, Any]]:
-    """Keep of each split its distinct problems, and of train those that nothing holds out.
+    """Keep the distinct problems of each split, and remove held-out problems from train.
 
-    A training row whose answer no completion can match only wastes rollouts, and is left out. A
-    test row of that kind stays, since it belongs to the test set, and is counted.
+    A training row whose answer no completion can match would only waste rollouts, and is left out.
+    Such a test row is kept and counted, since it belongs to the test set.
 
     Args:
         rows: Rows of `train`, `test` or both.
-        fields: Columns of the prompt's fields.
-        held_out: Rows to hold out of train besides those of `test`, by a name; distinct.
+        task: Task of the rows.
+        held_out: Rows to hold out of train in addition to those of `test`, by name; distinct.
         numbers: Keep the rows with one of these counts of numbers; all if None.
-        gold_problems: Says why each of some rows can't be graded; empty where it can.
 
     Returns:
-        The rows that are kept, and what `audit.json` says of them.
+        The rows that are kept, and the content of `audit.json`.
 
     """
     kept: dict[str, pl.DataFrame] = {}
     left_out: dict[str, Counts] = {}
     unusable: Counts = {}
     for split, frame in rows.items():
-        kept[split], left_out[split] = distinct(frame, fields, numbers)
-        problems = gold_problems(kept[split].to_dicts()) if gold_problems else []
+        kept[split], left_out[split] = distinct(frame, task, numbers)
+        problems = task.gold_problems(kept[split].to_dicts())
         bad = pl.Series([bool(problem) for problem in problems], dtype=pl.Boolean)
         unusable[split] = int(bad.sum())
         if split == "train":
-            kept[split] = kept[split].filter(~bad) if problems else kept[split]
+            kept[split] = kept[split].filter(~bad)
             left_out[split]["unusable_answer"] = unusable[split]
     found: dict[str, Counts] = {}
     if "train" in kept:
@@ -117,27 +122,27 @@ def audit(
 
 
 def reasons(counts: Counts) -> str:
-    """Why rows were left out, in words."""
+    """The reasons why rows were left out, in words."""
     return ", ".join(f"{_REASONS[reason]} ({n:,})" for reason, n in counts.items() if n)
 
 
 def describe(found: Mapping[str, Any]) -> str:
-    """What `audit.json` holds, as a table for people."""
+    """The content of `audit.json` as a readable table."""
     left_out, splits = found["left_out"], list(found["rows_in"])
-    # A reason that the format does not have is no news.
-    answers = ("no_answer", "unusable_answer")
-    moot = answers if found["format"] == "countdown" else ("other_numbers",)
     table = [
         ("rows", found["rows_in"]),
         *(
             (f"- {words}", {split: left_out[split].get(reason, "") for split in splits})
             for reason, words in _REASONS.items()
-            if reason not in moot and any(reason in left_out[split] for split in splits)
+            if any(
+                left_out[split].get(reason) if reason in _RARE else reason in left_out[split]
+                for split in splits
+            )
         ),
         ("= kept", found["rows_out"]),
     ]
     width = max(len(words) for words, _ in table)
-    lines = [f"{found['dataset']}, format {found['format']}", " " * width + _cells(splits)]
+    lines = [f"{found['dataset']}, task {found['task']}", " " * width + _cells(splits)]
     lines += [words.ljust(width) + _cells(values.values()) for words, values in table]
     for name, counts in found["held_out"].items():
         lines.append(
@@ -147,7 +152,7 @@ def describe(found: Mapping[str, Any]) -> str:
     if found["unusable_answers"].get("test"):
         count = found["unusable_answers"]["test"]
         lines.append(
-            f"problems in test whose answer can't be graded, and count as wrong: {count:,}"
+            f"problems in test whose answer can't be graded, which count as wrong: {count:,}"
         )
     for split, count in found["conflicting_answers"].items():
         if count:

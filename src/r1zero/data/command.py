@@ -1,6 +1,5 @@
 """`python -m r1zero data`: from a dataset to audited rows, and from rows to problems."""
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -11,11 +10,11 @@ from r1zero.core.errors import UserError
 from r1zero.core.files import describe_file, verify_file, write_json
 from r1zero.data.audit import audit, describe, distinct, reasons
 from r1zero.data.files import read_manifest, write_table
-from r1zero.data.formats import FORMATS
 from r1zero.data.problems import check_fields, render
 from r1zero.data.rows import read_split
-from r1zero.rewards.grading import gold_problems
+from r1zero.tasks.base import Task
 from r1zero.tasks.prompts import load_prompt
+from r1zero.tasks.registry import find_task
 
 app = typer.Typer(help="Audited rows, and problems with prompts.", no_args_is_help=True)
 
@@ -31,23 +30,22 @@ def rows(
         list[str] | None,
         typer.Option(
             metavar="NAME=DATASET",
-            help="Manifest of a dataset whose test problems are kept out of training, besides this "
-            "one's; repeatable.",
+            help="Manifest of a dataset whose test problems are held out of training, in addition "
+            "to this dataset's; repeatable.",
         ),
     ] = None,
 ) -> None:
-    """Normalise rows, keep one of each problem, and nothing that is held out in train."""
+    """Normalise rows, keep one of each problem, and remove held-out problems from train."""
     dataset = read_manifest(source, "dataset")
-    fields = list(FORMATS[dataset["format"]].fields.values())
+    task = find_task(dataset["task"])
     raw = {s: read_split(dataset, s, source) for s in SPLITS if s in dataset["splits"]}
-    # Rows without a training split are held out themselves: nothing is to be taken from them.
-    suites = _suites(held_out or [], fields) if "train" in raw else {}
-    gradable = partial(gold_problems, dataset["format"])
-    kept, counts = audit(raw, fields, suites, dataset["numbers"], gradable)
+    # Without a training split there is nothing that problems could be removed from.
+    suites = _suites(held_out or [], task) if "train" in raw else {}
+    kept, counts = audit(raw, task, suites, dataset["numbers"])
     for split, frame in kept.items():
         if frame.is_empty():
             raise UserError(_nothing_left(split, counts["left_out"][split]), where=str(source))
-    found = {"dataset": dataset["name"], "format": dataset["format"], **counts}
+    found = {"dataset": dataset["name"], "task": task.name, **counts}
     tables = dict(kept)
     if "train" in kept:
         tables["held_out"] = _together(kept, suites)
@@ -60,8 +58,8 @@ def rows(
         {
             "kind": "rows",
             "dataset": dataset["name"],
-            "format": dataset["format"],
-            **_numbers(kept),
+            "task": task.name,
+            **_numbers(kept, task),
             "rows": found["rows_out"],
             "files": {name: describe_file(path, out) for name, path in paths.items()},
         },
@@ -77,7 +75,7 @@ def problems(
 ) -> None:
     """Render the prompt of every row."""
     manifest = read_manifest(source, "rows")
-    fields = FORMATS[manifest["format"]].fields
+    fields = find_task(manifest["task"]).fields
     template = load_prompt(prompt).text
     check_fields(prompt, template, fields)
     tables = {
@@ -91,7 +89,7 @@ def problems(
         out / "manifest.json",
         {
             "kind": "problems",
-            "task": manifest["format"],
+            "task": manifest["task"],
             "dataset": manifest["dataset"],
             "prompt": prompt,
             "rows": manifest["rows"],
@@ -100,10 +98,10 @@ def problems(
     )
 
 
-def _suites(options: list[str], fields: list[str]) -> dict[str, pl.DataFrame]:
+def _suites(options: list[str], task: Task) -> dict[str, pl.DataFrame]:
     """Test problems by the name of each `--held-out NAME=DATASET`.
 
-    Of datasets rather than of their rows: two that hold each other out would wait for each other.
+    They are read from datasets, not from audited rows: two datasets may hold out each other.
     """
     suites: dict[str, pl.DataFrame] = {}
     for option in options:
@@ -113,35 +111,36 @@ def _suites(options: list[str], fields: list[str]) -> dict[str, pl.DataFrame]:
         if name == "test" or name in suites:
             raise UserError(f"the name '{name}' is taken", where="--held-out")
         dataset = read_manifest(Path(path), "dataset")
-        if list(FORMATS[dataset["format"]].fields.values()) != fields:
+        other = find_task(dataset["task"])
+        if other.fields != task.fields:
             raise UserError(
-                f"rows of {dataset['format']} have no {', '.join(fields)} to be known by",
+                f"problems of {other.name} cannot be compared with those of {task.name}",
                 where=f"--held-out {name}",
             )
         if "test" not in dataset["splits"]:
             raise UserError("has no test rows to hold out", where=path)
         test = read_split(dataset, "test", Path(path))
-        suites[name], _ = distinct(test, fields, dataset["numbers"])
+        suites[name], _ = distinct(test, other, dataset["numbers"])
     return suites
 
 
 def _together(kept: dict[str, pl.DataFrame], suites: dict[str, pl.DataFrame]) -> pl.DataFrame:
     """Every held-out problem once, with the columns of the training rows."""
     train = kept["train"]
-    # Suites may be of another format with the same prompt fields; what they lack is null.
+    # Suites may be of another task with the same prompt fields; missing columns become null.
     frames = [train.clear(), *(kept[s] for s in kept if s == "test"), *suites.values()]
     held_out = pl.concat(frames, how="diagonal").select(train.columns)
     return held_out.unique("problem_id", keep="first", maintain_order=True)
 
 
-def _numbers(kept: dict[str, pl.DataFrame]) -> dict[str, list[int]]:
-    """Counts of numbers that training problems have, where problems have numbers."""
-    if "train" not in kept or "nums" not in kept["train"]:
+def _numbers(kept: dict[str, pl.DataFrame], task: Task) -> dict[str, list[int]]:
+    """How many numbers the training problems have, for a task with numbers."""
+    if "train" not in kept or task.counted is None:
         return {}
-    return {"numbers": kept["train"]["nums"].list.len().unique().sort().to_list()}
+    return {"numbers": kept["train"][task.counted].list.len().unique().sort().to_list()}
 
 
 def _nothing_left(split: str, left_out: dict[str, int]) -> str:
     if left_out.get("held_out"):
         return "no training row is left: all are held out"
-    return f"no {split} row is left: {reasons(left_out) or 'none came in'}"
+    return f"no {split} row is left: {reasons(left_out) or 'the files have none'}"

@@ -1,4 +1,4 @@
-"""Raw rows from files of several kinds, and tables to Parquet."""
+"""Read raw rows from files of several formats, and write tables as Parquet."""
 
 import gzip
 import json
@@ -15,23 +15,23 @@ _TYPES: dict[type, type[pl.DataType]] = {str: pl.String, int: pl.Int64, float: p
 
 
 def read_manifest(path: Path, kind: str) -> dict[str, Any]:
-    """Read a manifest that has to be of a kind."""
+    """Read a manifest, and check its kind."""
     manifest: dict[str, Any] = read_json(path)
     if manifest.get("kind") != kind:
         raise UserError(
-            f"a manifest of kind '{manifest.get('kind')}', wanted is '{kind}'", where=str(path)
+            f"the manifest is of kind '{manifest.get('kind')}', not '{kind}'", where=str(path)
         )
     return manifest
 
 
 def read_file(path: Path) -> pl.LazyFrame:
-    """Rows of a file, with the columns it has.
+    """Rows of a file, with all its columns.
 
     Columns of a CSV file are text. A column of JSON rows whose values are not all text, integers,
-    floats, or lists of one of these, is their JSON text.
+    floats, or lists of one of these, is read as JSON text.
 
     Raises:
-        UserError: The file, and the line if that is what is wrong.
+        UserError: The file, or a line of it, cannot be read.
 
     """
     match Path(path.name.removesuffix(".gz")).suffix:
@@ -44,14 +44,14 @@ def read_file(path: Path) -> pl.LazyFrame:
         case ".json" | ".jsonl":
             return _frame(_lines(_text(path), path), path)
     raise UserError(
-        "no kind of file that is known",
+        "unknown file format",
         where=str(path),
-        hint="there are: .jsonl, .json, .csv, each also .gz, and .parquet",
+        hint="known formats: .jsonl, .json, .csv, each also .gz, and .parquet",
     )
 
 
 def write_table(path: Path, table: pl.DataFrame) -> None:
-    """Write Parquet without statistics or clocks in it: equal rows give equal bytes."""
+    """Write Parquet without statistics or time stamps, so that equal rows give equal bytes."""
     with atomic_path(path) as temporary:
         table.write_parquet(temporary, compression="zstd", statistics=False)
 
@@ -78,7 +78,7 @@ def _list(text: str, path: Path) -> list[dict[str, Any]]:
 
 def _lines(text: str, path: Path) -> list[dict[str, Any]]:
     rows = []
-    # Not `splitlines`: JSON text may have other separators of lines in it, such as U+2028.
+    # Not `splitlines`: JSON text may contain other line separators, such as U+2028.
     for i, line in enumerate(text.split("\n"), 1):
         if line.strip():
             try:
@@ -91,7 +91,7 @@ def _lines(text: str, path: Path) -> list[dict[str, Any]]:
 
 def _check_row(row: Any, where: str) -> None:
     if not isinstance(row, dict):
-        raise UserError("not a row: no object with the columns as keys", where=where)
+        raise UserError("not a row: expected a JSON object with the columns as keys", where=where)
 
 
 def _frame(rows: Sequence[dict[str, Any]], path: Path) -> pl.LazyFrame:
@@ -101,7 +101,7 @@ def _frame(rows: Sequence[dict[str, Any]], path: Path) -> pl.LazyFrame:
         try:
             columns[name] = _column([row.get(name) for row in rows])
         except UnicodeEncodeError:  # "\ud800" is JSON
-            message = f"column '{name}' has half a surrogate pair, which is no text"
+            message = f"column '{name}' has an unpaired surrogate, which is not valid text"
             raise UserError(message, where=str(path)) from None
     return pl.LazyFrame(columns)
 

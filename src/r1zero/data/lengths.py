@@ -1,4 +1,4 @@
-"""Prompts as long as a run allows, in the tokens of its model."""
+"""Select prompts by their length in tokens of a run's model."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +26,7 @@ def token_lengths(prompts: Sequence[str], model: Path) -> list[int]:
 def fitting(problems: pl.DataFrame, model: Path, longest: int) -> pl.DataFrame:
     """The problems whose prompts have at most `longest` tokens; raises `UserError` if none has.
 
-    TRL cuts no prompt since 0.28: one that is too long would overrun the context unseen.
+    TRL truncates no prompt since 0.28: a prompt that is too long would silently exceed the context.
     """
     lengths = token_lengths(problems["prompt"].to_list(), model)
     kept = problems.filter(pl.Series([length <= longest for length in lengths], dtype=pl.Boolean))

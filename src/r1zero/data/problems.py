@@ -1,4 +1,4 @@
-"""The table of problems every later stage reads: one row a problem, its prompt rendered."""
+"""Problems: rows with their rendered prompts, as all later stages read them."""
 
 import hashlib
 from collections.abc import Mapping
@@ -9,8 +9,8 @@ from typing import Any
 import polars as pl
 
 from r1zero.core.errors import UserError
-from r1zero.data.formats import FORMATS
 from r1zero.tasks.prompts import load_prompt
+from r1zero.tasks.registry import find_task
 
 
 def render(rows: pl.DataFrame, template: str, fields: Mapping[str, str]) -> pl.DataFrame:
@@ -19,7 +19,7 @@ def render(rows: pl.DataFrame, template: str, fields: Mapping[str, str]) -> pl.D
     Args:
         rows: Rows with `problem_id` and the columns of the fields.
         template: Prompt with fields in braces.
-        fields: Fields that it may have, each with its column.
+        fields: Fields of the task, each with its column.
 
     """
     values = rows.select(pl.col(column).alias(field) for field, column in fields.items())
@@ -29,29 +29,29 @@ def render(rows: pl.DataFrame, template: str, fields: Mapping[str, str]) -> pl.D
 
 
 def check_fields(name: str, template: str, fields: Mapping[str, str]) -> None:
-    """Refuse a template with fields that rows do not have."""
+    """Raise `UserError` if a template has fields that the rows do not have."""
     for _, field, *_ in Formatter().parse(template):
         if field is not None and field not in fields:
             raise UserError(
                 f"the rows have no field {{{field}}}",
                 where=f"prompt {name}",
-                hint=f"there are: {', '.join(f'{{{known}}}' for known in fields)}; "
-                "a brace that is meant is written twice",
+                hint=f"known fields: {', '.join(f'{{{known}}}' for known in fields)}; "
+                "write a literal brace twice",
             )
 
 
-def fits(prompt: str, format_name: str) -> bool:
-    """Whether a prompt shows the fields of a format, and no others."""
+def fits(prompt: str, task: str) -> bool:
+    """Whether a prompt shows exactly the fields of a task."""
     shown = {field for _, field, *_ in Formatter().parse(load_prompt(prompt).text) if field}
-    return shown == set(FORMATS[format_name].fields)
+    return shown == set(find_task(task).fields)
 
 
 def read_problems(path: Path, most: int | None = None) -> list[dict[str, Any]]:
     """Read problems as dictionaries, in the order of the file.
 
-    Of more than `most` a draw is taken, by hashes of their identities: the same in every run, and
-    part of that of a larger `most`. Files are often sorted by subject or difficulty, so that their
-    first problems stand for no others.
+    If there are more than `most`, a sample is drawn by the hashes of their identities: the same in
+    every run, and a subset of the sample of any larger `most`. The first problems of a file are no
+    fair sample, since files are often sorted by subject or difficulty.
     """
     rows = pl.read_parquet(path).to_dicts()
     drawn = sorted(range(len(rows)), key=lambda row: _rank(rows[row]["problem_id"]))

@@ -1,4 +1,4 @@
-"""The rows of a dataset's splits: files checked, read, normalised, cut to the range wanted."""
+"""Read the rows of a split: check its files, normalise the rows, select the range."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,14 +9,14 @@ import polars as pl
 from r1zero.core.errors import UserError
 from r1zero.core.files import verify_file
 from r1zero.data.files import read_file
-from r1zero.data.formats import FORMATS
+from r1zero.tasks.registry import find_task
 
 
 def read_split(dataset: Mapping[str, Any], split: str, manifest: Path) -> pl.DataFrame:
-    """Rows of one split: `problem_id`, prompt fields, `answer`, `source`, `split`.
+    """Rows of one split: `problem_id`, columns of the task, `answer`, `source`, `split`.
 
-    `source` says where a row is from as `NAME:SPLIT:INDEX`; the index counts the rows of the
-    split's files from 0, in their order, with those outside the range.
+    `source` is the origin of a row as `NAME:SPLIT:INDEX`; the index counts all rows of the split's
+    files from 0, in order, including those outside the range.
 
     Args:
         dataset: The dataset's manifest.
@@ -24,13 +24,13 @@ def read_split(dataset: Mapping[str, Any], split: str, manifest: Path) -> pl.Dat
         manifest: The manifest's path.
 
     Raises:
-        UserError: The file, and what is wrong with it.
+        UserError: A file is missing, changed or unreadable, or has too few rows.
 
     """
     listed = {entry["path"]: entry for entry in dataset["files"]}
     wanted = dataset["splits"][split]
     frames = [
-        _normalised(verify_file(listed[path], manifest.parent), dataset["format"])
+        _normalised(verify_file(listed[path], manifest.parent), dataset["task"])
         for path in wanted["files"]
     ]
     rows = pl.concat(frames).with_columns(
@@ -40,15 +40,15 @@ def read_split(dataset: Mapping[str, Any], split: str, manifest: Path) -> pl.Dat
     start, stop = wanted["rows"] or (0, rows.height)
     if stop > rows.height:
         raise UserError(
-            f"rows {start} to {stop} are wanted, the files have {rows.height}",
+            f"rows {start} to {stop} are selected, but the files have {rows.height}",
             where=f"{manifest}, {split}",
         )
     return rows[start:stop]
 
 
-def _normalised(path: Path, format_name: str) -> pl.DataFrame:
+def _normalised(path: Path, task: str) -> pl.DataFrame:
     try:
-        return FORMATS[format_name].normalise(read_file(path), str(path))
+        return find_task(task).normalise(read_file(path), str(path))
     except pl.exceptions.PolarsError as error:
         reason = str(error).partition("\n")[0]
         raise UserError(f"cannot be read: {reason}", where=str(path)) from None

@@ -1,4 +1,4 @@
-"""Finished chunks of an evaluation on disk, so that a killed one goes on where it was."""
+"""Finished chunks of an evaluation on disk, so that a killed evaluation can continue."""
 
 import shutil
 from pathlib import Path
@@ -12,10 +12,10 @@ Drawn = list[list[list[int]]]
 
 
 class Chunks:
-    """A folder of finished chunks, which belong to one evaluation.
+    """A folder of finished chunks of one evaluation.
 
     Args:
-        folder: The folder. Chunks in it that belong to another evaluation are removed.
+        folder: The folder. Chunks of another evaluation, with another key, are removed.
         key: Hash of everything that decides what is generated.
 
     """
@@ -31,7 +31,7 @@ class Chunks:
         return len(list(self._folder.glob("[!.]*.parquet")))
 
     def read(self, name: str) -> tuple[Drawn, float] | None:
-        """Completions of a finished chunk and the seconds that they took; None if not finished."""
+        """Completions of a chunk and the seconds that they took; None if it is not finished."""
         path = self._folder / f"{name}.parquet"
         if not path.is_file():
             return None
@@ -39,12 +39,12 @@ class Chunks:
         return table["tokens"].to_list(), table["seconds"][0]
 
     def write(self, name: str, drawn: Drawn, seconds: float) -> None:
-        """Keep a chunk."""
+        """Save a finished chunk."""
         with atomic_path(self._folder / f"{name}.parquet") as temporary:
             table = pl.DataFrame({"tokens": drawn}, schema={"tokens": pl.List(pl.List(pl.Int32))})
             table.with_columns(seconds=pl.lit(seconds)).write_parquet(temporary)
 
     def remove(self) -> None:
-        """Remove the folder, if there is one."""
+        """Remove the folder if it exists."""
         if self._folder.exists():
             shutil.rmtree(self._folder)

@@ -1,4 +1,4 @@
-"""`python -m r1zero evaluate`: one model on one suite."""
+"""`python -m r1zero evaluate`: measure one model on one suite."""
 
 import shutil
 import time
@@ -23,15 +23,16 @@ from r1zero.core.files import (
 from r1zero.core.provenance import provenance, versions
 from r1zero.data.problems import read_problems
 from r1zero.evaluate.chunks import Chunks
-from r1zero.evaluate.engines import Decoding, EngineName, Model, open_engine
+from r1zero.evaluate.engines import open_engine
+from r1zero.evaluate.engines.base import Decoding, EngineName, Model
 from r1zero.evaluate.generate import Generated, generate
 from r1zero.evaluate.gpu_lock import locked_gpu
 from r1zero.evaluate.metrics import repetition
 from r1zero.evaluate.scores import by_problem, greedy_scores, scores
-from r1zero.rewards.grading import grade_batch
 from r1zero.settings.architecture import positions_of
 from r1zero.settings.recipe import Evaluation
 from r1zero.tasks.prompts import Prompt, Style, load_prompt
+from r1zero.tasks.registry import find_task
 
 if TYPE_CHECKING:
     from r1zero.evaluate.text import Completion
@@ -43,27 +44,27 @@ def evaluate(
     suite: Annotated[str, typer.Option(help="Name of the suite.")],
     problems: Annotated[Path, typer.Option(help="Manifest of the suite's problems.")],
     out: Annotated[
-        Path, typer.Option(help="JSON to write; the completions go beside it as Parquet.")
+        Path, typer.Option(help="JSON file to write; the completions go beside it as Parquet.")
     ],
     max_problems: Annotated[
-        int | None, typer.Option(help="Most problems, in place of the recipe's.", min=1)
+        int | None, typer.Option(help="Most problems, instead of the recipe's number.", min=1)
     ] = None,
     n_samples: Annotated[
         int | None,
-        typer.Option(help="Completions sampled per problem, in place of the recipe's.", min=1),
+        typer.Option(help="Completions per problem, instead of the recipe's number.", min=1),
     ] = None,
     engine: Annotated[
         EngineName | None,
-        typer.Option(help="What generates; by default vLLM where there are a GPU and vLLM."),
+        typer.Option(help="Engine that generates. Default: vLLM if there are a GPU and vLLM."),
     ] = None,
     gpus: Annotated[
-        int | None, typer.Option(help="GPUs it may use: 0 or 1. By default what torch sees.")
+        int | None, typer.Option(help="GPUs it may use: 0 or 1. Default: those that torch sees.")
     ] = None,
 ) -> None:
     """Sample completions for a suite's problems and grade them.
 
-    Finished chunks of them are kept in a hidden folder beside the output until that is written. A
-    killed evaluation goes on from there, and ends with the same results.
+    Finished chunks are kept in a hidden folder beside the output until the output is written. A
+    killed evaluation continues from there and ends with the same results.
     """
     run = read_json(model)
     decoding = _decoding(run) | {
@@ -74,10 +75,10 @@ def evaluate(
     weights = _weights(run, step, model)
     manifest = read_json(problems)["files"]["test"]
     partial = out.parent / f".{out.stem}.partial"
-    # Held until all is written: the card's memory is not free before this process ends.
+    # The lock is held until everything is written: the GPU's memory stays in use until then.
     with locked_gpu(gpus):
         rows = verify_file(manifest, problems.parent)
-        measured, table = _measure(run["run"]["task"], decoding, weights, rows, engine, partial)
+        measured, table = _measure(run["settings"], decoding, weights, rows, engine, partial)
         completions = out.with_suffix(".parquet")
         with atomic_path(completions) as temporary:
             table.write_parquet(temporary, compression="zstd")
@@ -105,7 +106,7 @@ class _Weights(NamedTuple):
 
 
 def _measure(
-    task: str,
+    settings: Mapping[str, Any],
     decoding: Mapping[str, Any],
     weights: _Weights,
     problems: Path,
@@ -119,9 +120,9 @@ def _measure(
         weights, [row["prompt"] for row in rows], decoding, prompt, engine, partial
     )
     started = time.monotonic()
-    table = _graded(task, rows, completed, prompt)
+    table = _graded(settings, rows, completed, prompt)
     seconds = completed.generated.seconds + time.monotonic() - started
-    outcomes = by_problem(table, task)
+    outcomes = by_problem(table, settings["task"])
     measured = {
         "decoding": decoding,
         "engine": completed.engine,
@@ -138,12 +139,12 @@ def _measure(
 
 
 class _Completed(NamedTuple):
-    """Completions as text, and how they came about."""
+    """Completions as text, and how they were generated."""
 
     engine: str
     generated: Generated
     completions: "list[list[tuple[str, int, Completion]]]"
-    """Of each problem: `sampled` or `greedy`, number of the sample, completion."""
+    """For each problem: `sampled` or `greedy`, number of the sample, completion."""
 
 
 def _complete(
@@ -154,7 +155,7 @@ def _complete(
     engine_name: EngineName | None,
     partial: Path,
 ) -> _Completed:
-    """Generate the completions of all prompts that are not in the folder of finished chunks."""
+    """Complete all prompts; finished chunks are read from the folder `partial`."""
     from r1zero.evaluate.text import Tokens  # imports transformers
 
     tokens = Tokens(weights.folder, prompt.stop_tokens)
@@ -164,9 +165,9 @@ def _complete(
     positions = positions_of(read_json(weights.folder / "config.json")) or longest
     if positions <= longest_prompt:
         raise UserError(
-            f"a prompt of {longest_prompt} tokens has no room in the {positions} positions",
+            f"a prompt has {longest_prompt} tokens, the model only {positions} positions",
             where=str(weights.folder),
-            hint="measure on a suite of shorter problems",
+            hint="use a suite of shorter problems",
         )
     engine = open_engine(
         Model(weights.folder, tokens.stop_token_ids, tokens.pad, min(longest, positions)),
@@ -182,7 +183,7 @@ def _complete(
     }
     finished = Chunks(partial, sha256_json(decides))
     if len(finished):
-        print(f"{partial}: goes on after {len(finished)} finished chunks", flush=True)
+        print(f"{partial}: continuing after {len(finished)} finished chunks", flush=True)
     generated = generate(
         engine,
         ids,
@@ -194,7 +195,7 @@ def _complete(
     greedy = generated.greedy or [[] for _ in ids]
     completions = [
         [
-            # vLLM ends a completion where the positions do; so does this, whoever generated it.
+            # vLLM cuts a completion at the model's positions; do the same for every engine.
             (way, sample, tokens.completion(drawn[: positions - len(prompt_ids)]))
             for way, all_drawn in (("sampled", sampled), ("greedy", once))
             for sample, drawn in enumerate(all_drawn)
@@ -205,7 +206,7 @@ def _complete(
 
 
 def _decoding(run: Mapping[str, Any]) -> dict[str, Any]:
-    """Everything that decides what is generated, but the model and the problems."""
+    """Everything that decides what is generated, except the model and the problems."""
     settings = run["settings"]
     evaluation = Evaluation.model_validate(settings["evaluation"])
     return {
@@ -217,16 +218,21 @@ def _decoding(run: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _graded(
-    task: str, rows: Sequence[Mapping[str, Any]], completed: _Completed, style: Style
+    settings: Mapping[str, Any],
+    rows: Sequence[Mapping[str, Any]],
+    completed: _Completed,
+    style: Style,
 ) -> pl.DataFrame:
-    """One row per completion, those of a problem together, with the verdict on it."""
+    """One row per completion with its grade; those of a problem are consecutive."""
     pairs = [
         (row, *one)
         for row, completions in zip(rows, completed.completions, strict=True)
         for one in completions
     ]
     texts = [completion.text for *_, completion in pairs]
-    grades = grade_batch(task, texts, [row for row, *_ in pairs], style)
+    rewards = {reward["name"]: reward["options"] for reward in settings["rewards"]}
+    grade = find_task(settings["task"]).grade
+    grades = grade(texts, [row for row, *_ in pairs], style, rewards)
     return pl.DataFrame(
         [
             {
@@ -242,13 +248,13 @@ def _graded(
             }
             for (row, way, sample, completion), grade in zip(pairs, grades, strict=True)
         ],
-        # A first completion without an answer would otherwise decide the type.
+        # Otherwise a first completion without an answer would decide the type.
         schema_overrides={"extracted": pl.String, "reason": pl.String},
     )
 
 
 def _line(result: Mapping[str, Any]) -> str:
-    """The result in one line."""
+    """Summary of the result in one line."""
     metrics, greedy, n = result["metrics"], result["greedy_metrics"], result["n_samples"]
     parts = [
         f"{result['suite']}, step {result['step']}: {metrics['accuracy']:.1%} correct",
@@ -263,7 +269,7 @@ def _line(result: Mapping[str, Any]) -> str:
 
 
 def _weights(run: dict[str, Any], step: int, where: Path) -> _Weights:
-    """The weights at a step, after checking them on disk."""
+    """The weights at a step, after a check of the files on disk."""
     if step == 0:
         entry = run["base_model"]
         manifest = Path(entry["path"]) / "manifest.json"
@@ -273,7 +279,7 @@ def _weights(run: dict[str, Any], step: int, where: Path) -> _Weights:
             raise UserError(
                 f"no checkpoint of step {step}",
                 where=str(where),
-                hint=f"there are: {', '.join(map(str, steps))}",
+                hint=f"checkpoints exist for: {', '.join(map(str, steps))}",
             )
         entry = steps[step]
         manifest = Path(entry["path"]) / "checkpoint.json"

@@ -1,4 +1,4 @@
-"""Completions of all prompts, chunk by chunk, each finished chunk kept."""
+"""Complete all prompts chunk by chunk, and save each finished chunk."""
 
 import time
 from collections.abc import Sequence
@@ -7,24 +7,24 @@ from typing import NamedTuple
 import numpy as np
 
 from r1zero.evaluate.chunks import Chunks, Drawn
-from r1zero.evaluate.engines import Decoding, Engine
+from r1zero.evaluate.engines.base import Decoding, Engine
 
 
 class Generated(NamedTuple):
-    """Completions, and what they took."""
+    """Completions, and the cost of their generation."""
 
     sampled: Drawn
-    """Of each prompt, `n_samples` completions."""
+    """`n_samples` completions of each prompt."""
     greedy: Drawn | None
-    """Of each prompt, one; None where none are wanted."""
+    """One completion of each prompt; None if none were asked for."""
     tokens: int
     """Tokens that were generated."""
     seconds: float
-    """Seconds of generation over all attempts, without the loading of the model."""
+    """Seconds of generation over all attempts, without loading the model."""
 
     @property
     def tokens_per_second(self) -> float:
-        """How fast they were generated."""
+        """Speed of the generation."""
         return self.tokens / max(self.seconds, 1e-9)
 
 
@@ -37,18 +37,18 @@ def generate(
     seed: int,
     finished: Chunks,
 ) -> Generated:
-    """Sample completions of each prompt, and a greedy one besides if wanted.
+    """Sample completions of each prompt, and a greedy completion if asked for.
 
-    Chunks are seeded by their number: it does not matter which of them were finished before.
+    Chunks are seeded by their number, so it does not matter which of them were finished before.
 
     Args:
-        engine: What generates.
+        engine: Engine that generates.
         prompts: Token ids.
-        decoding: How completions are sampled. At temperature 0 one is generated and serves as every
-            sample and as the greedy one.
-        greedy: Whether a greedy one is wanted.
+        decoding: How completions are sampled. At temperature 0 a single completion is generated and
+            used as every sample and as the greedy completion.
+        greedy: Whether to generate a greedy completion.
         seed: Seed of the evaluation.
-        finished: Chunks that are finished, and where others are put.
+        finished: Finished chunks, to which new chunks are added.
 
     """
     if decoding.temperature == 0:
@@ -74,7 +74,7 @@ def _chunks(
     seed: int,
     finished: Chunks,
 ) -> tuple[Drawn, float]:
-    """Completions in one way of decoding, and the seconds that they took."""
+    """Completions of all prompts for one decoding, and the seconds that they took."""
     size = max(1, engine.batch // decoding.n_samples)
     drawn: Drawn = []
     total = 0.0

@@ -1,6 +1,5 @@
-"""One GPU for one evaluation, where several run side by side."""
+"""One GPU for each evaluation, if several run side by side."""
 
-import fcntl
 import os
 import tempfile
 import time
@@ -8,46 +7,49 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from r1zero.plan.machine import count_gpus, visible_cards
+from r1zero.core.locks import LockedError, lock
+from r1zero.plan.machine import count_gpus, visible_gpus
 
 _WAIT_SECONDS = 1.0
 
 
 @contextmanager
 def locked_gpu(gpus: int | None, folder: Path | None = None) -> Iterator[None]:
-    """Let this process see one GPU that no other evaluation on this machine has, until the end.
+    """Make one GPU visible to this process that no other evaluation on this machine uses.
 
-    Snakemake counts GPUs and names none. Where only one is visible, as in a job of SLURM, it is
-    that one. To be entered before CUDA is initialised.
+    Snakemake counts GPUs but assigns no ids. If only one GPU is visible, as in a SLURM job, it is
+    used without a lock. Enter this context before CUDA is initialised.
 
     Args:
-        gpus: GPUs that the process may use: 0 hides them all; None leaves the environment as it is.
-        folder: Where the locks are; by default one for each user in the folder for temporary files.
+        gpus: GPUs that the process may use: 0 hides all; None leaves the environment unchanged.
+        folder: Folder of the lock files; by default one per user in the folder for temporary files.
 
     """
     if gpus == 0:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    cards = visible_cards() or [str(card) for card in range(count_gpus("auto"))]
-    if gpus is None or len(cards) < 2:
+    found = visible_gpus() or [str(index) for index in range(count_gpus("auto"))]
+    if gpus is None or len(found) < 2:
         yield
         return
-    locks = folder or Path(tempfile.gettempdir()) / f"r1zero-cards-{os.getuid()}"
+    locks = folder or Path(tempfile.gettempdir()) / f"r1zero-gpus-{os.getuid()}"
     locks.mkdir(parents=True, exist_ok=True)
-    with _locked(cards, locks) as card:
-        os.environ["CUDA_VISIBLE_DEVICES"] = card
+    with _locked(found, locks) as gpu:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
         yield
 
 
 @contextmanager
-def _locked(cards: Sequence[str], folder: Path) -> Iterator[str]:
-    """A card that no other process has; waits for one."""
+def _locked(gpus: Sequence[str], folder: Path) -> Iterator[str]:
+    """Wait for a GPU that no other process has locked, and lock it.
+
+    The operating system releases the lock of a process that is killed.
+    """
     while True:
-        for card in cards:
-            with (folder / card.replace("/", "_")).open("w") as lock:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    continue
-                yield card
-                return
+        for gpu in gpus:
+            try:
+                with lock(folder / gpu.replace("/", "_")):
+                    yield gpu
+                    return
+            except LockedError:
+                continue
         time.sleep(_WAIT_SECONDS)

@@ -1,4 +1,4 @@
-"""Metrics of an evaluation, from the outcomes on each completion. The report uses them too."""
+"""Metrics of an evaluation from the outcomes of its completions. The report uses them, too."""
 
 import re
 from collections.abc import Hashable, Sequence
@@ -18,34 +18,34 @@ MEANS = {
     "repetition": "repetition",
 }
 
-# Subsets of the samples that `majority_at_k` looks at: all of them up to this many, else so many
-# drawn ones. Drawing adds a standard error of at most 0.5 / sqrt(2000) = 1.1 points to one problem,
-# and far less to a mean over problems.
+# `majority_at_k` uses all subsets of the samples up to this number, else this many random ones.
+# Random subsets add a standard error of at most 0.5 / sqrt(2000) = 1.1 points to one problem, and
+# far less to a mean over problems.
 _MOST_SUBSETS = 2000
 _SEED = 0
 
-# A run of letters and digits; a character of a script that puts no space between words; any other
-# character that is no white space.
+# A run of letters and digits; a character of a script without spaces between words; any other
+# character except white space.
 _UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _WORD = re.compile(rf"[{_UNSPACED}]|(?:(?![{_UNSPACED}])\w)+|[^\w\s]")
 _GRAM = 4
 
 
 def ks(n: int) -> list[int]:
-    """Numbers of samples that pass@k and maj@k are given for: 1, 2, 4, ... and `n` itself."""
+    """Values of k for pass@k and maj@k: 1, 2, 4, ... and `n` itself."""
     powers = [2**i for i in range(n.bit_length())]
     return powers if powers[-1] == n else [*powers, n]
 
 
 def pass_at_k(correct: ArrayLike, k: int) -> NDArray[np.float64]:
-    """Chance that at least one of k samples is correct, for each problem.
+    """Probability that at least one of k samples is correct, for each problem.
 
     The unbiased estimator of Chen et al. 2021 (arXiv 2107.03374), equation 1: the share of the
-    subsets of k of the n samples that hold a correct one.
+    subsets of k of the n samples that contain a correct one.
 
     Args:
         correct: 0 or 1, `[n_problems, n_samples]`.
-        k: Samples that one may try, at most `n_samples`.
+        k: Number of samples in a subset, at most `n_samples`.
 
     """
     outcomes = _outcomes(correct, k)
@@ -56,18 +56,18 @@ def pass_at_k(correct: ArrayLike, k: int) -> NDArray[np.float64]:
 
 
 def majority_at_k(correct: ArrayLike, vote: ArrayLike, k: int) -> NDArray[np.float64]:
-    """Chance that the most frequent answer of k samples is correct, for each problem.
+    """Probability that the most frequent answer of k samples is correct, for each problem.
 
     Self-consistency (Wang et al. 2022, arXiv 2203.11171), as a mean over subsets of k of the n
-    samples: all of them where there are at most 2,000, else 2,000 drawn with a fixed seed, the same
-    for every problem. Of answers that are equally frequent each counts alike. Samples without an
-    answer do not vote; where none votes, the outcome is wrong.
+    samples: all of them if there are at most 2,000, else 2,000 random ones with a fixed seed, the
+    same for every problem. Answers that are equally frequent count equally. Samples without an
+    answer do not vote; if no sample votes, the outcome is wrong.
 
     Args:
         correct: 0 or 1, `[n_problems, n_samples]`.
-        vote: Samples with the same number have the same answer; NaN or None is for none. The same
-            shape.
-        k: Samples that vote, at most `n_samples`.
+        vote: Samples with the same number have the same answer; NaN or None means no answer.
+            `[n_problems, n_samples]`.
+        k: Number of samples that vote, at most `n_samples`.
 
     """
     outcomes = _outcomes(correct, k)
@@ -105,11 +105,11 @@ def _subsets(n: int, k: int) -> NDArray[np.intp]:
 def repetition(text: str) -> float:
     """Share of the 4-grams of words that occurred before in the text, from 0 to below 1.
 
-    seq-rep-4 of Welleck et al. 2020 (arXiv 1908.04319, section 6.1) on words in place of tokens, so
-    that models with different tokenizers compare. A word is a run of letters and digits, any other
-    visible character, or one character of Chinese or Japanese. A text of fewer than four words is
-    taken by its characters, white space left out: a model that broke down may write one endless
-    word.
+    This is seq-rep-4 of Welleck et al. 2020 (arXiv 1908.04319, section 6.1) on words instead of
+    tokens, so that models with different tokenizers can be compared. A word is a run of letters and
+    digits, one character of Chinese or Japanese, or any other visible character. A text of fewer
+    than four words is split into its characters without white space, since a model that broke down
+    may write one endless word.
     """
     words: Sequence[Hashable] = _WORD.findall(text)
     if len(words) < _GRAM:

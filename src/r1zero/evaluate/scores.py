@@ -1,4 +1,4 @@
-"""From graded completions to outcomes on each problem and the scores of a suite."""
+"""Outcomes on each problem and scores of a suite, from graded completions."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from r1zero.evaluate.metrics import MEANS, ks, majority_at_k, pass_at_k
-from r1zero.rewards.grading import votes
+from r1zero.tasks.registry import find_task
 
 _OUTCOMES = tuple(MEANS.values())
 
@@ -16,16 +16,18 @@ def by_problem(table: pl.DataFrame, task: str) -> list[dict[str, Any]]:
     """Outcomes on each problem, in the order of the table.
 
     Args:
-        table: Graded completions, those of a problem together: `problem_id`, `decoding`, the
-            outcomes and `extracted`.
-        task: The task, which says what answers are the same.
+        table: Graded completions: `problem_id`, `decoding`, the outcomes and `extracted`. Those of
+            a problem are consecutive.
+        task: The task, which decides which answers are the same.
 
     Returns:
-        Per problem `problem_id`, lists of the outcomes of its samples, their `vote`, and `greedy`
-        with those of the greedy completion, None without one.
+        For each problem its `problem_id`, lists of the outcomes of its samples, their `vote`, and
+        `greedy` with the outcomes of the greedy completion, or None.
 
     """
-    table = table.with_columns(vote=pl.Series(votes(task, table["extracted"].to_list())))
+    vote = find_task(task).vote
+    votes = [None if answer is None else vote(answer) for answer in table["extracted"]]
+    table = table.with_columns(vote=pl.Series(votes, dtype=pl.String))
     sampled = table.filter(decoding="sampled").group_by("problem_id", maintain_order=True)
     greedy = table.filter(decoding="greedy").select("problem_id", *_OUTCOMES)
     ones = {row.pop("problem_id"): row for row in greedy.to_dicts()}
@@ -40,7 +42,7 @@ def by_problem(table: pl.DataFrame, task: str) -> list[dict[str, Any]]:
 
 
 def scores(problems: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Scores of the sampled completions; `maj@k` only where a completion votes."""
+    """Scores of the sampled completions; `maj@k` only if any completion has an answer."""
     found = {name: np.mean([p[outcome] for p in problems]) for name, outcome in MEANS.items()}
     correct, lenient = ([p[outcome] for p in problems] for outcome in ("correct", "lenient"))
     vote = np.array([p["vote"] for p in problems], dtype=np.float64)
@@ -53,7 +55,7 @@ def scores(problems: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 
 def greedy_scores(problems: Sequence[Mapping[str, Any]]) -> dict[str, float] | None:
-    """Scores of the greedy completions; None without them."""
+    """Scores of the greedy completions; None if there are none."""
     if problems[0]["greedy"] is None:
         return None
     return {
@@ -63,6 +65,6 @@ def greedy_scores(problems: Sequence[Mapping[str, Any]]) -> dict[str, float] | N
 
 
 def _numbered(answers: Sequence[str | None]) -> list[int | None]:
-    """The same number for the same answer, by first occurrence from 0 on."""
+    """Number the answers from 0 in the order of their first occurrence."""
     numbers: dict[str, int] = {}
     return [None if a is None else numbers.setdefault(a, len(numbers)) for a in answers]

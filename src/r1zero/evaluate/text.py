@@ -1,4 +1,4 @@
-"""From prompts to tokens and back, the same for every engine."""
+"""Tokenize prompts and decode completions, in the same way for every engine."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,17 +12,17 @@ class Completion(NamedTuple):
 
     text: str
     length: int
-    """Tokens, the end token included."""
+    """Number of tokens, including the stop token."""
     truncated: bool
     """Whether it was cut off at the length limit."""
 
 
 class Tokens:
-    """The tokenizer of a model, and the tokens that end its completions.
+    """The tokenizer of a model, and its stop tokens.
 
     Args:
         folder: Folder of model and tokenizer.
-        stop_tokens: Tokens that end a completion, besides those that the model's files name.
+        stop_tokens: Further stop tokens, in addition to those that the model's files name.
 
     """
 
@@ -34,18 +34,18 @@ class Tokens:
         self.pad: int = self._tokenizer.pad_token_id
 
     def encode(self, prompts: Sequence[str]) -> list[list[int]]:
-        """Token ids of prompts, which are used as they are."""
+        """Token ids of prompts, without a chat template."""
         ids: list[list[int]] = self._tokenizer(list(prompts))["input_ids"]
         return ids
 
     def completion(self, tokens: Sequence[int]) -> Completion:
-        """What the tokens of a completion say."""
+        """Decode the tokens of a completion."""
         text = self._tokenizer.decode(tokens, skip_special_tokens=True)
         return Completion(text, len(tokens), truncated=tokens[-1] not in self.stop_token_ids)
 
 
 def _eos(folder: Path) -> set[int]:
-    """End tokens of the files of a model."""
+    """Stop tokens that the files of a model name."""
     if (folder / "generation_config.json").is_file():
         config = GenerationConfig.from_pretrained(folder)
     else:

@@ -1,6 +1,5 @@
-"""`python -m r1zero plan`, and what the workflow calls: `resolve` and `render`."""
+"""`python -m r1zero plan`, and the commands of the workflow: `resolve` and `layout`."""
 
-import contextlib
 import json
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,19 +9,26 @@ import typer
 import yaml
 
 from r1zero.core.errors import UserError
-from r1zero.core.files import read_json, verify_file, weights_hash, write_json, write_text
+from r1zero.core.files import (
+    atomic_directory,
+    read_json,
+    verify_file,
+    weights_hash,
+    write_json,
+    write_text,
+)
+from r1zero.core.validation import validate
 from r1zero.data.lengths import fitting
-from r1zero.plan.cost import disk_of, host_memory_of, time_of
-from r1zero.plan.launching import commands, seats
-from r1zero.plan.layout import Layout, Refusal, lay_out
-from r1zero.plan.machine import Machine, find_machine
-from r1zero.plan.page import render_page, render_refusal
-from r1zero.plan.render import accelerate_config, trl_config
-from r1zero.plan.versions import check_keys
-from r1zero.settings import RunSettings, load_recipe, load_sources, resolve_run
-from r1zero.settings.architecture import Architecture
-from r1zero.settings.load import CONFIG_FOLDER, validate
-from r1zero.settings.sources import HubModel, LocalModel, ModelSource
+from r1zero.plan.architectures import architecture_of, read_architecture
+from r1zero.plan.backend import CONFIG_FOLDER as RENDERED
+from r1zero.plan.backend import Inputs, inputs_of, load_backend
+from r1zero.plan.content import layout_as_json, plan_of
+from r1zero.plan.layout import Refusal
+from r1zero.plan.machine import find_machine
+from r1zero.plan.page import render_refusal
+from r1zero.plan.search import check_positions, lay_out, layout_or_error
+from r1zero.settings import RunSettings, load_sources, resolve_run
+from r1zero.settings.load import CONFIG_FOLDER
 from r1zero.settings.workflow import Hardware
 
 NOT_FEASIBLE = 3
@@ -49,20 +55,22 @@ def plan(
     gpu: Annotated[str | None, typer.Option(help="Kind of GPU, such as a100-80g.")] = None,
     gpu_memory_gb: Annotated[float | None, typer.Option(help="Memory of a GPU in GiB.")] = None,
     placement: Annotated[str, typer.Option(help="auto, server or colocate.")] = "auto",
-    vllm_gpus: Annotated[int | None, typer.Option(help="Cards of vLLM's own.")] = None,
+    generator_gpus: Annotated[
+        int | None, typer.Option(help="GPUs that only generate, with placement server.")
+    ] = None,
     accept: Annotated[
         list[str] | None, typer.Option(help="idle_gpus or other_batch; repeatable.")
     ] = None,
-    disk_gb: Annotated[float | None, typer.Option(help="Room for checkpoints in GB.")] = None,
+    disk_gb: Annotated[float | None, typer.Option(help="Disk for checkpoints in GB.")] = None,
     cpu_processes: Annotated[int, typer.Option(help="Processes of a run on the CPU.")] = 1,
     scale: Scale = "mini",
     backend: Backend = "trl",
     seed: Seed = 0,
     vary: Vary = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Show it as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     config: ConfigFolder = CONFIG_FOLDER,
 ) -> None:
-    """Show how a run would be laid out on any machine; status 3 if it can't be."""
+    """Show how a run would be laid out on any machine; status 3 if it has no layout."""
     run = resolve_run(
         recipe, scale=scale, backend=backend, seed=seed, vary=_varied(vary), folder=config
     )
@@ -72,7 +80,7 @@ def plan(
         "gpu": gpu,
         "gpu_memory_gb": gpu_memory_gb,
         "placement": placement,
-        "vllm_gpus": vllm_gpus,
+        "generator_gpus": generator_gpus,
         "accept": accept or [],
         "disk_gb": disk_gb,
         "cpu_processes": cpu_processes,
@@ -80,16 +88,28 @@ def plan(
     hardware = validate(values, Hardware, "hardware")
     machine = find_machine(hardware)
     architecture = architecture_of(load_sources(config).models.get(run.model), run.model)
+    load_backend(run.backend).check(run)
     check_positions(run, architecture)
     found = lay_out(run, machine, architecture, hardware)
-    model = Path("resources/models") / run.model
     if isinstance(found, Refusal):
-        typer.echo(json.dumps(_as_json(found), indent=2) if as_json else render_refusal(run, found))
+        typer.echo(
+            json.dumps(layout_as_json(found), indent=2) if as_json else render_refusal(run, found)
+        )
         raise typer.Exit(NOT_FEASIBLE)
-    page, content = _described(
-        run, found, machine, architecture, hardware, model=model, plan=Path("plan"), config=config
+    inputs = Inputs(
+        run_file=Path("run.json"),
+        model=Path("resources/models") / run.model,
+        problems=Path("problems/train.parquet"),
+        reward_models={
+            reward.model: Path("resources/models") / reward.model
+            for reward in run.rewards
+            if reward.model
+        },
+        plan=Path("plan"),
+        checkpoints=Path("checkpoints"),
     )
-    typer.echo(json.dumps(content, indent=2) if as_json else page)
+    found_plan = plan_of(run, found, machine, architecture, hardware, inputs=inputs, config=config)
+    typer.echo(json.dumps(found_plan.json, indent=2) if as_json else found_plan.page)
 
 
 def resolve(
@@ -106,7 +126,7 @@ def resolve(
     vary: Vary = None,
     config: ConfigFolder = CONFIG_FOLDER,
 ) -> None:
-    """Merge recipe, scale, data and model into one run: all that decides its weights."""
+    """Merge recipe, scale, data and model into one run: everything that decides its weights."""
     run = resolve_run(
         recipe, scale=scale, backend=backend, seed=seed, vary=_varied(vary), folder=config
     )
@@ -119,7 +139,7 @@ def resolve(
         out,
         {
             "run": run.identity(),
-            # Which suites there are is a matter of the workflow: one more makes no other anew.
+            # The workflow selects the suites: adding one must not change the run.
             "settings": run.model_dump(mode="json", exclude={"evaluation": {"suites"}}),
             "config_hash": run.training_hash(),
             "data_hash": train["sha256"],
@@ -140,43 +160,31 @@ def _described_model(manifest: Path) -> dict[str, str]:
     }
 
 
-def render(
+def layout(
     run_file: Annotated[Path, typer.Argument(metavar="RUN", help="The run's run.json.")],
     checkpoints: Annotated[Path, typer.Option(help="Folder for checkpoints.")],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
     hardware: HardwareJson = "{}",
     config: ConfigFolder = CONFIG_FOLDER,
 ) -> None:
-    """Lay a run out and write the configs that start it."""
+    """Lay a resolved run out, and write its plan with the files that start it."""
     content = read_json(run_file)
     run = validate(content["settings"], RunSettings, str(run_file))
     wishes = validate(json.loads(hardware), Hardware, "hardware")
     machine = find_machine(wishes)
-    model = Path(content["base_model"]["path"])
-    architecture = read_architecture(model)
-    layout = layout_or_error(run, machine, architecture, wishes)
-    manifest = Path(content["problems"])
-    train = verify_file(read_json(manifest)["files"]["train"], manifest.parent)
-    trl = trl_config(
-        run,
-        layout,
-        model=model,
-        problems=train.parent,
-        output=checkpoints,
-        reward_models={name: Path(m["path"]) for name, m in content["reward_models"].items()},
-    )
-    check_keys(trl)
-    page, described = _described(
-        run, layout, machine, architecture, wishes, model=model, plan=out, config=config
-    )
-    write_text(out / "trl.yaml", yaml.safe_dump(trl, sort_keys=False, allow_unicode=True))
-    write_text(out / "accelerate.yaml", yaml.safe_dump(accelerate_config(layout), sort_keys=False))
-    write_text(out / "plan.md", page)
-    write_json(out / "plan.json", described)
+    inputs = inputs_of(run_file, content, plan=out, checkpoints=checkpoints)
+    architecture = read_architecture(inputs.model)
+    found = layout_or_error(run, machine, architecture, wishes)
+    plan = plan_of(run, found, machine, architecture, wishes, inputs=inputs, config=config)
+    with atomic_directory(out / RENDERED) as folder:
+        for name, text in plan.config.items():
+            (folder / name).write_text(text, encoding="utf-8")
+    write_text(out / "plan.md", plan.page)
+    write_json(out / "plan.json", plan.json)
 
 
 def _varied(options: list[str] | None) -> dict[str, Any]:
-    """Settings by key, from `KEY=VALUE` as YAML reads a value."""
+    """Settings by key, from options `KEY=VALUE` with the value in YAML."""
     varied = {}
     for option in options or []:
         key, equals, text = option.partition("=")
@@ -184,130 +192,3 @@ def _varied(options: list[str] | None) -> dict[str, Any]:
             raise UserError(f"'{option}' is not KEY=VALUE", where="--vary")
         varied[key] = yaml.safe_load(text)
     return varied
-
-
-def layout_or_error(
-    run: RunSettings, machine: Machine, architecture: Architecture | None, hardware: Hardware
-) -> Layout:
-    """Lay a run out; a refusal is an error with the change that would work."""
-    check_positions(run, architecture)
-    found = lay_out(run, machine, architecture, hardware)
-    if isinstance(found, Layout):
-        return found
-    nearest = found.suggestions[0] if found.suggestions else None
-    raise UserError(
-        "; ".join(found.reasons),
-        where="hardware",
-        hint=f"works: {nearest.hardware}, {nearest.text}" if nearest else "",
-    )
-
-
-def check_positions(run: RunSettings, architecture: Architecture | None) -> None:
-    """Refuse sequences that are longer than a model can tell the places of, where that is known."""
-    positions = architecture.max_position_embeddings if architecture else None
-    sizes = run.sizes
-    if positions and sizes.max_prompt_length + sizes.max_completion_length > positions:
-        raise UserError(
-            f"max_prompt_length {sizes.max_prompt_length} and max_completion_length "
-            f"{sizes.max_completion_length} are more than the {positions} positions of {run.model}",
-            where=f"recipe {run.recipe}: sizes",
-            hint=f"max_completion_length of at most {positions - sizes.max_prompt_length} works"
-            if sizes.max_prompt_length < positions
-            else "",
-        )
-
-
-def architecture_of(source: ModelSource | None, name: str) -> Architecture | None:
-    """Sizes of a model: of its files if they are here, else as the table gives them."""
-    places = [Path("resources/models") / name]
-    if isinstance(source, LocalModel):
-        places.append(source.path)
-    for folder in places:
-        if (folder / "config.json").is_file():
-            return read_architecture(folder)
-    return source.architecture if isinstance(source, HubModel) else None
-
-
-def read_architecture(model: Path) -> Architecture | None:
-    """Sizes of a model on disk, if it is of a kind whose memory is modelled."""
-    with contextlib.suppress(UserError):
-        return Architecture.from_config(read_json(model / "config.json"))
-    return None
-
-
-def _described(
-    run: RunSettings,
-    layout: Layout,
-    machine: Machine,
-    architecture: Architecture | None,
-    hardware: Hardware,
-    *,
-    model: Path,
-    plan: Path,
-    config: Path,
-) -> tuple[str, dict[str, Any]]:
-    """A plan as a page, and as the content of `plan.json`."""
-    disk = disk_of(run, layout, architecture) if architecture else None
-    kept = _kept_states(disk, hardware) if disk else None
-    time = time_of(run, layout, architecture, machine) if architecture else None
-    host_memory = host_memory_of(layout, machine, architecture)
-    starting = commands(run, layout, machine, model=model, plan=plan)
-    page = render_page(
-        run,
-        layout,
-        machine,
-        commands=starting,
-        host_memory=host_memory,
-        disk=disk,
-        kept_states=kept,
-        time=time,
-        published=_published(run, architecture, config),
-    )
-    content = {
-        **_as_json(layout),
-        "machine": machine.model_dump(mode="json"),
-        "seats": [seat._asdict() for seat in seats(layout, machine)],
-        "commands": [command._asdict() for command in starting],
-        "host_memory": host_memory,
-        "disk": {**disk._asdict(), "everything": disk.everything} if disk else None,
-        "kept_optimizer_states": kept,
-        "seconds_per_step": time.step if time else None,
-    }
-    return page, content
-
-
-def _kept_states(disk: Any, hardware: Hardware) -> int | None:
-    """Checkpoints that keep their optimizer states within the disk budget."""
-    if hardware.disk_gb is None:
-        return None
-    kept: int | None = disk.kept_states(hardware.disk_gb * 1e9)
-    if kept is None:
-        least = (disk.checkpoints * disk.weights + 2 * disk.optimizer) / 1e9
-        raise UserError(
-            f"{disk.checkpoints} checkpoints need {least:.0f} GB with one set of optimizer states "
-            "to resume from and one that is being written",
-            where="hardware.disk_gb",
-            hint=f"{least:.0f} or more works, or a larger sizes.save_steps",
-        )
-    return kept
-
-
-def _published(run: RunSettings, architecture: Architecture | None, config: Path) -> Any:
-    """The published time of a recipe at its own scale, with our estimate for its cards."""
-    is_variant = "-" in run.recipe
-    if run.scale != "paper" or is_variant:
-        return None
-    report = load_recipe(run.recipe, config).published_time
-    if report is None or architecture is None:
-        return None
-    hardware = Hardware(gpus=report.gpus, gpu=report.gpu)
-    machine = find_machine(hardware)
-    found = lay_out(run, machine, architecture, hardware)
-    estimate = time_of(run, found, architecture, machine) if isinstance(found, Layout) else None
-    return report, estimate
-
-
-def _as_json(found: Layout | Refusal) -> dict[str, Any]:
-    """A layout or refusal with the same keys, those of a layout null in a refusal."""
-    empty = dict.fromkeys(Layout.model_fields)
-    return empty | found.model_dump(mode="json")

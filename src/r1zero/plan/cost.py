@@ -1,9 +1,9 @@
-"""What a run takes: disk exactly; time and memory of the host as estimates that say their basis."""
+"""Cost of a run: disk exactly; time and memory of the host as estimates with their basis."""
 
 from typing import NamedTuple
 
+from r1zero.plan.assignment import assign_gpus
 from r1zero.plan.gpus import GPUS
-from r1zero.plan.launching import seats
 from r1zero.plan.layout import Layout
 from r1zero.plan.machine import Machine
 from r1zero.settings.architecture import Architecture
@@ -11,7 +11,7 @@ from r1zero.settings.run import RunSettings
 
 # Shares of the datasheet rates that training and decoding reach, and the share of the longest
 # completion that a mean one takes. Rough: a plan shows the published time of a recipe beside its
-# estimate for the same cards, where there is one.
+# estimate for the same GPUs, where there is one.
 COMPUTE_EFFICIENCY = 0.3
 BANDWIDTH_EFFICIENCY = 0.5
 MEAN_LENGTH = 0.25
@@ -63,12 +63,12 @@ class Disk(NamedTuple):
 def disk_of(run: RunSettings, layout: Layout, architecture: Architecture) -> Disk:
     """Disk that a run's checkpoints take.
 
-    DeepSpeed saves bfloat16 weights, and float32 weights with Adam's two moments as its states: 2
-    and 12 bytes per parameter. Without it weights are float32, and the moments are the states: 4
-    and 8 bytes.
+    With sharding (DeepSpeed) weights are saved in bfloat16, and the states are float32 weights and
+    Adam's two moments: 2 and 12 bytes per parameter. Without it weights are float32, and the states
+    are the moments: 4 and 8 bytes.
     """
     parameters = architecture.parameters
-    weights, optimizer = (2, 12) if layout.zero_stage else (4, 8)
+    weights, optimizer = (2, 12) if layout.sharding != "none" else (4, 8)
     return Disk(
         weights * parameters + _SMALL_FILES,
         optimizer * parameters,
@@ -79,26 +79,25 @@ def disk_of(run: RunSettings, layout: Layout, architecture: Architecture) -> Dis
 def host_memory_of(layout: Layout, machine: Machine, architecture: Architecture | None) -> int:
     """Bytes of memory that a training takes on the host of its fullest node, for a reservation.
 
-    A process reads the weights to the host before they go to its card, vLLM's as well. What is
-    offloaded is cut evenly over the trainers.
+    A process reads the weights to the host before they go to its GPU, and so does the generator.
+    What is offloaded is divided evenly over the trainers.
     """
-    if layout.placement == "transformers":
-        return layout.num_processes * _CPU_PROCESS
-    size = 4 if layout.dtype == "float32" else 2
+    if layout.placement == "in_process":
+        return layout.trainers * _CPU_PROCESS
+    size = 4 if layout.weights_dtype == "float32" else 2
     weights = _weights(architecture, size)
     offloaded = 0
     if architecture:
         per_parameter = layout.offload_optimizer * _OFFLOADED_OPTIMIZER
-        per_parameter += layout.offload_parameters * _OFFLOADED_WEIGHTS
-        offloaded = architecture.parameters * per_parameter // layout.training_gpus
+        per_parameter += layout.offload_weights * _OFFLOADED_WEIGHTS
+        offloaded = architecture.parameters * per_parameter // layout.trainer_gpus
     nodes = [0] * machine.nodes
-    for seat in seats(layout, machine):
-        if seat.role.startswith("trainer"):
-            nodes[seat.node] += _GPU_PROCESS + weights + offloaded
-        elif seat.role == "vLLM 0":
-            nodes[seat.node] += _GPU_PROCESS + weights
-        elif seat.role.startswith("vLLM"):
-            nodes[seat.node] += _GPU_PROCESS
+    for gpu in assign_gpus(layout, machine):
+        if gpu.role == "trainer":
+            nodes[gpu.node] += _GPU_PROCESS + weights + offloaded
+        elif gpu.role == "generator":
+            # The processes of one generator read its weights once.
+            nodes[gpu.node] += _GPU_PROCESS + (weights if gpu.rank == 0 else 0)
     return max(nodes)
 
 
@@ -130,28 +129,28 @@ class Time(NamedTuple):
 def time_of(
     run: RunSettings, layout: Layout, architecture: Architecture, machine: Machine
 ) -> Time | None:
-    """Estimate of a step's time; None where the rates of the cards are not known.
+    """Estimate of a step's time; None where the rates of the GPUs are not known.
 
     Decoding reads all weights for each token of the longest sequence at work (2 bytes per
     parameter), and computes 2 operations per parameter and token. An update computes 6 per
     parameter and token, 2 more for recomputed activations, and 2 for the reference model.
     """
     gpu = GPUS.get(machine.gpu or "")
-    if gpu is None or layout.placement == "transformers":
+    if gpu is None or layout.placement == "in_process":
         return None
     parameters = architecture.parameters
     mean = MEAN_LENGTH * run.sizes.max_completion_length
     updates, iterations = run.algorithm.updates_per_rollout, run.algorithm.num_iterations
     rollouts = layout.completions_per_step * updates
     tokens = rollouts * (mean + run.sizes.max_prompt_length)
-    generating = layout.vllm_gpus or layout.training_gpus
-    copies = max(1, generating // layout.vllm_tensor_parallel)
+    generating = layout.generator_gpus or layout.trainer_gpus
+    copies = max(1, generating // layout.generator_tensor_parallel)
     waves = -(-rollouts // copies // _CONCURRENT)
     # The last completions of a batch run up to the length limit, and all wait for them.
     reading = waves * run.sizes.max_completion_length * 2 * parameters
-    rate = gpu.bandwidth * 1e9 * BANDWIDTH_EFFICIENCY * layout.vllm_tensor_parallel
+    rate = gpu.bandwidth * 1e9 * BANDWIDTH_EFFICIENCY * layout.generator_tensor_parallel
     compute = gpu.tflops * 1e12 * COMPUTE_EFFICIENCY
     generation = reading / rate + 2 * parameters * tokens / (compute * generating)
     passes = 6 + 2 * layout.gradient_checkpointing + 2 * (run.algorithm.beta > 0)
-    update = passes * parameters * tokens / updates / (compute * layout.training_gpus)
+    update = passes * parameters * tokens / updates / (compute * layout.trainer_gpus)
     return Time(generation / (updates * iterations), update)

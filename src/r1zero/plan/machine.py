@@ -1,8 +1,6 @@
-"""The machine a run is planned for: this one, or one that is described. Needs no torch."""
+"""The machine that a run is planned for: this one, or a described one. Needs no torch."""
 
-import importlib.util
 import os
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -16,7 +14,7 @@ _ASSUMED = "a100-80g"
 
 
 class Machine(Section):
-    """GPUs, as a plan needs to know them."""
+    """Nodes and GPUs."""
 
     nodes: int = Field(default=1, ge=1)
     """Machines."""
@@ -25,18 +23,18 @@ class Machine(Section):
     gpu_memory_gb: float = Field(default=0, ge=0)
     """Memory of one GPU in 2^30 bytes; 0 without GPUs."""
     gpu: str | None = None
-    """Name of the kind of GPU, if its rates are known."""
+    """Kind of GPU, if it is one of `gpus.GPUS`."""
     cpu_processes: int = Field(default=1, ge=1)
     """Training processes of a run on the CPU."""
     source: str = "described"
-    """Where this is known from, for people."""
+    """Origin of these numbers, for people."""
     visible: list[str] = Field(default=[])
-    """Cards of a node as `CUDA_VISIBLE_DEVICES` names them, where that says which."""
+    """GPUs of a node as `CUDA_VISIBLE_DEVICES` names them; empty if it is not set."""
 
     @property
-    def cards(self) -> list[str]:
-        """Names of a node's cards."""
-        return self.visible or [str(card) for card in range(self.gpus_per_node)]
+    def gpu_ids(self) -> list[str]:
+        """Names of the GPUs of a node, for `CUDA_VISIBLE_DEVICES`."""
+        return self.visible or [str(gpu) for gpu in range(self.gpus_per_node)]
 
     @property
     def gpus(self) -> int:
@@ -45,7 +43,7 @@ class Machine(Section):
 
 
 def find_machine(hardware: Hardware) -> Machine:
-    """The machine that the settings describe; what they leave open is asked of this machine.
+    """The machine that the settings describe; what they leave out is measured on this machine.
 
     Raises:
         UserError: An unknown kind of GPU.
@@ -65,65 +63,52 @@ def find_machine(hardware: Hardware) -> Machine:
     kind, source = hardware.gpu, "described"
     memory = hardware.gpu_memory_gb or (GPUS[kind].memory if kind else None)
     if memory is None:
-        memory = _memory_here()
+        memory = min(gpu_memories(), default=None)
         source = "measured here"
     if memory is None:
         kind, memory = _ASSUMED, GPUS[_ASSUMED].memory
-        source = f"assumed to be {_ASSUMED}: hardware.gpu or hardware.gpu_memory_gb says otherwise"
+        source = f"assumed to be {_ASSUMED}; set hardware.gpu or hardware.gpu_memory_gb"
     return Machine(
         nodes=hardware.nodes,
         gpus_per_node=count,
         gpu_memory_gb=memory,
         gpu=kind,
         source=source,
-        visible=visible_cards() if hardware.gpus == "auto" else [],
+        visible=visible_gpus() if hardware.gpus == "auto" else [],
     )
 
 
-def count_gpus(wanted: int | Literal["auto"], devices: Path = Path("/dev")) -> int:
-    """GPUs of a node: the number asked for, or for `auto` those of this one that we may see."""
+def count_gpus(wanted: int | Literal["auto"]) -> int:
+    """GPUs of a node: the number asked for, or for `auto` those of this machine.
+
+    `auto` counts the entries of `CUDA_VISIBLE_DEVICES`, and all GPUs that NVML finds if that is not
+    set.
+    """
     if wanted != "auto":
         return wanted
     if "CUDA_VISIBLE_DEVICES" in os.environ:
-        return len(visible_cards())
-    return sum(path.name.removeprefix("nvidia").isdigit() for path in devices.glob("nvidia[0-9]*"))
+        return len(visible_gpus())
+    return len(gpu_memories())
 
 
-def visible_cards() -> list[str]:
-    """Cards that CUDA_VISIBLE_DEVICES names."""
+def visible_gpus() -> list[str]:
+    """GPUs that CUDA_VISIBLE_DEVICES names."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
-    return [card.strip() for card in named if card.strip() not in ("", "-1")]
+    return [gpu.strip() for gpu in named if gpu.strip() not in ("", "-1")]
 
 
-def _memory_here() -> float | None:
-    """Memory in 2^30 bytes of the smallest GPU of this machine, if its driver tells."""
+def gpu_memories() -> list[float]:
+    """Memory in 2^30 bytes of each GPU of this machine; empty without a driver."""
     import pynvml
 
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
-        return None
+        return []
     try:
         handles = map(pynvml.nvmlDeviceGetHandleByIndex, range(pynvml.nvmlDeviceGetCount()))
-        sizes = [pynvml.nvmlDeviceGetMemoryInfo(handle).total / 2**30 for handle in handles]
+        return [pynvml.nvmlDeviceGetMemoryInfo(handle).total / 2**30 for handle in handles]
     except pynvml.NVMLError:
-        return None
+        return []
     finally:
         pynvml.nvmlShutdown()
-    return min(sizes, default=None)
-
-
-def require_stack(placement: str, zero_stage: int) -> None:
-    """Check that the packages a layout needs are installed, without importing them."""
-    if placement != "transformers" and importlib.util.find_spec("vllm") is None:
-        raise UserError(
-            "generation on a GPU needs vLLM, which is not installed",
-            where="hardware.gpus",
-            hint="pip install 'r1zero[vllm]' in this environment",
-        )
-    if zero_stage and importlib.util.find_spec("deepspeed") is None:
-        raise UserError(
-            f"ZeRO stage {zero_stage} needs DeepSpeed, which is not installed",
-            where="hardware.gpus",
-            hint="pip install 'r1zero[deepspeed]' in this environment",
-        )

@@ -1,7 +1,8 @@
-"""The plan as a page that a person reads."""
+"""The plan as a Markdown page."""
 
+from r1zero.plan.assignment import assign_gpus
+from r1zero.plan.backend import Process
 from r1zero.plan.cost import Disk, Time
-from r1zero.plan.launching import Command, seats
 from r1zero.plan.layout import Layout, Refusal
 from r1zero.plan.machine import Machine
 from r1zero.settings.recipe import PublishedTime, Reward
@@ -15,34 +16,34 @@ def render_page(
     layout: Layout,
     machine: Machine,
     *,
-    commands: list[Command],
+    processes: list[Process],
     host_memory: int,
     disk: Disk | None = None,
     kept_states: int | None = None,
     time: Time | None = None,
     published: tuple[PublishedTime, Time | None] | None = None,
 ) -> str:
-    """Markdown page: what runs where, batches, memory, disk, time, and why."""
+    """Batches, GPUs, memory, disk, time and commands of a plan, with the reasons."""
     parts = [
         f"# Plan: {run.recipe} on {run.backend}, seed {run.seed}, scale {run.scale}",
         _facts(run, layout, machine),
         "## Why\n\n" + "\n".join(f"- {reason}" for reason in layout.reasons),
-        "## Who is where\n\n" + _seats(layout, machine),
+        "## GPUs\n\n" + _gpus(layout, machine),
     ]
     if layout.memory:
-        parts.append("## Memory of a training card\n\n" + _memory(layout, machine))
-    parts.append(f"## Memory of a node\n\n{host_memory / 1e9:.0f} GB, an allowance.")
+        parts.append("## Memory of a training GPU\n\n" + _memory(layout, machine))
+    parts.append(f"## Memory of a node\n\nAbout {host_memory / 1e9:.0f} GB, an allowance.")
     if disk:
         parts.append("## Disk\n\n" + _disk(disk, kept_states))
     if layout.gpus:
         parts.append("## Time\n\n" + _time(run, time, published))
-    shown = "\n".join(f"{command}" for command in commands)
+    shown = "\n".join(process.as_shell() for process in processes)
     parts.append(f"## Commands\n\n```bash\n{shown}\n```")
     return "\n\n".join(parts) + "\n"
 
 
 def render_refusal(run: RunSettings, refusal: Refusal) -> str:
-    """Markdown page: what each layout lacks, and what would work."""
+    """Why each layout of a run fails, and what would work."""
     reasons = "\n".join(f"- {reason}" for reason in refusal.reasons)
     changes = "\n".join(
         f"- {suggestion.text}\n  `hardware: {suggestion.hardware}`"
@@ -50,7 +51,7 @@ def render_refusal(run: RunSettings, refusal: Refusal) -> str:
     )
     return (
         f"# No plan: {run.recipe}, scale {run.scale}\n\n{reasons}\n\n"
-        f"## What would work\n\n{changes or 'Nothing that we know of.'}\n"
+        f"## What would work\n\n{changes or 'No change that was tried.'}\n"
     )
 
 
@@ -60,7 +61,7 @@ def _facts(run: RunSettings, layout: Layout, machine: Machine) -> str:
     where = f"{machine.nodes} x {machine.gpus_per_node} GPUs" if machine.gpus else "the CPU"
     facts = [
         ("runs on", where),
-        ("trains with", f"{layout.num_processes} processes, weights in {layout.dtype}"),
+        ("trains with", f"{layout.trainers} processes, weights in {layout.weights_dtype}"),
         ("model", run.model),
         ("data", f"{run.dataset}, prompt {run.prompt}"),
         ("rewards", rewards),
@@ -98,18 +99,20 @@ def _reward(reward: Reward) -> str:
     return f"{reward.name}{f' ({what})' if what else ''} x {reward.weight:g}"
 
 
-def _seats(layout: Layout, machine: Machine) -> str:
+def _gpus(layout: Layout, machine: Machine) -> str:
     if not machine.gpus:
-        return f"{layout.num_processes} processes share the CPU."
+        return f"{layout.trainers} processes share the CPU."
+    also = " and generator" if layout.placement == "colocate" else ""
     rows = [
-        f"| {seat.node} | {seat.card} | {seat.role} | {seat.seen_as} |"
-        for seat in seats(layout, machine)
+        f"| {each.node} | {each.gpu} | {each.role} {each.rank}"
+        f"{also if each.role == 'trainer' else ''} | {each.seen_as} |"
+        for each in assign_gpus(layout, machine)
     ]
     return (
-        "| node | card | does | is seen there as |\n|---:|---:|---|---|\n"
+        "| node | GPU | process | device in the process |\n|---:|---:|---|---|\n"
         + "\n".join(rows)
-        + "\n\nCards are counted as `CUDA_VISIBLE_DEVICES` names them. A process that is given "
-        "cards 1, 2 and 3 sees them as `cuda:0` to `cuda:2`."
+        + "\n\nGPUs are numbered as in `CUDA_VISIBLE_DEVICES`. A process that is given GPUs 1, 2 "
+        "and 3 sees them as `cuda:0` to `cuda:2`."
     )
 
 
@@ -121,7 +124,7 @@ def _memory(layout: Layout, machine: Machine) -> str:
         + "\n".join(rows)
         + f"\n| **peak of a training step** | **{total / _GIB:.2f}** of "
         f"{machine.gpu_memory_gb:g} |"
-        + "\n\nAt the worst moment of a step; what is not held then is 0."
+        + "\n\nAt the peak of a step; parts that are not held then are 0."
     )
 
 
@@ -134,8 +137,8 @@ def _disk(disk: Disk, kept_states: int | None) -> str:
     if kept_states is not None:
         kept = disk.checkpoints * disk.weights + (kept_states + 1) * disk.optimizer
         lines.append(
-            f"Within the budget: all weights stay, to be evaluated; optimizer states stay with the "
-            f"last {kept_states} checkpoints, to resume from. At most {kept / 1e9:.0f} GB."
+            f"Within the budget all weights are kept for the evaluations, and the optimizer states "
+            f"of the last {kept_states} checkpoints to resume from. At most {kept / 1e9:.0f} GB."
         )
     return "\n\n".join(lines)
 
@@ -146,20 +149,20 @@ def _time(
     published: tuple[PublishedTime, Time | None] | None,
 ) -> str:
     if time is None:
-        return "Not estimated: `hardware.gpu` names a kind of GPU whose rates are known."
+        return "Not estimated: set `hardware.gpu` to a kind of GPU whose rates are known."
     hours = time.step * run.sizes.max_steps / 3600
     lines = [
         f"An estimate, good to a factor of two or three: {time.generation:.0f} s of generation and "
         f"{time.update:.0f} s of updates per step, {hours:.1f} hours for {run.sizes.max_steps} "
-        "steps. It takes datasheet rates with the efficiencies of `r1zero/plan/cost.py`."
+        "steps, from datasheet rates and the efficiencies of `r1zero/plan/cost.py`."
     ]
     if published:
         report, estimate = published
         there = f"{report.gpus} x {report.gpu}"
         ours = (
-            f"the same estimate for these cards gives {_hours(run, estimate):.1f}"
+            f"the same estimate for these GPUs gives {_hours(run, estimate):.1f}"
             if estimate
-            else "there is no estimate for these cards"
+            else "there is no estimate for these GPUs"
         )
         lines.append(f"As published: {report.hours:g} hours on {there} ({report.source}); {ours}.")
     return "\n\n".join(lines)

@@ -1,1 +1,1 @@
-"""Mini base models, made on the spot: the mini scale needs no download."""
+"""Mini base models, pre-trained on this machine so that the mini scale needs no download."""

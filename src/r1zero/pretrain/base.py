@@ -1,9 +1,8 @@
-"""From settings and rows to a base model's folder."""
+"""Pre-train a mini base model and save it."""
 
 import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import polars as pl
@@ -15,16 +14,9 @@ from r1zero.pretrain.completions import frame, write_completion
 from r1zero.pretrain.corpus import batches
 from r1zero.pretrain.model import build_model, pretrain
 from r1zero.pretrain.tokenizer import build_tokenizer
-from r1zero.pretrain.traces import Trace, countdown, gsm8k, math, tldr
 from r1zero.settings.scale import MiniBase
 from r1zero.tasks.prompts import Prompt, literals, load_prompt
-
-_WRITERS: dict[str, ModuleType] = {
-    "countdown": countdown,
-    "gsm8k": gsm8k,
-    "math": math,
-    "tldr": tldr,
-}
+from r1zero.tasks.traces import Trace
 
 
 def make_base(
@@ -32,7 +24,7 @@ def make_base(
 ) -> dict[str, Any]:
     """Pre-train a base model and save it, with its tokenizer, in folder `out`.
 
-    Traces are written for problems drawn here; none is among the rows that are held out.
+    The problems of the traces are drawn here; none of them is among the held-out rows.
 
     Args:
         settings: Prompts, traces, size of the model and of the training.
@@ -41,20 +33,17 @@ def make_base(
         out: An existing folder.
 
     Returns:
-        What the manifest says of the training: parameters, final loss.
+        Entries of the manifest: number of parameters, final loss.
 
     """
     logging.disable_progress_bar()
     prompts = [load_prompt(name) for name in settings.prompts]
-    writer = _WRITERS[settings.traces.task]
-    tokenizer = build_tokenizer(pieces(prompts, writer.literals()))
+    tokenizer = build_tokenizer(pieces(prompts, settings.traces.literals()))
     held_out = pl.read_parquet(verify_file(rows["files"]["held_out"], rows_folder))
     torch.manual_seed(settings.seed)
     rng = random.Random(settings.seed)
     model = build_model(settings, tokenizer)
-    traces = writer.traces(
-        settings.traces, rows=rows, held_out=held_out, seed=settings.seed, rng=rng
-    )
+    traces = settings.traces.write(rows=rows, held_out=held_out, seed=settings.seed, rng=rng)
     texts = _texts(traces, prompts, settings.seed)
     stream = batches(texts, tokenizer, tokens=settings.tokens_per_step, rng=rng)
     progress: dict[str, float] = {}
@@ -74,7 +63,7 @@ def make_base(
 
 
 def pieces(prompts: Sequence[Prompt], words: Sequence[str]) -> list[str]:
-    """Texts worth a token of their own: of the prompts, of the task, around the answers."""
+    """Texts that get a token of their own: of the prompts, of the task, around the answers."""
     constant = [text for prompt in prompts for text in literals(prompt.text)]
     frames = [text for prompt in prompts for text in frame(prompt)]
     return [text for text in (*constant, *words, *frames) if len(text) > 1]
@@ -83,8 +72,8 @@ def pieces(prompts: Sequence[Prompt], words: Sequence[str]) -> list[str]:
 def _texts(
     traces: Iterator[Trace], prompts: Sequence[Prompt], seed: int
 ) -> Iterator[tuple[str, str]]:
-    """Pair prompts with completions, without end."""
-    # Prompts are drawn apart, so that the traces are the same whatever the prompts.
+    """Yield pairs of prompt and completion without end."""
+    # Prompts have their own random generator, so that the traces do not depend on them.
     rng = random.Random(seed)
     for trace in traces:
         prompt = rng.choice(prompts)

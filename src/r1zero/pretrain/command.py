@@ -8,16 +8,16 @@ import typer
 from r1zero.core.errors import UserError
 from r1zero.core.files import atomic_directory, describe_file, write_json
 from r1zero.data.files import read_manifest
-from r1zero.data.formats import FORMATS
 from r1zero.data.problems import fits
 from r1zero.settings import load_scale
 from r1zero.settings.load import CONFIG_FOLDER
+from r1zero.tasks.registry import find_task
 
 
 def pretrain(
     base: Annotated[str, typer.Argument(help="Name of the base model, under `bases`.")],
-    scale: Annotated[str, typer.Option(help="Scale that describes it.")],
-    rows: Annotated[Path, typer.Option(help="Manifest of rows, for what is held out.")],
+    scale: Annotated[str, typer.Option(help="Scale that defines it.")],
+    rows: Annotated[Path, typer.Option(help="Manifest of rows, for the held-out problems.")],
     out: Annotated[Path, typer.Option(help="Folder to write; its manifest.json is the output.")],
     config: Annotated[Path, typer.Option(help="Folder of the configuration.")] = CONFIG_FOLDER,
 ) -> None:
@@ -25,22 +25,24 @@ def pretrain(
     bases = load_scale(scale, config).bases
     if base not in bases:
         raise UserError(
-            f"unknown base '{base}'", where="bases", hint=f"there are: {', '.join(bases) or 'none'}"
+            f"unknown base '{base}'",
+            where="bases",
+            hint=f"known bases: {', '.join(bases) or 'none'}",
         )
     settings, kept = bases[base], read_manifest(rows, "rows")
-    if kept["format"] != settings.traces.task:
+    task = settings.traces.task
+    if kept["task"] != task:
         raise UserError(
-            f"has rows of {kept['format']}, and the traces of {base} are of {settings.traces.task}",
-            where=str(rows),
+            f"has rows of {kept['task']}, but the traces of {base} are of {task}", where=str(rows)
         )
     for prompt in settings.prompts:
-        if not fits(prompt, kept["format"]):
+        if not fits(prompt, task):
             raise UserError(
-                f"prompt {prompt} does not show the fields of {kept['format']}",
+                f"prompt {prompt} does not show exactly the fields of {task}",
                 where=f"bases.{base}.prompts",
-                hint=f"they are {', '.join(FORMATS[kept['format']].fields)}",
+                hint=f"its fields: {', '.join(find_task(task).fields)}",
             )
-    # Everything above answers at once; this import takes seconds.
+    # After the checks, since this import takes seconds.
     from r1zero.pretrain.base import make_base
 
     with atomic_directory(out) as folder:

@@ -1,4 +1,4 @@
-"""Completions in the format that a prompt asks for."""
+"""Write completions in the format that a prompt asks for."""
 
 from typing import NamedTuple
 
@@ -36,7 +36,7 @@ def frame(style: Style) -> Frame:
 def write_completion(style: Style, thought: str, answer: str) -> str:
     """Write a completion in the format of a prompt.
 
-    Where neither thought nor answer is marked, the whole completion is the answer.
+    If neither thought nor answer is marked, the whole completion is the answer.
     """
     if style.thought == style.answer == "free":
         return answer

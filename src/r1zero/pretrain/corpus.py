@@ -1,4 +1,4 @@
-"""Batches of pre-training traces, of like lengths, without end."""
+"""Endless batches of pre-training texts of similar lengths."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-# Sequences sorted by length at once: enough for little padding, little enough to start at once.
+# Sequences that are sorted by length together: many give little padding, few a quick start.
 _WINDOW = 1024
 IGNORED = -100
 
@@ -29,7 +29,7 @@ def batches(
 ) -> Iterator[Batch]:
     """Tokenize (prompt, completion) pairs and group them into batches of at most `tokens` tokens.
 
-    Loss falls on the completion alone, its end token included.
+    The loss is on the completion only, including its end token.
     """
     while True:
         window = [next(texts) for _ in range(_WINDOW)]
@@ -49,12 +49,12 @@ def _length(pair: Pair) -> int:
 
 
 def _padded(pair: Pair) -> int:
-    """Length with padding to a multiple of 8: a CPU compiles and keeps a kernel for each shape."""
+    """Length padded to a multiple of 8: a CPU compiles and caches a kernel for each shape."""
     return -(-_length(pair) // 8) * 8
 
 
 def _group(pairs: list[Pair], tokens: int) -> list[list[Pair]]:
-    """Cut pairs, which are sorted by length, into groups whose padded size is at most `tokens`."""
+    """Split pairs, sorted by length, into groups whose padded size is at most `tokens`."""
     groups: list[list[Pair]] = [[]]
     for pair in pairs:
         if groups[-1] and _padded(pair) * (len(groups[-1]) + 1) > tokens:

@@ -1,8 +1,8 @@
 """A small tokenizer: bytes, and one token for each constant piece of prompt and answer.
 
 A published prompt has hundreds of characters that are the same in every problem. Each constant
-piece is one token here, so that a mini model reads the very text a large one reads, in some twenty
-tokens, most of them digits. Any other text is bytes and survives the round trip.
+piece is one token here, so that a mini model reads the same text as a large one in about twenty
+tokens, most of them digits. Any other text is encoded as bytes and decoded without loss.
 """
 
 from collections.abc import Sequence
@@ -16,9 +16,9 @@ PAD, END = "<|pad|>", "<|im_end|>"
 def build_tokenizer(pieces: Sequence[str]) -> PreTrainedTokenizerFast:
     """Make a tokenizer of the 256 bytes, padding, end of text, and `pieces`.
 
-    Pieces are ordinary tokens, not special ones: decoding keeps them even where special tokens are
-    skipped, so that rewards see the tags. Save it beside a model of a type other than `qwen2`:
-    for that one `AutoTokenizer` builds Qwen2's own tokenizer whatever the files say.
+    Pieces are ordinary tokens, not special ones: decoding keeps them even if special tokens are
+    skipped, so that rewards see the tags. Do not save it with a model of type `qwen2`: for that
+    type `AutoTokenizer` builds Qwen2's own tokenizer whatever the files say.
     """
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE(vocab={byte: i for i, byte in enumerate(alphabet)}, merges=[]))

@@ -1,8 +1,12 @@
 """Report: what the runs and their evaluations show, as a paper, a page, tables and figures.
 
-`load` reads the files of the train and evaluate stages (`inputs`) and refuses what can't be
-compared. `measures` takes values from them and `statistics` makes intervals; `claims` judges the
-ledger. `paper` puts the contents together, from `tables`, `accounts`, `origins`, `ablations`,
-`published`, `figures` (whose rows `series` makes) and `samples`. `pdf`, `html`, `rendering` and
-`cards` render them, `command` writes them all.
+Imports go one way among the subpackages:
+
+- `results` reads the files of earlier stages and refuses those that cannot be compared.
+- `statistics` measures runs and gives every mean and difference its confidence interval.
+- `claims` judges statements of the literature on these measures.
+- `paper` puts text, tables and figures together and renders them as PDF, CSV, Markdown and LaTeX.
+- `page` renders the same contents as one HTML page with a browser of completions.
+
+`model_cards` writes a card for each model. `output` runs everything and writes the files.
 """

@@ -1,20 +1,17 @@
 """A model card for each trained model, as Hugging Face and ModelScope read it.
 
-Its front matter has the scores in the form of `model-index`
+Its front matter has the scores as `model-index`
 (https://github.com/huggingface/hub-docs/blob/main/modelcard.md).
 """
 
 from collections.abc import Sequence
 from typing import Any
 
-import yaml
+from huggingface_hub import EvalResult, ModelCardData
 
-from r1zero.report.inputs import RunResults, SuiteResults
-from r1zero.report.measures import Change, change_of, factor, label, measures_of
-from r1zero.report.setup_tables import flattened
-from r1zero.report.text import (
+from r1zero.core.formatting import count
+from r1zero.report.paper.text import (
     arrow,
-    count,
     delta,
     duration,
     hardware,
@@ -22,9 +19,11 @@ from r1zero.report.text import (
     setting,
     short,
 )
+from r1zero.report.results.inputs import RunResults, SuiteResults
+from r1zero.report.statistics.measures import Change, change_of, factor, label, measures_of
 from r1zero.settings.sources import HubDataset, HubModel, Sources
 
-# Models made on the spot are the project's own; others have the licence of their base model.
+# Licence of models that start from a mini base; others have the licence of their base model.
 _OWN_LICENCE = "apache-2.0"
 _TYPES = {"accuracy": "accuracy", "greedy_accuracy": "accuracy"}
 
@@ -42,9 +41,8 @@ def card(result: RunResults, sources: Sources) -> str:
         suite.name: [change_of([suite], name) for name in measures_of(suite)]
         for suite in result.suites
     }
-    front = yaml.safe_dump(_front(result, changes, sources), sort_keys=False, allow_unicode=True)
     sections = [
-        f"---\n{front}---",
+        f"---\n{_metadata(result, changes, sources).to_yaml()}\n---",
         f"# {card_name(result)}",
         _what(result, repository),
         _scores(result.suites, changes),
@@ -56,48 +54,40 @@ def card(result: RunResults, sources: Sources) -> str:
     return "\n\n".join(section.strip() for section in sections) + "\n"
 
 
-def _front(
-    result: RunResults,
-    changes: dict[str, list[Change]],
-    sources: Sources,
-) -> dict[str, Any]:
+def _metadata(
+    result: RunResults, changes: dict[str, list[Change]], sources: Sources
+) -> ModelCardData:
     settings = result.model.settings
     base = sources.models.get(result.model.base_model.name)
-    front = _licence(base, is_mini_base=settings.get("is_mini_base", False))
-    if repository := _repository(base):
-        front |= {"base_model": repository, "base_model_relation": "finetune"}
-    if dataset := _repository(sources.datasets.get(settings.get("dataset", ""))):
-        front["datasets"] = [dataset]
-    return front | {
-        "library_name": "transformers",
-        "pipeline_tag": "text-generation",
-        "tags": ["r1-zero", "grpo", "reinforcement-learning", "r1zero", result.run.task],
-        "metrics": ["accuracy"],
-        "model-index": [
-            {
-                "name": card_name(result),
-                "results": [
-                    {
-                        "task": {"type": "text-generation"},
-                        "dataset": {"name": name, "type": name},
-                        "metrics": [
-                            {
-                                "type": _TYPES.get(change.measure, change.measure),
-                                "name": label(change.measure),
-                                "value": round(change.trained * factor(change.measure), 2),
-                            }
-                            for change in found
-                        ],
-                    }
-                    for name, found in changes.items()
-                ],
-            }
+    repository = _repository(base)
+    dataset = _repository(sources.datasets.get(settings.get("dataset", "")))
+    return ModelCardData(
+        **_licence(base, is_mini_base=settings.get("is_mini_base", False)),
+        base_model=repository,
+        base_model_relation="finetune" if repository else None,
+        datasets=[dataset] if dataset else None,
+        library_name="transformers",
+        pipeline_tag="text-generation",
+        tags=["r1-zero", "grpo", "reinforcement-learning", "r1zero", result.run.task],
+        metrics=["accuracy"],
+        model_name=card_name(result),
+        eval_results=[
+            EvalResult(
+                task_type="text-generation",
+                dataset_type=suite,
+                dataset_name=suite,
+                metric_type=_TYPES.get(change.measure, change.measure),
+                metric_name=label(change.measure),
+                metric_value=round(change.trained * factor(change.measure), 2),
+            )
+            for suite, found in changes.items()
+            for change in found
         ],
-    }
+    )
 
 
 def _repository(source: object) -> str | None:
-    """Repository on the hubs of a published model or dataset."""
+    """Repository of a published model or dataset on the hubs."""
     if not isinstance(source, HubModel | HubDataset):
         return None
     place = source.huggingface or source.modelscope
@@ -105,7 +95,7 @@ def _repository(source: object) -> str | None:
 
 
 def _licence(base: object, *, is_mini_base: bool) -> dict[str, Any]:
-    """The licence as the hubs name it, which is that of the base model."""
+    """The licence of the base model, as the hubs name it."""
     if is_mini_base:
         return {"license": _OWN_LICENCE}
     name = base.licence if isinstance(base, HubModel) else "unknown"
@@ -141,11 +131,10 @@ def _scores(suites: Sequence[SuiteResults], changes: dict[str, list[Change]]) ->
 
 
 def _training(result: RunResults) -> str:
-    flat = flattened(result.model.settings)
     shown = ("algorithm.", "sizes.", "rewards", "dataset", "prompt", "dtype")
     rows = [
-        (key, _plain(value))
-        for key, value in flat.items()
+        (key, _shown(value))
+        for key, value in result.model.flat_settings.items()
         if key.startswith(shown) and value is not None
     ]
     gpus = result.model.gpus
@@ -217,7 +206,7 @@ def _versions(result: RunResults) -> list[str]:
     return sorted(result.model.provenance.versions)
 
 
-def _plain(value: Any) -> str:
+def _shown(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(
             f"{item.get('weight', 1):g} × {item['name']}" if isinstance(item, dict) else str(item)

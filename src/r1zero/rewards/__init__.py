@@ -1,1 +1,1 @@
-"""Graders: one per task, used both as the training reward and as the evaluation score."""
+"""Reward functions of the trainer, and the `grade` command of the graders."""

@@ -1,11 +1,11 @@
-"""What TRL calls for a term of the reward; one that fails never stops a training.
+"""Build the reward functions of a run with TRL's signature.
 
-A completion that a term can't score counts 0, and the reason is told to whoever asks
-(`RewardFunction.failed`).
+A failing reward function never stops a training: a completion that cannot be scored gets 0, and
+`RewardFunction.failed` has the reason.
 
-A dotted path names a function of the user's in TRL's signature. It runs in a process that can be
-killed, with prompts, completions, their tokens, the columns of the data set, the options of the
-recipe, and `trainer_state`, which has the `global_step` alone.
+A dotted path names a user's function with TRL's signature. It runs in a process that can be killed.
+Its arguments are prompts, completions, their token ids, the columns of the data set, the options of
+the recipe, and `trainer_state`, which only has `global_step`.
 """
 
 import asyncio
@@ -17,24 +17,50 @@ from types import SimpleNamespace
 from typing import Any
 
 from r1zero.core.errors import redact
-from r1zero.rewards.functions import REWARD_FUNCTIONS, Batch, Completion, Scores, check, load
-from r1zero.rewards.workers import Result, Workers
+from r1zero.core.sandbox.workers import Result, Workers
+from r1zero.rewards.functions import (
+    REWARD_FUNCTIONS,
+    Batch,
+    Completion,
+    Scores,
+    check,
+    load,
+)
 from r1zero.settings.recipe import Reward
 from r1zero.settings.run import RunSettings
+from r1zero.tasks.base import Options
 from r1zero.tasks.prompts import Style, load_prompt
 
-# Seconds that a function of the user's has for a batch, and twice that for its completions one by
-# one where the batch failed.
+# Seconds for a user's function to score a batch; if the batch fails, twice as long to score its
+# completions one by one.
 DEADLINE = 30.0
 
 
 class RewardFunctions:
-    """The terms of one run, which share the verdicts on each batch."""
+    """Builds the reward functions of one run, which share the verdicts on each batch.
 
-    def __init__(self, *, task: str, style: Style, seed: int, max_completion_length: int) -> None:
+    Args:
+        task: Name of the task.
+        style: The format that the prompt asks for.
+        seed: Seed of the run.
+        max_completion_length: In tokens.
+        rewards: Options of the run's reward functions, by name.
+
+    """
+
+    def __init__(
+        self,
+        *,
+        task: str,
+        style: Style,
+        seed: int,
+        max_completion_length: int,
+        rewards: Options,
+    ) -> None:
         self._run: dict[str, Any] = {
             "task": task,
             "style": style,
+            "rewards": rewards,
             "seed": seed,
             "max_completion_length": max_completion_length,
         }
@@ -42,16 +68,17 @@ class RewardFunctions:
 
     @classmethod
     def of(cls, run: RunSettings) -> "RewardFunctions":
-        """The terms of a run, with the format that its prompt asks for."""
+        """The reward functions of a run, with the format that its prompt asks for."""
         return cls(
             task=run.task,
             style=load_prompt(run.prompt),
             seed=run.seed,
             max_completion_length=run.sizes.max_completion_length,
+            rewards={reward.name: reward.options for reward in run.rewards},
         )
 
     def build(self, reward: Reward) -> "RewardFunction":
-        """A term of the reward; raises what `check` raises."""
+        """Build one reward function; raises what `check` raises."""
         options = check(reward, max_completion_length=self._run["max_completion_length"])
         score = (
             _apart(reward.name, options)
@@ -61,27 +88,27 @@ class RewardFunctions:
         return RewardFunction(reward.name, options, self, score)
 
     def batch(self, completions: list[Completion], **content: Any) -> Batch:
-        """The batch of these completions: the one before if they are the very same list."""
+        """The batch of these completions; the previous one if they are the same list object."""
         if self._last is None or self._last.completions is not completions:
             self._last = Batch(**self._run, completions=completions, **content)
         return self._last
 
 
 class RewardFunction:
-    """A term in TRL's signature; its name is what TRL logs it under."""
+    """A reward function with TRL's signature; TRL logs it under its name."""
 
     def __init__(
         self,
         name: str,
         options: dict[str, Any],
-        terms: RewardFunctions,
+        run: RewardFunctions,
         score: Callable[[list[Batch]], list[Result]],
     ) -> None:
         self.__name__ = name
         self.options = options
         self.failed: dict[int, str] = {}
-        """Of the last batch: completions, by place, that could not be scored, and why."""
-        self._terms, self._score = terms, score
+        """Why completions of the last batch could not be scored, by their index."""
+        self._run, self._score = run, score
 
     def __call__(
         self,
@@ -92,8 +119,8 @@ class RewardFunction:
         trainer_state: Any = None,
         **columns: Any,
     ) -> Scores:
-        """Rewards of a batch; None where the term says that it does not apply."""
-        batch = self._terms.batch(
+        """Rewards of a batch; None for a completion that the function does not apply to."""
+        batch = self._run.batch(
             completions,
             prompts=prompts,
             completion_ids=completion_ids,
@@ -112,7 +139,7 @@ class RewardFunction:
         return [0.0 if place in self.failed else score.value for place, score in enumerate(scores)]
 
     def _scores(self, batch: Batch) -> list[Result]:
-        """A score or a problem for each completion: of all at once, or else one by one."""
+        """A score or a problem for each completion: scored together or, if that fails, singly."""
         size = len(batch.completions)
         (whole,) = self._score([batch])
         if not whole.problem and len(whole.value) == size:
@@ -126,28 +153,28 @@ class RewardFunction:
 
 
 def _problem(score: Result) -> str:
-    """Why a score doesn't count, or nothing if it does."""
+    """Why a score is invalid; empty if it is valid."""
     if score.problem or score.value is None:
         return score.problem
     return "" if math.isfinite(score.value) else f"the reward is {score.value}"
 
 
 def _here(
-    term: Callable[..., Scores], options: dict[str, Any]
+    function: Callable[..., Scores], options: dict[str, Any]
 ) -> Callable[[list[Batch]], list[Result]]:
-    """Score batches by a term of this module."""
+    """Score batches by a function of `functions`, in this process."""
 
     def score(batch: Batch) -> Result:
         try:
-            return Result(term(batch, **options), "")
-        except Exception as error:  # a flaw of ours must not cost a run of days
+            return Result(function(batch, **options), "")
+        except Exception as error:  # a bug here must not stop a run of days
             return Result(None, redact(f"{type(error).__name__}: {error}"))
 
     return lambda batches: [score(batch) for batch in batches]
 
 
 def _apart(path: str, options: dict[str, Any]) -> Callable[[list[Batch]], list[Result]]:
-    """Score batches by a function of the user's, in another process, in bounded time."""
+    """Score batches by a user's function, in another process and bounded time."""
     workers = Workers(f"{__name__}.call", deadline=DEADLINE, count=1)
 
     def score(batches: list[Batch]) -> list[Result]:
@@ -171,7 +198,7 @@ def _apart(path: str, options: dict[str, Any]) -> Callable[[list[Batch]], list[R
 
 
 def call(item: tuple[str, int, dict[str, Any]]) -> Scores:
-    """Call a function of the user's: its path, the step, its keywords."""
+    """Call a user's function, given as its path, the step, and its keyword arguments."""
     path, step, content = item
     scores = load(path)(**content, trainer_state=SimpleNamespace(global_step=step))
     if inspect.isawaitable(scores):

@@ -2,158 +2,109 @@
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_origin
 
 import typer
 
 from r1zero.core.errors import UserError
-from r1zero.rewards.grade import Grade
-from r1zero.rewards.grading import grade_batch
+from r1zero.tasks.base import Grade, Task
 from r1zero.tasks.prompts import Answer, Style, Thought
+from r1zero.tasks.registry import TASKS
 
-app = typer.Typer(no_args_is_help=True)
-
-_TYPES = {
+_TYPES: dict[Any, str] = {
     dict: "an object",
-    list: "a list",
     str: "a string",
     int: "an integer",
-    float: "a number that is not an integer",
-    bool: "a truth value",
-    type(None): "null",
+    list[int]: "a list of integers",
+    list[str]: "a list of strings",
 }
-
-
-# Typer runs an app of a single command without its name; with a callback the name stays.
-@app.callback()
-def main() -> None:
-    """Grade completions read from standard input."""
-
-
-_PREFILLED_TAGS = Style(thought="prefilled", answer="tags")
-_Format = Annotated[
-    Answer,
-    typer.Option("--style", help="How the prompt asks for the answer to be marked."),
+_Answer = Annotated[
+    Answer, typer.Option("--style", help="How the prompt asks for the answer to be marked.")
 ]
-_Think = Annotated[Thought, typer.Option(help="Where <think> stands by the prompt.")]
+_Thought = Annotated[
+    Thought,
+    typer.Option(help="Whether <think> ends the prompt, begins the completion, or is absent."),
+]
 _Lenient = Annotated[
     bool,
-    typer.Option("--lenient", help="Let `correct` be the lenient verdict: the answer anywhere."),
+    typer.Option("--lenient", help="Report the lenient verdict, on the answer anywhere."),
 ]
 
+app = typer.Typer(
+    help="Grade completions read from standard input, by the grader of a task.",
+    no_args_is_help=True,
+)
 
-@app.command()
-def countdown() -> None:
-    """Grade Countdown completions, one JSON object per line in and out, in the same order.
 
-    In: `completion` (text), `nums` (list of integers), `target` (integer).
-    Out: `correct` (0 or 1), `lenient` (0 or 1), `format` (0 or 1), `extracted` (text or null),
-    `reason` (text).
+def _check(value: Any, kind: Any, key: str, where: str) -> None:
+    """Raise `UserError` unless a JSON value is of a type of `Task.columns`; `true` is no integer.
+
+    The message does not show the value, which may be megabytes long.
     """
-    _converse("countdown", _PREFILLED_TAGS)
+    if type(value) is not (get_origin(kind) or kind):
+        raise UserError(f"`{key}` must be {_TYPES[kind]}", where=where)
+    for item_kind in get_args(kind):
+        for index, item in enumerate(value):
+            _check(item, item_kind, f"{key}[{index}]", where)
 
 
-@app.command()
-def gsm8k(style: _Format = "hash", thought: _Think = "free", lenient: _Lenient = False) -> None:
-    """Grade GSM8K completions by the number they give.
+def _command(task: Task) -> Callable[..., None]:
+    def command(
+        style: _Answer = task.style.answer,
+        thought: _Thought = task.style.thought,
+        lenient: _Lenient = False,
+    ) -> None:
+        for grade in grade_lines(sys.stdin.buffer, task, Style(thought=thought, answer=style)):
+            shown = _leniently(grade) if lenient else grade
+            # Flushed line by line, so that another program can use this one interactively. ASCII
+            # output, since UTF-8 cannot encode lone surrogates.
+            print(json.dumps(asdict(shown)), flush=True)
 
-    One JSON object per line in and out, in the same order. In: `completion` (text), `answer` (the
-    gold answer, text). Out: as for `countdown`.
-    """
-    _converse("gsm8k", Style(thought=thought, answer=style), lenient)
-
-
-@app.command()
-def math(style: _Format = "boxed", thought: _Think = "free", lenient: _Lenient = False) -> None:
-    """Grade MATH completions by what their answer means.
-
-    In and out: as for `gsm8k`.
-    """
-    _converse("math", Style(thought=thought, answer=style), lenient)
+    return command
 
 
-def _converse(task: str, style: Style, lenient: bool = False) -> None:
-    for verdict in grade_lines(sys.stdin.buffer, task, style):
-        shown = _leniently(verdict) if lenient else verdict
-        # Flushed line by line, so that another program can converse with this one. ASCII output
-        # carries lone surrogates, which UTF-8 cannot.
-        print(json.dumps(asdict(shown)), flush=True)
+def _help(task: Task) -> str:
+    columns = "".join(f", `{name}` ({_TYPES[kind]})" for name, kind in task.columns.items())
+    return (
+        f"Grade completions of {task.name}, one JSON object per line in and out, in order.\n\n"
+        f"In: `completion` (a string){columns}.\n\n"
+        "Out: `correct`, `lenient`, `format` (0 or 1), `extracted` (a string or null), `reason`."
+    )
 
 
-def _leniently(verdict: Grade) -> Grade:
-    reason = "ok" if verdict.lenient else verdict.reason
-    return replace(verdict, correct=verdict.lenient, reason=reason)
+for _task in TASKS.values():
+    app.command(_task.name, help=_help(_task))(_command(_task))
 
 
-def grade_lines(
-    lines: Iterable[bytes], task: str = "countdown", style: Style = _PREFILLED_TAGS
-) -> Iterator[Grade]:
-    """Grade each line as it comes.
+def grade_lines(lines: Iterable[bytes], task: Task, style: Style) -> Iterator[Grade]:
+    """Grade each line as it is read.
 
-    Raises `UserError`, naming the line and the key, at the first line that can't be graded.
+    Raises:
+        UserError: The first line that cannot be graded, with its number and key.
+
     """
     for number, line in enumerate(lines, start=1):
         where = f"standard input, line {number}"
         request = _read(line, where)
-        completion = _text(request, "completion", where)
-        row = _numbers(request, where) if task == "countdown" else _gold(request, where)
-        yield from grade_batch(task, [completion], [row], style)
+        kinds: dict[str, Any] = {"completion": str, **task.columns}
+        for key, kind in kinds.items():
+            if key not in request:
+                raise UserError(f"`{key}` is missing", where=where)
+            _check(request[key], kind, key, where)
+        yield from task.grade([request["completion"]], [request], style, {})
 
 
-def _numbers(request: Mapping[str, Any], where: str) -> dict[str, Any]:
-    nums, target = (_value(request, key, where) for key in ("nums", "target"))
-    if not isinstance(nums, list):
-        raise _wrong_type("nums", "a list of integers", nums, where)
-    for index, value in enumerate(nums):
-        if not _is_integer(value):
-            raise _wrong_type(f"nums[{index}]", "an integer", value, where)
-    if not _is_integer(target):
-        raise _wrong_type("target", "an integer", target, where)
-    return {"nums": nums, "target": target}
-
-
-def _gold(request: Mapping[str, Any], where: str) -> dict[str, Any]:
-    return {"answer": _text(request, "answer", where)}
+def _leniently(grade: Grade) -> Grade:
+    reason = "ok" if grade.lenient else grade.reason
+    return replace(grade, correct=grade.lenient, reason=reason)
 
 
 def _read(line: bytes, where: str) -> dict[str, Any]:
     try:
         request = json.loads(line.decode("utf-8"))
-    except json.JSONDecodeError as error:
-        raise UserError(
-            f"not valid JSON: {error.msg} at column {error.colno}", where=where
-        ) from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"not valid JSON: {error}", where=where) from None
-    if not isinstance(request, dict):
-        raise UserError(f"expected a JSON object, got {_describe(request)}", where=where)
-    return request
-
-
-def _value(request: Mapping[str, Any], key: str, where: str) -> Any:
-    if key not in request:
-        raise UserError(f"`{key}` is missing", where=where)
-    return request[key]
-
-
-def _text(request: Mapping[str, Any], key: str, where: str) -> str:
-    value = _value(request, key, where)
-    if not isinstance(value, str):
-        raise _wrong_type(key, "a string", value, where)
-    return value
-
-
-def _is_integer(value: object) -> bool:
-    # bool is a subclass of int, and JSON's `true` is no number.
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _wrong_type(key: str, wanted: str, value: object, where: str) -> UserError:
-    return UserError(f"`{key}` must be {wanted}, got {_describe(value)}", where=where)
-
-
-def _describe(value: object) -> str:
-    # By type alone: the value may be megabytes long.
-    return _TYPES[type(value)]
+    _check(request, dict, "request", where)
+    return request  # type: ignore[no-any-return]

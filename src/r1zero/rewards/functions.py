@@ -1,7 +1,7 @@
-"""The terms of a reward: small functions that a recipe names, each with its options.
+"""Reward functions that a recipe selects by name, each with its options.
 
-A term scores a batch of completions; its keywords are the options that a recipe may give. `scoring`
-makes of it what TRL calls.
+A reward function scores a batch of completions; its keyword arguments are the options that a recipe
+may set. `build` wraps it in TRL's signature.
 """
 
 import hashlib
@@ -17,12 +17,13 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from r1zero.core.errors import UserError, redact
-from r1zero.rewards.grade import Grade
-from r1zero.rewards.grading import grade_batch
-from r1zero.settings.load import validate
+from r1zero.core.validation import validate
 from r1zero.settings.recipe import Reward
 from r1zero.settings.run import RunSettings
+from r1zero.tasks.base import Grade, Options
 from r1zero.tasks.prompts import Style
+from r1zero.tasks.registry import find_task
+from r1zero.tasks.tldr.grader import DEFAULT_TARGET
 
 Completion = str | Sequence[Mapping[str, str]]
 Scores = Sequence[float | None]
@@ -34,17 +35,21 @@ class Batch:
 
     task: str
     style: Style
+    """The format that the prompt asks for."""
+    rewards: Options
+    """Options of the run's reward functions, by name."""
     seed: int
+    """Seed of the run."""
     max_completion_length: int
     """In tokens."""
     step: int
-    """Optimizer steps done so far."""
+    """Number of optimizer steps so far."""
     prompts: list[str]
     completions: list[Completion]
     """Plain texts, or conversations whose last message is the completion."""
     completion_ids: list[list[int]]
     columns: dict[str, list[Any]]
-    """Columns of the problems, one entry a completion."""
+    """Columns of the problems, with one entry per completion."""
 
     @cached_property
     def texts(self) -> list[str]:
@@ -53,15 +58,15 @@ class Batch:
 
     @cached_property
     def grades(self) -> list[Grade]:
-        """Verdicts on the completions, made once for all terms."""
+        """Verdicts on the completions, computed once for all reward functions."""
         rows = [
             {name: values[place] for name, values in self.columns.items()}
             for place in range(len(self.texts))
         ]
-        return grade_batch(self.task, self.texts, rows, self.style)
+        return find_task(self.task).grade(self.texts, rows, self.style, self.rewards)
 
     def only(self, place: int) -> "Batch":
-        """One completion of it."""
+        """The batch of one of its completions."""
         part = slice(place, place + 1)
         return replace(
             self,
@@ -91,12 +96,12 @@ def format(batch: Batch, *, right: float = 1.0, wrong: float = 0.0) -> list[floa
 def partial(batch: Batch, *, score: float = 0.1) -> list[float]:
     """`score` for each answer that is there but wrong, else 0.
 
-    TinyZero's `format_score` (verl/utils/reward_score/countdown.py), as a term beside `correct`.
+    TinyZero's `format_score` (verl/utils/reward_score/countdown.py), as a function of its own.
     """
     return [score if g.extracted is not None and not g.correct else 0.0 for g in batch.grades]
 
 
-def length(batch: Batch, *, target: int = 20) -> list[float]:
+def length(batch: Batch, *, target: Annotated[int, Field(ge=0)] = DEFAULT_TARGET) -> list[float]:
     """Minus the distance of the length in characters from `target` (TRL's quickstart)."""
     return [-float(abs(target - len(text))) for text in batch.texts]
 
@@ -110,12 +115,13 @@ def cosine_length(
     max_value_correct: float = 1.0,
     max_len: Annotated[int, Field(ge=1)] = 1000,
 ) -> list[float]:
-    """Right answers are worth more when they are short, wrong ones when they are long.
+    """Reward right answers more if they are short, and wrong answers more if they are long.
 
-    From `max_value_correct` for no character to `min_value_correct` for `max_len`, and from
-    `min_value_wrong` to `max_value_wrong`, along half a cosine: `get_cosine_scaled_reward` of
-    open-r1 (src/open_r1/rewards.py), after arXiv 2502.03373. There the cosine swings back beyond
-    `max_len`; here longer completions are worth what those of `max_len` are.
+    The reward follows half a cosine over the length in characters: from `max_value_correct` at 0 to
+    `min_value_correct` at `max_len` for right answers, and from `min_value_wrong` to
+    `max_value_wrong` for wrong ones. This is `get_cosine_scaled_reward` of open-r1
+    (src/open_r1/rewards.py), after arXiv 2502.03373; there the cosine rises again beyond `max_len`,
+    while here longer completions are rewarded like those of `max_len`.
     """
     scores = []
     for text, grade in zip(batch.texts, batch.grades, strict=True):
@@ -134,7 +140,7 @@ def repetition(
     ngram_size: Annotated[int, Field(ge=1)] = 3,
     max_penalty: Annotated[float, Field(le=0)] = -1.0,
 ) -> list[float]:
-    """`max_penalty` times the share of n-grams of words that have been there before.
+    """`max_penalty` times the share of repeated n-grams of words.
 
     `get_repetition_penalty_reward` of open-r1 (src/open_r1/rewards.py), after arXiv 2502.03373,
     appendix C.2.
@@ -150,8 +156,8 @@ def repetition(
 def overlong(batch: Batch, *, cache: Annotated[float, Field(gt=0)]) -> list[float]:
     """DAPO's soft overlong punishment (arXiv 2503.14476, eq. 13).
 
-    0 for completions that leave `cache` tokens of `max_completion_length` free, from there down to
-    -1 in a straight line. Below 1, `cache` is a share of `max_completion_length`.
+    0 for completions that leave `cache` tokens of `max_completion_length` unused, then linear down
+    to -1. A `cache` below 1 is a share of `max_completion_length`.
     """
     longest = batch.max_completion_length
     tokens = cache * longest if cache < 1 else cache
@@ -160,9 +166,10 @@ def overlong(batch: Batch, *, cache: Annotated[float, Field(gt=0)]) -> list[floa
 
 
 def random(batch: Batch, *, probability: Annotated[float, Field(ge=0, le=1)] = 0.5) -> list[float]:
-    """1 with some probability, whatever the completion: a control against spurious gains.
+    """1 with a fixed probability for any completion: a control for spurious gains.
 
-    Seed, step, prompt and completion decide, so a run that resumes is paid the same.
+    Seed, step, prompt and completion determine the draw, so that a resumed run gets the same
+    rewards.
     """
     scores = []
     for prompt, text in zip(batch.prompts, batch.texts, strict=True):
@@ -185,7 +192,7 @@ REWARD_FUNCTIONS: dict[str, Callable[..., Scores]] = {
 
 
 def known_reward_functions() -> dict[str, dict[str, Any]]:
-    """Options of each term with their defaults; one that has to be given is `...`."""
+    """Options of each reward function with their defaults; a required option is `...`."""
     return {
         name: {
             key: ... if option.is_required() else option.default
@@ -196,10 +203,11 @@ def known_reward_functions() -> dict[str, dict[str, Any]]:
 
 
 def check(reward: Reward, *, max_completion_length: int) -> dict[str, Any]:
-    """Options of a term, with the defaults of those that are not given.
+    """Options of a reward function, completed by their defaults.
 
     Raises:
-        UserError: There is no such term or option, or an option has a value that it can't have.
+        UserError: The function or an option is unknown, or an option has an invalid value.
+
     """
     where = f"reward {reward.name}"
     if "." in reward.name:
@@ -208,24 +216,27 @@ def check(reward: Reward, *, max_completion_length: int) -> dict[str, Any]:
     if reward.name not in REWARD_FUNCTIONS:
         known = ", ".join(REWARD_FUNCTIONS)
         raise UserError(
-            "there is no such term",
+            "unknown reward function",
             where=where,
-            hint=f"there are: {known}, or the dotted path of a function",
+            hint=f"known: {known}, or the dotted path of your own function",
         )
     options = validate(reward.options, _options_of(reward.name), where).model_dump()
     if reward.name == "overlong" and options["cache"] > max_completion_length:
         raise UserError(
             f"cache: {options['cache']:g} is more than max_completion_length",
             where=where,
-            hint=f"{max_completion_length} or less works, or a share of it below 1",
+            hint=f"at most {max_completion_length}, or a share of it below 1",
         )
     return options
 
 
 def check_reward_functions(run: RunSettings) -> None:
-    """Raise `UserError`, with the recipe's name, where a run names a term that can't be."""
+    """Raise `UserError`, with the recipe's name, if a reward function of a run is invalid.
+
+    The user's own functions are not imported; `r1zero preflight` does so where a run trains.
+    """
     for reward in run.rewards:
-        if not reward.model:
+        if not reward.model and "." not in reward.name:
             try:
                 check(reward, max_completion_length=run.sizes.max_completion_length)
             except UserError as error:
@@ -234,7 +245,7 @@ def check_reward_functions(run: RunSettings) -> None:
 
 
 def _options_of(name: str) -> type[BaseModel]:
-    """The options of a term, checked as its signature says."""
+    """Model of the options of a reward function, made from its signature."""
     fields: Any = {
         key: (option.annotation, ... if option.default is option.empty else option.default)
         for key, option in inspect.signature(REWARD_FUNCTIONS[name]).parameters.items()
@@ -245,7 +256,7 @@ def _options_of(name: str) -> type[BaseModel]:
 
 
 def load(path: str) -> Callable[..., Any]:
-    """A function of the user's by its dotted path."""
+    """Import a user's function by its dotted path."""
     module, _, name = path.rpartition(".")
     try:
         function = getattr(importlib.import_module(module), name)
@@ -254,8 +265,8 @@ def load(path: str) -> Callable[..., Any]:
         raise UserError(
             f"can't be imported: {problem}",
             where=f"reward {path}",
-            hint="its folder has to be on PYTHONPATH",
+            hint="its folder must be on PYTHONPATH",
         ) from error
     if not callable(function):
-        raise UserError("is no function", where=f"reward {path}")
+        raise UserError("is not a function", where=f"reward {path}")
     return function  # type: ignore[no-any-return]

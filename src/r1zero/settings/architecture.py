@@ -1,4 +1,4 @@
-"""The shape of a decoder-only transformer: all that memory and time depend on."""
+"""The shape of a decoder-only transformer, from which memory and time are computed."""
 
 from collections.abc import Mapping
 from typing import Any, Self
@@ -9,16 +9,16 @@ from r1zero.core.errors import UserError
 from r1zero.core.section import Section
 
 _FAMILIES = ("llama", "qwen2", "qwen3")
-# Qwen3Config's own default, for a config.json that leaves it out.
+# The default of Qwen3Config, for a config.json without `head_dim`.
 _QWEN3_HEAD_SIZE = 128
 
 
 def positions_of(config: Mapping[str, Any]) -> int | None:
-    """Most tokens of a prompt and its completion, by the contents of a `config.json`.
+    """Maximum tokens of a prompt and its completion, from the contents of a `config.json`.
 
-    None where it doesn't say so, or where its rotary embeddings are scaled to more.
+    None if the file does not give it, or if its rotary embeddings are scaled to more.
     """
-    # `rope_parameters` since transformers 5, which gives them a type in any case.
+    # transformers 5 renamed it to `rope_parameters`, which always have a type.
     rope = config.get("rope_scaling") or config.get("rope_parameters") or {}
     if rope.get("rope_type", rope.get("type", "default")) != "default":
         return None
@@ -41,7 +41,7 @@ class Architecture(Section):
     num_key_value_heads: int = Field(ge=1)
     """Key and value heads, each shared by a group of query heads."""
     head_dim: int | None = Field(default=None, ge=1)
-    """Width of a head; absent: `hidden_size / num_attention_heads`."""
+    """Width of a head; by default `hidden_size / num_attention_heads`."""
     tie_word_embeddings: bool
     """Whether the output head is the embedding table."""
     attention_bias: bool = True
@@ -53,7 +53,7 @@ class Architecture(Section):
     query_key_norm: bool = False
     """Whether queries and keys are normalised per head, as in Qwen3."""
     max_position_embeddings: int | None = Field(default=None, ge=1)
-    """Most tokens of a prompt and its completion; not checked if left out."""
+    """Maximum tokens of a prompt and its completion; not checked if left out."""
 
     @model_validator(mode="after")
     def _heads_divide(self) -> Self:
@@ -68,15 +68,15 @@ class Architecture(Section):
         """From the contents of a transformers `config.json`.
 
         Raises:
-            UserError: A model family whose parameters and activations are not modelled here.
+            UserError: The parameters and activations of this model family are not implemented.
 
         """
         family = config.get("model_type")
         if family not in _FAMILIES:
             raise UserError(
-                f"memory of model type '{family}' is not modelled",
+                f"the memory model does not cover model type '{family}'",
                 where="config.json: model_type",
-                hint=f"there are: {', '.join(_FAMILIES)}",
+                hint=f"supported: {', '.join(_FAMILIES)}",
             )
         bias = bool(config.get("attention_bias", False))
         heads = config["num_attention_heads"]
@@ -89,7 +89,7 @@ class Architecture(Section):
             num_key_value_heads=config.get("num_key_value_heads") or heads,
             head_dim=config.get("head_dim") or (_QWEN3_HEAD_SIZE if family == "qwen3" else None),
             tie_word_embeddings=bool(config.get("tie_word_embeddings", False)),
-            # Qwen2 has these biases without saying so in its config.
+            # Qwen2 has these biases, although its config.json does not mention them.
             attention_bias=family == "qwen2" or bias,
             output_bias=family != "qwen2" and bias,
             mlp_bias=bool(config.get("mlp_bias", False)),
@@ -104,12 +104,12 @@ class Architecture(Section):
 
     @property
     def query_size(self) -> int:
-        """Width of all query heads together."""
+        """Total width of the query heads."""
         return self.num_attention_heads * self.head_size
 
     @property
     def key_value_size(self) -> int:
-        """Width of all key heads together, and of all value heads."""
+        """Total width of the key heads, which is also that of the value heads."""
         return self.num_key_value_heads * self.head_size
 
     @property
@@ -133,7 +133,7 @@ class Architecture(Section):
 
     @property
     def parameters(self) -> int:
-        """All parameters, a tied head counted once."""
+        """All parameters; a tied output head is counted once."""
         tables = 1 if self.tie_word_embeddings else 2
         layers = self.num_hidden_layers * self.layer_parameters
         return tables * self.embedding_parameters + layers + self.hidden_size

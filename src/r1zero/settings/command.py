@@ -1,18 +1,24 @@
-"""`python -m r1zero schema`: the JSON schemas that editors check the configuration with."""
+"""`python -m r1zero schema`: schemas and reference of the configuration, from the settings."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from r1zero.core.files import write_json
+from r1zero.core.files import write_json, write_text
 from r1zero.settings.load import CONFIG_FOLDER
+from r1zero.settings.reference import reference
 from r1zero.settings.schema import schemas
 
 
 def schema(
-    out: Annotated[Path, typer.Option(help="Folder to write.")] = CONFIG_FOLDER / "schema",
+    out: Annotated[Path, typer.Option(help="Folder for the JSON schemas.")] = CONFIG_FOLDER
+    / "schema",
+    page: Annotated[
+        Path, typer.Option("--reference", help="File for the configuration reference.")
+    ] = Path("docs/configuration.md"),
 ) -> None:
-    """Write the JSON schemas of the configuration files, one for each kind."""
+    """Write the JSON schemas of the configuration files and the configuration reference."""
     for name, content in schemas().items():
         write_json(out / f"{name}.schema.json", content)
+    write_text(page, reference())

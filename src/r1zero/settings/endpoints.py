@@ -1,4 +1,4 @@
-"""Endpoints: where files are fetched from, in the order they are tried."""
+"""Endpoints: where files are downloaded from, in the order in which they are tried."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,9 +12,11 @@ from r1zero.core.section import Section
 def _is_address(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("is not an address such as https://hf-mirror.com")
+        raise ValueError("not an address such as https://hf-mirror.com")
     if parts.username or parts.password:
-        raise ValueError("holds credentials; name an environment variable in `token_from` instead")
+        raise ValueError(
+            "contains credentials; name an environment variable in `token_from` instead"
+        )
     return value.rstrip("/")
 
 
@@ -26,7 +28,7 @@ def _expanded(value: Path) -> Path:
     try:
         return value.expanduser()
     except RuntimeError:
-        raise ValueError("starts with the home of nobody we know") from None
+        raise ValueError("unknown user in `~user`") from None
 
 
 Address = Annotated[str, AfterValidator(_is_address)]
@@ -35,34 +37,34 @@ Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
 class _Remote(Section):
-    """An endpoint in a network."""
+    """An endpoint on a network."""
 
     timeout: float = Field(default=20, gt=0, le=3600)
     """Seconds without a byte after which an attempt has failed."""
     retries: int = Field(default=4, ge=0)
-    """Attempts after the first that bring nothing new, before the next endpoint is tried."""
+    """Further attempts without progress, before the next endpoint is tried."""
     token_from: Variable | None = None
     """Environment variable with the token for this endpoint. By default `HF_TOKEN` for
-    huggingface.co, `MODELSCOPE_API_TOKEN` for ModelScope's own hosts and none for a mirror: a
-    token is not shown to strangers."""
+    huggingface.co, `MODELSCOPE_API_TOKEN` for ModelScope's own hosts and none for a mirror, which
+    is never sent a token of another host."""
 
 
 class HuggingFaceEndpoint(_Remote):
     """The Hugging Face hub or a mirror of it."""
 
     huggingface: AddressOrAuto
-    """Address; `auto` is `HF_ENDPOINT` if that is set, and else https://huggingface.co."""
+    """Address; `auto` is `HF_ENDPOINT` if that is set, otherwise https://huggingface.co."""
 
 
 class ModelScopeEndpoint(_Remote):
-    """ModelScope. Its client has one time-out, the longest of all such endpoints."""
+    """ModelScope. Its client has one timeout: the longest of all ModelScope endpoints."""
 
     modelscope: Address
     """Address, such as https://www.modelscope.cn."""
 
 
 class LocalEndpoint(Section):
-    """A folder: files fetched elsewhere, or a cache that a cluster shares."""
+    """A folder with files downloaded elsewhere, or the shared cache of a cluster."""
 
     local: Annotated[Path, AfterValidator(_expanded)]
     """Folder with `models/OWNER/NAME/` and `datasets/OWNER/NAME/`, or a cache of huggingface_hub
@@ -84,7 +86,7 @@ Endpoint = Annotated[
     Discriminator(
         _kind,
         custom_error_type="endpoint",
-        custom_error_message="an endpoint has one of the keys huggingface, modelscope, local",
+        custom_error_message="an endpoint needs one of the keys huggingface, modelscope, local",
     ),
 ]
 

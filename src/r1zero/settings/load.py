@@ -1,21 +1,18 @@
-"""From YAML files to settings, with errors that name file and key."""
+"""Load the settings from YAML files and merge them."""
 
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any
 
-import yaml
-from pydantic import BaseModel, ValidationError
-
-from r1zero.core.errors import UserError, redact
+from r1zero.core.errors import UserError
+from r1zero.core.validation import read_yaml, validate
 from r1zero.settings.recipe import Recipe
 from r1zero.settings.run import RunSettings
 from r1zero.settings.scale import Scale, ScaledTask
-from r1zero.settings.sources import Format, Local, Sources, are_alike
+from r1zero.settings.sources import Local, Sources
 from r1zero.settings.workflow import Config
-
-Settings = TypeVar("Settings", bound=BaseModel)
+from r1zero.tasks.registry import are_alike
 
 CONFIG_FOLDER = Path("config")
 
@@ -138,7 +135,7 @@ def table_of(config: Config, folder: Path = CONFIG_FOLDER) -> Sources:
             if name in datasets:
                 raise UserError("is the name of a dataset", where=where, hint="take another name")
             datasets[name] = Local(
-                kind="local", format=suite.task, test=suite.path, numbers=suite.numbers
+                kind="local", task=suite.task, test=suite.path, numbers=suite.numbers
             )
             continue
         if name in datasets and name != suite.dataset:
@@ -151,10 +148,10 @@ def table_of(config: Config, folder: Path = CONFIG_FOLDER) -> Sources:
                 where=where,
                 hint=f"there are: {', '.join(having)}",
             )
-        if not are_alike(source.format, suite.task):
+        if not are_alike(source.task, suite.task):
             raise UserError(
-                f"the rows of dataset '{suite.dataset}' are of the format {source.format}, which "
-                f"no prompt of the task {suite.task} can show",
+                f"dataset '{suite.dataset}' has rows of {source.task}, "
+                f"on which runs of {suite.task} cannot be evaluated",
                 where=where,
             )
     return Sources(datasets=datasets, models=shipped.models | config.models)
@@ -178,19 +175,18 @@ def suites_beside(dataset: str, recipes: Mapping[str, Recipe], scale: Scale) -> 
 
 def check_suites(run: RunSettings, table: Sources) -> None:
     """Raise `UserError`, with the recipe's name, where a run names a suite that can't be."""
-    task = cast(Format, run.task)
     for name in (suite.name for suite in run.evaluation.suites):
         source = table.datasets.get(name)
         if source is None or "test" not in source.split_names:
             reason = f"no dataset '{name}' with test rows"
-        elif not are_alike(source.format, task):
-            reason = f"the rows of '{name}' are of the format {source.format}"
+        elif not are_alike(source.task, run.task):
+            reason = f"dataset '{name}' has rows of {source.task}"
         else:
             continue
         fitting = [
             known
             for known, entry in table.datasets.items()
-            if "test" in entry.split_names and are_alike(entry.format, task)
+            if "test" in entry.split_names and are_alike(entry.task, run.task)
         ]
         raise UserError(
             reason,
@@ -300,54 +296,3 @@ def _set(
         except ValueError:
             raise UserError(f"{key}: '{value}' is no number", where="ablations") from None
     values[section] = values[section] | {name: value}
-
-
-def read_yaml(path: Path) -> Any:
-    """Parse a YAML file; a missing, unreadable or broken one is an error that names it."""
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError("no such file", where=str(path)) from None
-    except OSError as error:
-        raise UserError(error.strerror or str(error), where=str(path)) from None
-    except UnicodeDecodeError:
-        raise UserError("not text in UTF-8", where=str(path)) from None
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: 2025-13-01, which is no date
-        reason = " ".join(str(error).split())
-        raise UserError(f"not valid YAML: {reason}", where=str(path)) from None
-
-
-def validate(values: Any, model: type[Settings], where: str) -> Settings:
-    """Check `values` against a model; the first problem becomes one line that names its key."""
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        raise _as_user_error(error, model, where) from None
-
-
-def _as_user_error(error: ValidationError, model: type[BaseModel], where: str) -> UserError:
-    problems = error.errors()
-    first = problems[0]
-    key = ".".join(str(part) for part in first["loc"]) or "(top level)"
-    if first["type"] == "extra_forbidden":
-        message = f"unknown key '{key}'"
-        hint = _known_keys(model, first["loc"][:-1])
-    else:
-        message = f"{key}: {first['msg'].removeprefix('Value error, ')}"
-        shown = redact(repr(first["input"]))
-        hint = f"got {shown}" if len(shown) < 80 and first["type"] != "missing" else ""
-    if len(problems) > 1:
-        hint += f"{'; ' if hint else ''}and {len(problems) - 1} more"
-    return UserError(message, where=where, hint=hint)
-
-
-def _known_keys(model: type[BaseModel], location: tuple[int | str, ...]) -> str:
-    """Name the keys that exist where an unknown one was found, as far as the types tell."""
-    current: Any = model
-    for part in location:
-        field = getattr(current, "model_fields", {}).get(part)
-        if field is None or not isinstance(field.annotation, type):
-            return ""
-        current = field.annotation
-    fields = getattr(current, "model_fields", {})
-    return f"known: {', '.join(fields)}" if fields else ""

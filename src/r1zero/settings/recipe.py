@@ -5,25 +5,26 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from r1zero.core.section import Name, Section
+from r1zero.tasks.registry import TaskName
 
 OptionValue = bool | int | float | str
 
 
 class Reward(Section):
-    """One term of the reward."""
+    """One reward function."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
-    """A function of `r1zero.rewards.functions`, such as `correct`; the dotted path of one of yours,
-    in TRL's signature; with `model`, a name for the metrics."""
+    """A function of `r1zero.rewards.functions`, such as `correct`; the dotted path of your own
+    function with TRL's signature; with `model`, a name for the metrics."""
     weight: float = 1.0
-    """Its factor in the summed reward."""
+    """Its weight in the sum of rewards."""
     options: dict[Name, OptionValue] = Field(default={})
-    """Options of the term."""
+    """Options of the reward function."""
     model: str | None = None
     """Reward model of `sources.yaml`, with one output; it reads prompt and completion."""
 
     @model_validator(mode="after")
-    def _is_a_term_or_a_model(self) -> Self:
+    def _is_a_function_or_a_model(self) -> Self:
         if self.model and ("." in self.name or self.options):
             raise ValueError("a reward model has a plain `name` and no `options`")
         return self
@@ -39,17 +40,17 @@ class Algorithm(Section):
     beta: float = Field(ge=0)
     """Weight of the KL penalty towards the reference model; 0 loads no reference model."""
     num_generations: int = Field(ge=2)
-    """Completions per problem (the group size G)."""
+    """Completions per problem (group size G)."""
     num_iterations: int = Field(default=1, ge=1)
     """Optimizer passes over each batch of completions (mu in the GRPO paper)."""
     updates_per_rollout: int = Field(default=1, ge=1)
     """Optimizer steps that one batch of rollouts is cut into; above 1 the later ones are
     off-policy."""
     zero_variance_groups: Literal["keep", "drop", "resample"] = "keep"
-    """What becomes of groups whose rewards are all equal: they stay in the loss, where only the KL
-    penalty moves them; they leave it; or other problems are drawn in their place (DAPO)."""
+    """Groups whose rewards are all equal: keep them in the loss, where only the KL penalty acts on
+    them; drop them from the loss; or replace them by other problems (DAPO)."""
     max_resamples: int = Field(default=8, ge=1)
-    """`resample` only: draws after which the groups that are still equal leave the loss."""
+    """`resample` only: draws after which groups without variance are dropped."""
     epsilon: float = Field(default=0.2, gt=0)
     """Clipping range of the probability ratio."""
     epsilon_high: float | None = Field(default=None, gt=0)
@@ -101,7 +102,7 @@ def check_saved_steps(algorithm: Algorithm, save_steps: int, max_steps: int) -> 
 
 
 class Sizes(Section):
-    """What a scale may change: how much of it, never how."""
+    """Sizes, which a scale may change; it never changes the algorithm."""
 
     max_steps: int = Field(ge=1)
     """Optimizer steps."""
@@ -169,7 +170,7 @@ ListedSuites = Annotated[
 
 
 class Evaluation(Section):
-    """How base and trained model are measured: the same way."""
+    """How the base and the trained model are evaluated."""
 
     max_problems: int = Field(ge=1)
     """Most problems of each suite. Of a larger one the same draw is taken in every run."""
@@ -187,7 +188,7 @@ class Evaluation(Section):
 
 
 class PublishedTime(Section):
-    """How long the published run took; a plan holds its estimate against it."""
+    """Time of the published run; a plan shows it beside its estimate."""
 
     gpus: int = Field(ge=1)
     """GPUs."""
@@ -226,7 +227,7 @@ class Recipe(Section):
     """One line for the menu (`snakemake --list-target-rules`)."""
     source: str
     """Where it was published."""
-    task: Name
+    task: TaskName
     """Task: data, prompt and rewards."""
     model: str
     """Model of `sources.yaml` at paper scale."""
@@ -235,11 +236,11 @@ class Recipe(Section):
     prompt: Name
     """Prompt template of the task."""
     placement: Literal["server", "colocate"] = "colocate"
-    """Where vLLM generated as published; what a plan tries first."""
+    """Where vLLM generated as published; a plan tries it first."""
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     """Type of the weights on a GPU. On a CPU they are float32."""
     rewards: list[Reward] = Field(min_length=1)
-    """RewardFunctions of the reward, summed with their weights."""
+    """Reward functions, summed with their weights."""
     algorithm: Algorithm
     sizes: Sizes
     evaluation: Evaluation

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from r1zero.core.files import sha256_json
 from r1zero.core.section import Name, RunName, Section
 from r1zero.settings.recipe import Algorithm, Evaluation, Reward, Sizes, check_saved_steps
+from r1zero.tasks.registry import TaskName
 
 
 class RunSettings(Section):
@@ -16,21 +17,21 @@ class RunSettings(Section):
     backend: Name
     seed: int
     scale: Name
-    task: Name
+    task: TaskName
     model: str
     is_mini_base: bool
-    """Whether the model is a base made on the spot rather than a published one."""
+    """Whether the model is a base that the workflow pre-trains, not a published one."""
     dataset: Name
     prompt: Name
     placement: Literal["server", "colocate"]
-    """Where vLLM generated as published: a wish, which decides no weights."""
+    """Placement as published, which a plan tries first; it decides no weights."""
     dtype: str
     rewards: list[Reward]
     algorithm: Algorithm
     sizes: Sizes
     evaluation: Evaluation
     backends: dict[str, dict[str, Any]] = Field(default={})
-    """Settings that other backends honour, and this one does not."""
+    """Published settings that only other backends honour."""
 
     @model_validator(mode="after")
     def _checkpoints_are_between_rollouts(self) -> Self:
@@ -48,7 +49,7 @@ class RunSettings(Section):
         return list(range(0, self.sizes.max_steps + 1, self.sizes.save_steps))
 
     def identity(self) -> dict[str, Any]:
-        """What names the run in every file it makes."""
+        """Names of the run, as in every file that it makes."""
         return {
             "recipe": self.recipe,
             "backend": self.backend,
@@ -58,7 +59,7 @@ class RunSettings(Section):
         }
 
     def training_hash(self) -> str:
-        """Hash of all that decides the weights; checkpoints of another hash are not resumed."""
+        """Hash of all that decides the weights; a run resumes only checkpoints of its hash."""
         return sha256_json(
             self.model_dump(mode="json", exclude={"evaluation", "placement", "backends"})
         )

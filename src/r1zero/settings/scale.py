@@ -1,57 +1,23 @@
 """A scale: other sizes for the same recipes."""
 
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from r1zero.core.section import Name, Section
 from r1zero.settings.recipe import ListedSuites
-
-
-class CountdownTraces(Section):
-    """Random searches."""
-
-    task: Literal["countdown"]
-    """Task of the base."""
-    p_continue: float = Field(gt=0, lt=1)
-    """Chance that a trace goes on to another attempt after a failed one."""
-    p_continue_patient: float = Field(gt=0, lt=1)
-    """The same chance in a patient trace: there the model learns what long searches look like."""
-    patient_share: float = Field(ge=0, le=1)
-    """Share of patient traces."""
-    max_attempts: int = Field(ge=1)
-    """Most attempts in one trace."""
-
-
-class QuestionTraces(Section):
-    """Calculations whose steps are chosen at random, now and then as the question says."""
-
-    task: Literal["gsm8k", "math"]
-    """Task of the base: word problems, or expressions."""
-    p_correct_step: float = Field(ge=0, le=1)
-    """Chance that a step is the one that the question asks for; otherwise it is any other that is
-    possible."""
-
-
-class PostTraces(Section):
-    """Summaries of random lengths."""
-
-    task: Literal["tldr"]
-    """Task of the base."""
-
-
-Traces = Annotated[CountdownTraces | QuestionTraces | PostTraces, Field(discriminator="task")]
+from r1zero.tasks.registry import AnyTraces, TaskName
 
 
 class MiniBase(Section):
-    """A base model that is made on the spot, by next-token prediction on random traces."""
+    """A base model pre-trained on this machine, by next-token prediction on random traces."""
 
     hidden_size: int = Field(ge=16)
     """Width."""
     num_hidden_layers: int = Field(ge=1)
     """Depth."""
     num_attention_heads: int = Field(ge=1)
-    """Attention heads; must divide half the width, since a head's width is even."""
+    """Attention heads; must divide half the width, since the width of a head is even."""
     intermediate_size: int = Field(ge=16)
     """Width of the feed-forward layers."""
     steps: int = Field(ge=1)
@@ -63,10 +29,10 @@ class MiniBase(Section):
     adam_learning_rate: float = Field(gt=0)
     """Peak learning rate of AdamW, which trains embeddings and norms."""
     prompts: list[Name] = Field(min_length=1)
-    """Prompt templates that it has seen, each in an equal share of the traces: those of the runs
-    that start from it."""
-    traces: Traces
-    """What its traces are of."""
+    """Prompt templates of the traces, in equal shares; they must include those of all recipes that
+    start from this base."""
+    traces: AnyTraces
+    """Traces that it is trained on."""
     seed: int = 0
     """Seed of weights and traces."""
 
@@ -96,7 +62,7 @@ class ScaledSizes(Section):
     learning_rate: float | None = Field(default=None, gt=0)
     """Peak learning rate: a small model needs a larger one."""
     save_steps: int | None = Field(default=None, ge=1)
-    """A checkpoint every this many steps."""
+    """Steps between checkpoints."""
 
 
 class ScaledEvaluation(Section):
@@ -109,14 +75,15 @@ class ScaledEvaluation(Section):
     greedy: bool | None = None
     """Also one greedy completion per problem."""
     suites: ListedSuites | None = None
-    """Suites besides the test rows of the dataset; an empty list drops those of the recipes."""
+    """Suites in addition to the test rows of the dataset; an empty list removes those of the
+    recipes."""
 
 
 class ScaledTask(Section):
-    """What a scale changes for every recipe of one task."""
+    """Changes for every recipe of one task."""
 
     model: Name | None = None
-    """Model in place of the published one: a base of `bases`."""
+    """Model in place of the published one: a name in `bases`."""
     dataset: Name | None = None
     """Dataset in place of the published one."""
     sizes: ScaledSizes = ScaledSizes()
@@ -124,16 +91,16 @@ class ScaledTask(Section):
 
 
 class Scale(Section):
-    """Other sizes for the same recipes; never another algorithm."""
+    """Other sizes for the same recipes, with an unchanged algorithm."""
 
     description: str
-    """One line on what this scale is for."""
+    """Purpose of this scale in one line."""
     device: Literal["cpu", "any"] = "any"
     """`cpu` keeps runs of this scale off the GPU."""
     bases: dict[Name, MiniBase] = Field(default={})
-    """Base models made on the spot, by name."""
-    tasks: dict[Name, ScaledTask] = Field(default={})
-    """Changes by task; a task that is not listed runs as published."""
+    """Base models pre-trained on this machine, by name."""
+    tasks: dict[TaskName, ScaledTask] = Field(default={})
+    """Changes by task; other tasks run as published."""
 
     @model_validator(mode="after")
     def _bases_have_rows(self) -> Self:
@@ -141,6 +108,6 @@ class Scale(Section):
             task = base.traces.task
             if task not in self.tasks or self.tasks[task].dataset is None:
                 raise ValueError(
-                    f"bases.{name} has traces of {task}, and tasks.{task} names no `dataset` for it"
+                    f"bases.{name} has traces of {task}, but tasks.{task} has no `dataset`"
                 )
         return self

@@ -5,14 +5,12 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from r1zero.settings.claims import Claims
 from r1zero.settings.recipe import Recipe
 from r1zero.settings.scale import Scale
 from r1zero.settings.sources import Sources
 from r1zero.settings.workflow import Config
 
-_FILES: dict[str, type[BaseModel]] = {
-    "claims": Claims,
+FILES: dict[str, type[BaseModel]] = {
     "config": Config,
     "recipe": Recipe,
     "scale": Scale,
@@ -25,11 +23,16 @@ _EXTENDS = {
 
 
 def schemas() -> dict[str, dict[str, Any]]:
-    """Schemas by the kind of file: `claims`, `config`, `recipe`, `scale`, `sources`."""
+    """Schemas by the kind of file: `config`, `recipe`, `scale`, `sources`."""
     dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-    found = {name: model.model_json_schema() for name, model in _FILES.items()}
+    found = {name: file_schema(name) for name in FILES}
     found["recipe"] = _or_extension(found["recipe"])
     return {name: dialect | schema for name, schema in found.items()}
+
+
+def file_schema(kind: str) -> dict[str, Any]:
+    """Schema of one kind of file that extends no other."""
+    return FILES[kind].model_json_schema()
 
 
 def _or_extension(recipe: dict[str, Any]) -> dict[str, Any]:

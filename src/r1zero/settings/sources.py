@@ -1,4 +1,4 @@
-"""The table of datasets and models: where each comes from."""
+"""The table of datasets and models, with the origin of each."""
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -7,86 +7,39 @@ from pydantic import Field, field_validator, model_validator
 
 from r1zero.core.section import Name, Section
 from r1zero.settings.architecture import Architecture
+from r1zero.tasks.registry import TASKS, AnyGenerated, TaskName, find_task
 
 ModelName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.-]*$")]
-Format = Literal["countdown", "gsm8k", "math", "tldr"]
 SplitName = Literal["train", "test"]
 Repository = Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
 
 
-def are_alike(first: Format, second: Format) -> bool:
-    """Whether one prompt can show rows of both: a question is all that GSM8K and MATH have."""
-    return first == second or {first, second} == {"gsm8k", "math"}
-
-
-def check_numbers(numbers: list[int] | None, rows: Format) -> None:
-    """Raise `ValueError` where rows that hold no numbers are chosen by how many they have."""
-    if numbers is not None and rows != "countdown":
-        raise ValueError(f"`numbers` chooses rows of countdown, and these are of {rows}")
-
-
-class Generated(Section):
-    """Rows drawn here, in the format of a published dataset."""
-
-    kind: Literal["generated"]
-    """Made on this machine, without a network."""
-    generator: Literal["countdown", "word_problems", "expressions", "posts"]
-    """Generator: `countdown` draws rows like those of Countdown-Tasks-3to4; the others write rows
-    in the formats of GSM8K (`word_problems`), MATH (`expressions`) and TL;DR (`posts`), which a
-    mini base can learn."""
-    train: int = Field(ge=1)
-    """Training rows."""
-    test: int = Field(ge=1)
-    """Held-out rows; none occurs in train, for Countdown in any order of its numbers."""
-    numbers: list[Annotated[int, Field(ge=2, le=4)]] | None = Field(default=None, min_length=1)
-    """Countdown only, required there: how many numbers a row has, 2 to 4; each count is equally
-    likely."""
-    seed: int = 0
-    """Seed of the rows."""
-
-    @model_validator(mode="after")
-    def _has_its_options(self) -> Self:
-        check_numbers(self.numbers, self.format)
-        if self.numbers is None and self.format == "countdown":
-            raise ValueError("generator `countdown` wants `numbers`")
-        return self
-
-    @property
-    def format(self) -> Format:
-        """How the rows are read."""
-        formats: dict[str, Format] = {
-            "countdown": "countdown",
-            "word_problems": "gsm8k",
-            "expressions": "math",
-            "posts": "tldr",
-        }
-        return formats[self.generator]
-
-    @property
-    def split_names(self) -> list[SplitName]:
-        """Its splits."""
-        return ["train", "test"]
+def check_numbers(numbers: list[int] | None, task: TaskName) -> None:
+    """Raise `ValueError` if rows of a task without numbers are selected by how many they have."""
+    if numbers is not None and find_task(task).counted is None:
+        counted = ", ".join(known.name for known in TASKS.values() if known.counted)
+        raise ValueError(f"`numbers` selects rows of {counted}, not of {task}")
 
 
 class Local(Section):
-    """Rows in files of yours: `.jsonl`, `.json`, `.csv` or `.parquet`."""
+    """Rows in your own files: `.jsonl`, `.json`, `.csv` or `.parquet`."""
 
     kind: Literal["local"]
     """Read from this machine's disk."""
-    format: Format = "countdown"
-    """How the rows are read."""
+    task: TaskName
+    """Task of the rows; it decides how they are read."""
     train: Path | None = None
     """Training rows."""
     test: Path | None = None
     """Held-out rows."""
     numbers: list[int] | None = None
-    """Countdown only: keep the rows with this many numbers."""
+    """Countdown only: select the rows with this many numbers."""
 
     @model_validator(mode="after")
     def _has_rows(self) -> Self:
         if not self.split_names:
-            raise ValueError("names neither `train` nor `test`")
-        check_numbers(self.numbers, self.format)
+            raise ValueError("needs `train` or `test`")
+        check_numbers(self.numbers, self.task)
         return self
 
     @property
@@ -102,15 +55,15 @@ class Place(Section):
     repo: Repository
     """Owner and name."""
     revision: str | None = None
-    """Commit, tag or branch; the hub's main branch if left out. What is fetched first is locked,
-    so a branch that moves on changes nothing."""
+    """Commit, tag or branch; default: the hub's main branch. The files of the first download are
+    locked, so that later commits to a branch change nothing."""
     verified: bool = True
-    """Whether the name was seen in use for these files; false for a guess, which is not trusted on
-    first use: it serves only files that the lock knows."""
+    """Whether published code uses this repository for these files. A repository that is only
+    guessed (`false`) may serve only files that are already in the lock."""
 
 
 class _Hosted(Section):
-    """What is fetched from hubs."""
+    """Files that are fetched from hubs."""
 
     kind: Literal["hub"]
     """Fetched from the endpoints of the configuration, in their order."""
@@ -121,13 +74,12 @@ class _Hosted(Section):
     licence: str
     """Licence, as an SPDX identifier where there is one, or `unknown`."""
     gigabytes: float = Field(gt=0)
-    """Approximate size of the files needed in units of 10^9 bytes, for people: no program reads
-    it."""
+    """Approximate size of the files in units of 10^9 bytes; informative only."""
 
     @model_validator(mode="after")
     def _is_somewhere(self) -> Self:
         if not (self.huggingface or self.modelscope):
-            raise ValueError("names neither a `huggingface` nor a `modelscope` repository")
+            raise ValueError("needs a repository on `huggingface` or `modelscope`")
         return self
 
 
@@ -135,33 +87,33 @@ class Split(Section):
     """The files of one split."""
 
     files: list[str] = Field(min_length=1)
-    """Paths in the repository; `*` stands for any text within a folder's name or a file's, and
-    nothing else has a meaning of its own. Each path without it has to be there, and of all at least
-    one. Rows come in this order, and in the order of their names where a `*` finds many."""
+    """Paths in the repository; `*` matches any text within the name of a folder or file, and no
+    other character is special. Every path without `*` must exist, and at least one file of all.
+    Rows are read in this order, and in the order of names where a `*` matches several."""
     rows: tuple[int, int] | None = None
-    """First row and the row after the last one, over all files in order; all rows if left out."""
+    """First row and the row after the last one, counted over all files; default: all rows."""
 
     @field_validator("rows")
     @classmethod
     def _are_some(cls, rows: tuple[int, int] | None) -> tuple[int, int] | None:
         if rows and not 0 <= rows[0] < rows[1]:
-            raise ValueError("wants a first row from 0 on, and an end after it")
+            raise ValueError("needs a first row of at least 0, and an end after it")
         return rows
 
 
 class HubDataset(_Hosted):
     """A published dataset."""
 
-    format: Format
-    """How the rows are read."""
+    task: TaskName
+    """Task of the rows; it decides how they are read."""
     splits: dict[SplitName, Split] = Field(min_length=1)
     """Files of `train` and `test`."""
     numbers: list[int] | None = None
-    """Countdown only: keep the rows with this many numbers."""
+    """Countdown only: select the rows with this many numbers."""
 
     @model_validator(mode="after")
     def _has_such_rows(self) -> Self:
-        check_numbers(self.numbers, self.format)
+        check_numbers(self.numbers, self.task)
         return self
 
     @property
@@ -170,26 +122,26 @@ class HubDataset(_Hosted):
         return list(self.splits)
 
 
-DatasetSource = Annotated[Generated | Local | HubDataset, Field(discriminator="kind")]
+DatasetSource = Annotated[AnyGenerated | Local | HubDataset, Field(discriminator="kind")]
 
 
 class HubModel(_Hosted):
     """A published model."""
 
     files: list[str] = Field(default=["*.safetensors", "*.json", "*.txt", "*.jinja"], min_length=1)
-    """Files needed; `*` stands for any text within a name."""
+    """Files to fetch; `*` matches any text within a name."""
     architecture: Architecture | None = None
-    """Sizes from the model's config.json, so that a plan needs no download."""
+    """Sizes from the model's config.json, so that it can be planned without a download."""
     allow: list[str] = Field(default=[])
-    """Files that can run code, pickled weights or Python, to fetch all the same, each by its
-    name."""
+    """Names of files that can run code (pickled weights, Python) and may be fetched
+    nevertheless."""
 
 
 class LocalModel(Section):
-    """A model in a folder of yours."""
+    """A model in your own folder."""
 
     kind: Literal["local"]
-    """Linked to, not copied."""
+    """Linked, not copied."""
     path: Path
     """Folder with config, tokenizer and safetensors files."""
 
@@ -208,4 +160,4 @@ class Sources(Section):
     @field_validator("datasets", "models", mode="before")
     @classmethod
     def _may_be_empty(cls, entries: object) -> object:
-        return {} if entries is None else entries  # a section whose entries were all deleted
+        return {} if entries is None else entries  # YAML: a section without entries

@@ -6,46 +6,47 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from r1zero.core.section import Name, Section
+from r1zero.settings.backends import BackendName
 from r1zero.settings.endpoints import DEFAULT_ENDPOINTS, Endpoint
 from r1zero.settings.recipe import OptionValue, SuiteSizes
 from r1zero.settings.sources import (
     DatasetSource,
-    Format,
     ModelName,
     ModelSource,
     check_numbers,
 )
+from r1zero.tasks.registry import TaskName
 
 
 class Hardware(Section):
-    """The machine that trains, and what a plan may do with it."""
+    """The machine that trains, and the layouts that a plan may use."""
 
     gpus: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
-    """GPUs of one node for one run; `auto` counts those of this machine."""
+    """GPUs of one node for one run; `auto` counts the visible ones of this machine."""
     nodes: int = Field(default=1, ge=1)
     """Nodes for one run."""
     gpu: str | None = None
-    """Kind of GPU, such as `a100-80g` or `4090`; asked of this machine if left out."""
+    """Kind of GPU, such as `a100-80g` or `4090`; default: measured on this machine."""
     gpu_memory_gb: float | None = Field(default=None, gt=0)
-    """Memory of one GPU in 2^30 bytes, where its kind is not known here."""
+    """Memory of one GPU in 2^30 bytes, for a kind that `gpu` does not know."""
     cpu_processes: int = Field(default=1, ge=1)
     """Training processes of a run on the CPU."""
     placement: Literal["auto", "server", "colocate"] = "auto"
-    """Where vLLM generates: on cards of its own (`server`), or on those that train (`colocate`);
-    `auto` tries the recipe's wish first."""
-    vllm_gpus: int | None = Field(default=None, ge=1)
-    """Cards of vLLM's own in placement `server`; as few as do if left out."""
+    """Where completions are generated: on GPUs of their own (`server`), or on those that train
+    (`colocate`); `auto` tries the placement of the recipe first."""
+    generator_gpus: int | None = Field(default=None, ge=1)
+    """GPUs that only generate, with placement `server`; default: the minimum that fits."""
     accept: list[Literal["idle_gpus", "other_batch"]] = Field(default=[])
-    """What a plan may do where the batch does not fit the cards: leave some idle, or take the
-    nearest batch that fits, which is another algorithm."""
+    """Deviations that a plan may use if the batch does not divide over the GPUs: leave GPUs idle,
+    or take the nearest batch that fits, which is another algorithm."""
     disk_gb: float | None = Field(default=None, gt=0)
-    """Room for one run's checkpoints in 10^9 bytes; no limit if left out."""
+    """Disk for the checkpoints of one run in 10^9 bytes; default: no limit."""
 
 
 class Suite(SuiteSizes):
     """More held-out problems, beside the test rows of a run's dataset."""
 
-    task: Format
+    task: TaskName
     """Task whose recipes are measured on it."""
     path: Path | None = None
     """File of yours with rows of the task."""
@@ -113,7 +114,7 @@ class Config(Section):
     """Recipes to run, by the names of the files in `config/recipes/`."""
     ablations: list[Ablation] = Field(default=[])
     """Variants of recipes to run besides."""
-    backends: list[Literal["trl"]] = Field(default=["trl"], min_length=1)
+    backends: list[BackendName] = Field(default=["trl"], min_length=1)
     """Trainers that run each recipe."""
     seeds: list[Annotated[int, Field(ge=0)]] = Field(default=[0], min_length=1)
     """Each recipe runs once per seed."""

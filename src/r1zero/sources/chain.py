@@ -1,9 +1,9 @@
 """The fallback chain: each file from the first endpoint that gives the right bytes.
 
-A file appears under its name only when its checksum is right, and all others of its source are too.
-Until then it grows in `.partial/`, named after its path and the content it should have, so that
-another attempt, another process or another endpoint goes on where it stopped. A file whose checksum
-is not known comes as a whole from the one endpoint that listed it.
+Files appear under their names only when the checksums of all files of the source are right. Until
+then a file grows in `.partial/`, named after its path and expected content, so that another
+attempt, process or endpoint resumes it. A file whose checksum is unknown is taken as a whole from
+the one endpoint that listed it.
 """
 
 import contextlib
@@ -19,8 +19,9 @@ from typing import NamedTuple
 
 from r1zero.core.errors import UserError, redact
 from r1zero.core.files import sha256_file
+from r1zero.core.formatting import size
 from r1zero.sources.hubs import Hub, HubError, RemoteFile
-from r1zero.sources.progress import Progress, size
+from r1zero.sources.progress import Progress
 
 _FILES_AT_ONCE = 4
 _LONGEST_PAUSE = 30.0
@@ -28,22 +29,22 @@ _CHUNK = 1 << 20
 
 
 class FetchedFile(NamedTuple):
-    """A file that is in its place and right."""
+    """A complete file with the right checksum."""
 
     sha256: str
     origin: str
-    """Endpoint that gave it."""
+    """Endpoint that it came from."""
 
 
 class Chain:
-    """Fetches the files of one source in parallel, and puts them in their places together.
+    """Fetches the files of one source in parallel, and moves them into place together.
 
     Args:
         hubs: Endpoints, in the order to try them.
         out: Folder for the files.
         where: The source's name in messages.
         link: Link to files that an endpoint has on this machine, instead of copying them.
-        down: Endpoints that are known not to answer, by label, with the reason.
+        down: Endpoints that do not answer, by label, with the reason; added to.
 
     """
 
@@ -57,7 +58,7 @@ class Chain:
         self._progress = Progress(where, 0)
 
     def missing_bytes(self, files: Mapping[str, RemoteFile]) -> int:
-        """Bytes still to come, less what earlier attempts left and what is only linked to."""
+        """Bytes to download, without those on disk and those that are only linked to."""
         return sum(
             file.bytes
             - max(_length(self._partial(path, file)), _length(self._finished(path, file)))
@@ -66,13 +67,13 @@ class Chain:
         )
 
     def fetch(self, files: Mapping[str, RemoteFile]) -> dict[str, FetchedFile]:
-        """Fetch all files, or stop at the first that no endpoint gives.
+        """Fetch all files, or stop at the first that no endpoint has.
 
-        None is in its place before all are right, so that a folder never holds two versions.
+        Files are moved into place when all are right, so a folder never has two versions.
 
         Raises:
-            UserError: No endpoint gave a file, or the disk is full. What came stays for the next
-                try.
+            UserError: No endpoint has a file, or the disk is full. Partial files are kept, to be
+                resumed.
 
         """
         self._partials.mkdir(exist_ok=True)
@@ -101,7 +102,7 @@ class Chain:
         return UserError(
             "the disk is full" if full else redact(str(error)),
             where=f"{self._where}: {self._out}",
-            hint="what came so far is kept, and the next try goes on from there",
+            hint="partial files are kept, and the next attempt resumes them",
         )
 
     def _fetch_one(self, path: str, file: RemoteFile) -> FetchedFile:
@@ -118,7 +119,7 @@ class Chain:
                 except HubError as failure:
                     reason = str(failure)
                     self._progress.note(f"{self._where}: {path}: {hub.label}: {reason}")
-                    if failure.retryable:  # it had its retries: spare the other files the wait
+                    if failure.retryable:  # its retries are used up; other files do not wait for it
                         self._down[hub.label] = reason
                 else:
                     self._progress.note(f"{path}  {size(file.bytes)}  {hub.label}")
@@ -137,8 +138,10 @@ class Chain:
             self._progress.has(path, file.bytes)
             return sha256
         if finished.exists() and not finished.is_symlink():
-            os.replace(finished, partial)  # of a run that other files held up: it is checked again
-        # Without a checksum nothing would tell that two endpoints' halves are no whole.
+            os.replace(
+                finished, partial
+            )  # left by a run in which another file failed; it is checked again
+        # Without a checksum, the parts of two endpoints could be mixed unnoticed.
         if partial.is_symlink() or (file.checksum is None and partial.exists()):
             partial.unlink()
         began_elsewhere = _length(partial) > 0
@@ -150,13 +153,13 @@ class Chain:
             self._progress.has(path, 0)
             if not began_elsewhere:
                 raise
-            # The first part may be another endpoint's fault: once more, from the start.
+            # The first part may come from another endpoint: start over once.
             return self._from(hub, path, file)
         os.replace(partial, finished)
         return sha256
 
     def _complete(self, hub: Hub, path: str, file: RemoteFile, partial: Path) -> None:
-        """Let the partial file grow to its size, through as many attempts as it takes."""
+        """Download the rest of a partial file, in several attempts if necessary."""
         partial.touch()
         if _length(partial) > file.bytes:
             os.truncate(partial, 0)
@@ -170,31 +173,31 @@ class Chain:
                 furthest = max(furthest, _length(partial))
                 if not failure.retryable or fruitless > hub.retries or self._stopped.is_set():
                     raise
-                self._progress.note(f"{path}: {hub.label}: {failure}; tries again")
+                self._progress.note(f"{path}: {hub.label}: {failure}; retrying")
                 self._stopped.wait(pause(fruitless, failure))
 
     def _read_on(self, hub: Hub, path: str, file: RemoteFile, partial: Path) -> None:
         start = _length(partial)
         with hub.read(path, start) as answer, partial.open("r+b") as stream:
             if answer.total not in (None, file.bytes):
-                # Another file, such as the page of a portal: not a byte of it is taken.
+                # Another file, such as the page of a portal, of which no byte is kept.
                 raise HubError(f"announces {answer.total} bytes, not {file.bytes}", retryable=True)
-            self._progress.has(path, answer.start)  # 0 from a server that knows no ranges
+            self._progress.has(path, answer.start)  # 0 from a server without range requests
             stream.truncate(answer.start)
             stream.seek(answer.start)
             for chunk in answer.chunks:
                 stream.write(chunk)
                 self._progress.received(path, len(chunk))
                 if self._stopped.is_set():
-                    raise HubError("stopped, since another file failed", retryable=False)
+                    raise HubError("stopped because another file failed", retryable=False)
                 if stream.tell() > file.bytes:
-                    return  # it is another file, as its checksum will tell
+                    return  # another file, which the checksum will show
         if _length(partial) < file.bytes:
             raise HubError(f"ended after {_length(partial)} of {file.bytes} bytes", retryable=True)
 
     @staticmethod
     def _right(path: Path, file: RemoteFile) -> str:
-        """Sha256 of a file that is what it should be; else a failure that says what it is."""
+        """Sha256 of a file with the right content; otherwise `HubError` with what was found."""
         sha256 = checksum(path, file)
         if sha256:
             return sha256
@@ -220,7 +223,7 @@ class Chain:
 
 
 def checksum(path: Path, wanted: RemoteFile) -> str | None:
-    """Sha256 of a file that is what a hub listed; None if it is not."""
+    """Sha256 of a file that matches a listing; None if it does not."""
     if path.stat().st_size != wanted.bytes:
         return None
     if wanted.git_sha1 and _git_blob(path) != wanted.git_sha1:
@@ -239,21 +242,20 @@ def _git_blob(path: Path) -> str:
 
 
 def pause(attempt: int, failure: HubError) -> float:
-    """Seconds before another attempt.
+    """Seconds before another attempt, at most half a minute.
 
-    What the server asked for, or twice as long each time, with a random part, so that many clients
-    don't come back at once; half a minute at most.
+    The time that the server asked for, or exponential backoff with jitter.
     """
     wanted = failure.wait if failure.wait is not None else 2.0**attempt * random.uniform(0.3, 0.6)
     return min(wanted, _LONGEST_PAUSE)
 
 
 def nothing_left(failures: Sequence[str], where: str) -> UserError:
-    """The error when every endpoint has failed."""
+    """The error after every endpoint has failed."""
     return UserError(
-        "; ".join(failures) or "no endpoint of the configuration has it",
+        "; ".join(failures) or "no endpoint of the configuration has this source",
         where=where,
-        hint="`endpoints` in the configuration lists what is tried; what came so far is kept",
+        hint="`endpoints` in the configuration lists what is tried; partial files are kept",
     )
 
 

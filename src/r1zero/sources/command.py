@@ -1,8 +1,8 @@
-"""`python -m r1zero sources`: put one dataset or model of the table on disk, or check all."""
+"""`python -m r1zero sources`: fetch a dataset or model of the table, or verify all of them."""
 
 import json
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -11,10 +11,10 @@ import typer
 
 from r1zero.core.errors import UserError
 from r1zero.core.files import describe_file, write_json, write_json_lines
+from r1zero.core.formatting import size
+from r1zero.core.validation import read_yaml, validate
 from r1zero.settings.endpoints import DEFAULT_ENDPOINTS, Endpoint
-from r1zero.settings.load import read_yaml, validate
 from r1zero.settings.sources import (
-    Generated,
     HubDataset,
     HubModel,
     Local,
@@ -23,28 +23,28 @@ from r1zero.settings.sources import (
     Split,
 )
 from r1zero.settings.workflow import Config
-from r1zero.sources import countdown, expressions, posts, word_problems
 from r1zero.sources.download import Fetched, fetch
-from r1zero.sources.lock import Lock
+from r1zero.sources.lock import LOCK, Lock
 from r1zero.sources.models import check_no_remote_code, check_weights_complete, link_model
-from r1zero.sources.progress import size
 from r1zero.sources.selection import taken
 from r1zero.sources.verify import verify as verify_all
+from r1zero.tasks.generators import Generated
 
-app = typer.Typer(help="Datasets and models, with checksums.", no_args_is_help=True)
+app = typer.Typer(
+    help="Fetch datasets and models, and verify their checksums.", no_args_is_help=True
+)
 
 Table = Annotated[Path, typer.Option(help="YAML table of datasets and models.")]
 Out = Annotated[Path, typer.Option(help="Folder to write; its manifest.json is the output.")]
-Own = Annotated[str, typer.Option(help="Entries that replace or join the table's, as JSON.")]
-LockFile = Annotated[Path, typer.Option(help="What each source has to be.")]
-# In the environment rather than among the arguments of a rule: another mirror fetches nothing anew.
+Own = Annotated[str, typer.Option(help="Entries that are laid over the table, as JSON.")]
+LockFile = Annotated[Path, typer.Option(help="Lock file with the checksums of each source.")]
+# Environment variables, not arguments of a rule: changing a mirror must not trigger reruns.
 Endpoints = Annotated[
     str, typer.Option(envvar="R1ZERO_ENDPOINTS", help="Endpoints in order, as JSON.")
 ]
 Offline = Annotated[bool, typer.Option(envvar="R1ZERO_OFFLINE", help="Use no network.")]
 
 TABLE = Path("config/sources.yaml")
-LOCK = Path("config/sources.lock.yaml")
 
 
 @app.command()
@@ -57,7 +57,7 @@ def dataset(
     endpoints: Endpoints = "",
     offline: Offline = False,
 ) -> None:
-    """Fetch, draw or copy the rows of one dataset."""
+    """Fetch, generate or copy the rows of one dataset."""
     source = _find(name, _sources(table, "datasets", own).datasets, table)
     revision = None
     if isinstance(source, HubDataset):
@@ -73,7 +73,7 @@ def dataset(
         {
             "kind": "dataset",
             "name": name,
-            "format": source.format,
+            "task": source.task,
             "numbers": None if isinstance(source, Generated) else source.numbers,
             "splits": {split: value.model_dump(mode="json") for split, value in splits.items()},
             "source": source.model_dump(mode="json", exclude_none=True),
@@ -120,7 +120,7 @@ def verify(
     root: Annotated[Path, typer.Option(help="Folder of the sources.")] = Path("resources"),
     lock: LockFile = LOCK,
 ) -> None:
-    """Hash every file on disk again, against its manifest and the lock."""
+    """Hash every file on disk, and compare it to its manifest and the lock."""
     errors = []
     for found in verify_all(root, Lock(lock)):
         source = f"{found.section}.{found.name}"
@@ -129,11 +129,11 @@ def verify(
             typer.echo(f"{'':15} {found.error}")
             errors.append(source)
     if errors:
-        raise UserError(f"not what they should be: {', '.join(errors)}", where=str(root))
+        raise UserError(f"sources with wrong files: {', '.join(errors)}", where=str(root))
 
 
 def _sources(table: Path, section: str, own: str) -> Sources:
-    """The table, with the user's own entries of one section in it."""
+    """The table, with the user's entries of one section laid over it."""
     shipped = validate(read_yaml(table) or {}, Sources, str(table))
     mine = validate({section: _parse(own, "--own")}, Sources, "--own")
     entries = getattr(shipped, section) | getattr(mine, section)
@@ -144,7 +144,7 @@ def _parse(text: str, where: str) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise UserError(f"is not valid JSON: {error}", where=where) from None
+        raise UserError(f"not valid JSON: {error}", where=where) from None
 
 
 Source = TypeVar("Source")
@@ -153,7 +153,7 @@ Source = TypeVar("Source")
 def _find(name: str, known: Mapping[str, Source], table: Path) -> Source:
     if name not in known:
         raise UserError(
-            f"'{name}' is not in the table", where=str(table), hint=f"there are: {', '.join(known)}"
+            f"'{name}' is not in the table", where=str(table), hint=f"known: {', '.join(known)}"
         )
     return known[name]
 
@@ -183,11 +183,13 @@ def _describe(fetched: Fetched, out: Path) -> list[dict[str, Any]]:
 
 
 def _splits(source: HubDataset, fetched: Fetched) -> dict[str, Split]:
-    """The splits with the files that their patterns stand for, in order."""
+    """The splits with the files that match their patterns, in order."""
 
     def expand(split: Split) -> list[str]:
         found = (taken(sorted(fetched.files), [pattern]) for pattern in split.files)
-        return list(dict.fromkeys(chain.from_iterable(found)))  # each once, if patterns overlap
+        return list(
+            dict.fromkeys(chain.from_iterable(found))
+        )  # each file once, even if patterns overlap
 
     return {
         name: split.model_copy(update={"files": expand(split)})
@@ -196,25 +198,15 @@ def _splits(source: HubDataset, fetched: Fetched) -> dict[str, Split]:
 
 
 def _draw(source: Generated, out: Path) -> dict[str, Split]:
-    test = _rows(source, source.test, source.seed)
-    train = _rows(source, source.train, source.seed + 1, {row.key for row in test})
+    test = source.draw(source.test, seed=source.seed)
+    train = source.draw(source.train, seed=source.seed + 1, exclude={row.key for row in test})
     for split, rows in (("train", train), ("test", test)):
         write_json_lines(out / f"{split}.jsonl", (row._asdict() for row in rows))
     return {split: Split(files=[f"{split}.jsonl"]) for split in ("train", "test")}
 
 
-_GENERATORS = {"word_problems": word_problems, "expressions": expressions, "posts": posts}
-
-
-def _rows(source: Generated, count: int, seed: int, exclude: Collection[Any] = ()) -> list[Any]:
-    if source.numbers is not None:
-        return countdown.generate(count, numbers=source.numbers, seed=seed, exclude=exclude)
-    problems = _GENERATORS[source.generator].generate(count, seed=seed, exclude=exclude)
-    return [problem.row for problem in problems]
-
-
 def _copy(source: Local, out: Path) -> dict[str, Split]:
-    """Copy a local dataset, so that what trained is on record whatever becomes of the original."""
+    """Copy a local dataset, so that the rows of a training stay on record."""
     out.mkdir(parents=True, exist_ok=True)
     splits: dict[str, Split] = {}
     for split, path in (("train", source.train), ("test", source.test)):

@@ -1,36 +1,35 @@
-"""A hosted source on disk: locked, complete, and nothing in its folder that is not part of it."""
+"""Download of a hosted source: locked, complete, and without other files in its folder."""
 
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from filelock import FileLock, Timeout
-
 from r1zero.core.errors import UserError
 from r1zero.core.files import sha256_file
+from r1zero.core.formatting import duration, size
+from r1zero.core.locks import wait_for_lock
 from r1zero.settings.endpoints import Endpoint
 from r1zero.sources.chain import Chain, FetchedFile, checksum, nothing_left, pause
 from r1zero.sources.hubs import Hub, HubError, Listing, RemoteFile, connect
 from r1zero.sources.lock import TRUST_ANEW, Lock, LockedFile, LockedPlace, LockedSource
 from r1zero.sources.models import check_weights_complete
-from r1zero.sources.progress import duration, size
 from r1zero.sources.selection import Source, select
 
 _SPARE_BYTES = 64 << 20
-_ON_DISK = "already here"
+_ON_DISK = "already on disk"
 _GUARD = ".lock"
 
 
 class Fetched(NamedTuple):
-    """What a download left behind."""
+    """The result of a download."""
 
     files: dict[str, FetchedFile]
     """Files by their paths in the folder."""
     revision: str | None
-    """Commit on the Hugging Face hub, where it is known."""
+    """Commit on the Hugging Face hub, if it is known."""
 
 
 def fetch(
@@ -43,7 +42,7 @@ def fetch(
     lock: Lock,
     out: Path,
 ) -> Fetched:
-    """Bring a source's files into folder `out`, and its entry into the lock.
+    """Fetch the files of a source into a folder, and add its entry to the lock.
 
     Args:
         section: `models` or `datasets`.
@@ -55,14 +54,15 @@ def fetch(
         out: Folder for the files. Models from a local endpoint are linked to, datasets copied.
 
     Raises:
-        UserError: No endpoint gave the right bytes, or there is no room for them. What was in the
-            folder before is still there.
+        UserError: No endpoint has the right bytes, or the disk has no room for them. The folder
+            keeps its earlier files.
 
     """
     where = f"{section}.{name}"
     _check_folder(out, where)
     started = time.monotonic()
-    with _alone(out, where):
+    waits = partial(print, f"{where}: waiting for another process that fetches it", flush=True)
+    with wait_for_lock(out / _GUARD, waits):
         entry = lock.find(section, name)
         hubs = connect(endpoints, source, locked=entry.revisions if entry else {}, offline=offline)
         down: dict[str, str] = {}
@@ -85,38 +85,25 @@ def fetch(
 
 
 def _check_folder(out: Path, where: str) -> None:
-    """Leave a folder alone that is somebody else's: what is no part of a source is removed."""
+    """Refuse a folder that is not ours, because files outside the source are removed."""
     out.mkdir(parents=True, exist_ok=True)
     if any(out.iterdir()) and not ((out / _GUARD).exists() or (out / "manifest.json").exists()):
-        raise UserError("is not empty, and was not made by us", where=f"{where}: {out}")
-
-
-@contextmanager
-def _alone(out: Path, where: str) -> Iterator[None]:
-    """Have a folder to oneself among processes; say so where that takes a wait."""
-    guard = FileLock(out / _GUARD)
-    try:
-        guard.acquire(timeout=0.1)
-    except Timeout:
-        print(f"{where}: waits for another process that fetches it", flush=True)
-        guard.acquire()
-    try:
-        yield
-    finally:
-        guard.release()
+        raise UserError(
+            "the folder is not empty, and was not made by this workflow", where=f"{where}: {out}"
+        )
 
 
 def _first_listing(
     hubs: Sequence[Hub], source: Source, where: str, down: dict[str, str], *, offline: bool
 ) -> tuple[Hub, dict[str, RemoteFile], str | None]:
-    """The first endpoint that has the whole source, its files there, and their commit."""
+    """The first endpoint that has the whole source, the files there, and their commit."""
     if offline and not hubs:
         raise _offline(where)
     failures = []
     for hub in hubs:
         if not hub.verified:
-            # Under a name that is a guess may be anything: it serves what the lock knows.
-            failures.append(f"{hub.label}: {hub.place} is unchecked, and not trusted on first use")
+            # A guessed name may be any repository: it serves only files that are locked.
+            failures.append(f"{hub.label}: {hub.place} is unverified, and not trusted on first use")
             continue
         try:
             listing = _patiently(hub)
@@ -148,7 +135,7 @@ def _patiently(hub: Hub) -> Listing:
 
 
 def _known(hub: Hub, path: str, file: RemoteFile) -> RemoteFile:
-    """A listed file with a checksum, or bound to its endpoint."""
+    """A listed file with its checksum; without one, it is bound to its endpoint."""
     if file.checksum:
         return file
     on_disk = hub.on_disk(path)
@@ -159,19 +146,19 @@ def _known(hub: Hub, path: str, file: RemoteFile) -> RemoteFile:
 
 def _offline(where: str) -> UserError:
     return UserError(
-        "is not on disk as the lock knows it, and `offline: true` forbids a download",
+        "not on disk as locked, and `offline: true` forbids a download",
         where=where,
-        hint="run `snakemake download` where there is a network, or add a `local:` endpoint",
+        hint="run `snakemake download` on a machine with a network, or add a `local` endpoint",
     )
 
 
 def _fetch_missing(
     wanted: Mapping[str, RemoteFile], chain: Chain, out: Path, where: str, *, offline: bool
 ) -> dict[str, FetchedFile]:
-    """Fetch what is not there yet, and remove what is no part of the source."""
+    """Fetch the missing files, and remove files that are not part of the source."""
     done = {}
     for path, file in wanted.items():
-        # A size alone proves nothing.
+        # The right size alone is no proof.
         sha256 = checksum(out / path, file) if file.checksum and (out / path).is_file() else None
         if sha256:
             done[path] = FetchedFile(sha256, _ON_DISK)
@@ -189,14 +176,14 @@ def _check_room(wanted: int, out: Path, where: str) -> None:
     free = shutil.disk_usage(out).free
     if wanted + _SPARE_BYTES > free:
         raise UserError(
-            f"{size(wanted)} are to come and {size(_SPARE_BYTES)} to stay free, but the disk of "
-            f"{out} has {size(free)}",
+            f"needs {size(wanted)} and {size(_SPARE_BYTES)} to spare, but the disk of {out} has "
+            f"{size(free)}",
             where=where,
         )
 
 
 def _remove_others(out: Path, wanted: Mapping[str, RemoteFile]) -> None:
-    """Remove partial files and what another version of the source left."""
+    """Remove partial files and files of another version of the source."""
     shutil.rmtree(out / ".partial", ignore_errors=True)
     kept = {*wanted, "manifest.json", _GUARD}
     for path in sorted(out.rglob("*"), reverse=True):
@@ -217,13 +204,13 @@ def _trust(
     wanted: Mapping[str, RemoteFile],
     fetched: Mapping[str, FetchedFile],
 ) -> None:
-    """Lock what was seen for the first time, and say so."""
+    """Add a source to the lock on first use, and print that."""
 
     def place(kind: str) -> LockedPlace | None:
         named = getattr(source, kind)
         if named is None:
             return None
-        # The snapshots that a folder may have are those of Hugging Face.
+        # The snapshots of a folder are commits of Hugging Face.
         seen = revision if kind == "huggingface" and hub.kind != "modelscope" else None
         return LockedPlace(repo=named.repo, revision=seen, asked_for=named.revision)
 
@@ -242,8 +229,8 @@ def _trust(
     )
     at = f" at {revision}" if revision else ""
     print(
-        f"TRUSTED ON FIRST USE: {section}.{name} is what {hub.label} has as {hub.place}{at}. From "
-        f"now on {lock.path} says what it has to be: keep that file under version control.",
+        f"TRUSTED ON FIRST USE: {section}.{name} from {hub.label}, {hub.place}{at}. Its checksums "
+        f"are locked in {lock.path} now: keep that file under version control.",
         flush=True,
     )
 

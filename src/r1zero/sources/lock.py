@@ -1,23 +1,25 @@
-"""The lock: what each source was when it was first fetched, and so what it has to be ever after."""
+"""The lock: commit, size and checksums of each source, recorded when it is first fetched."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import yaml
-from filelock import FileLock
 from pydantic import Field
 
 from r1zero.core.errors import UserError
 from r1zero.core.files import write_text
+from r1zero.core.locks import wait_for_lock
 from r1zero.core.section import Section
-from r1zero.settings.load import read_yaml, validate
+from r1zero.core.validation import read_yaml, validate
 from r1zero.settings.sources import HubDataset, HubModel
 
+LOCK = Path("config/sources.lock.yaml")
 _HEADER = """\
-# What every fetched model and dataset has to be: commit, and size and sha256 of each file. Written
-# by the first download (trust on first use); keep it under version control. To trust a source anew,
-# delete its entry here and its manifest under resources/.
+# Commit of every fetched model and dataset, with size and sha256 of each file. An entry is written
+# by the first download (trust on first use), and later downloads must match it. Keep this file
+# under version control. To trust a source anew, delete its entry here and its manifest under
+# resources/.
 """
 TRUST_ANEW = "to trust it anew, delete the entry there and the manifest under resources/"
 
@@ -32,14 +34,14 @@ class LockedFile(Section):
 
 
 class LockedPlace(Section):
-    """A repository as it was then."""
+    """A repository when it was locked."""
 
     repo: str
     """Owner and name."""
     revision: str | None = None
-    """Commit, where the hub told one."""
+    """Commit, if the hub reports one."""
     asked_for: str | None = None
-    """Revision that the table named, if it named one."""
+    """Revision in the table of sources at that time, if there was one."""
 
 
 class LockedSource(Section):
@@ -67,24 +69,25 @@ class _Content(Section):
 
 
 class Lock:
-    """The lock file, which need not be there yet."""
+    """The lock file, which may not exist yet."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._guard = path.with_name(f".{path.name}.guard")
 
     def find(self, section: str, name: str) -> LockedSource | None:
-        """Entry of a model or dataset."""
+        """Entry of a model or dataset; None if it is not locked."""
         return self._of(self._read(), section).get(name)
 
     def check_origin(self, section: str, name: str, source: HubDataset | HubModel) -> None:
-        """Raise `UserError` if the table names other repositories or revisions than it did then."""
+        """Raise `UserError` if the table names other repositories or revisions than the lock."""
         entry = self.find(section, name)
         for kind in ("huggingface", "modelscope"):
             then: LockedPlace | None = getattr(entry, kind, None)
             now = getattr(source, kind)
             if then and now and (then.repo, then.asked_for) != (now.repo, now.revision):
                 if now.revision and now.revision == then.revision:
-                    continue  # pinned to the very commit that is locked
+                    continue  # pinned to the commit that is locked
                 raise UserError(
                     f"is locked as {_named(then.repo, then.asked_for or then.revision)}, the table "
                     f"says {_named(now.repo, now.revision)}",
@@ -96,20 +99,20 @@ class Lock:
         """Raise `UserError` if an entry could not be added."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self._alone():
+            with wait_for_lock(self._guard):
                 pass
         except OSError as error:
             raise UserError(f"cannot be written: {error.strerror}", where=str(self.path)) from None
 
     def add(self, section: str, name: str, entry: LockedSource) -> None:
-        """Write an entry; if another process was faster, it has to have seen the same files."""
-        with self._alone():
+        """Add an entry; one that another process has added must have the same files."""
+        with wait_for_lock(self._guard):
             content = self._read()
             known = self._of(content, section).get(name)
             if known:
                 if known.files != entry.files:
                     raise UserError(
-                        f"{entry.first_seen} gave other files than {known.first_seen}",
+                        f"{entry.first_seen} has other files than {known.first_seen}",
                         where=f"{self.path}: {section}.{name}",
                         hint=TRUST_ANEW,
                     )
@@ -119,9 +122,6 @@ class Lock:
             ordered = {part: dict(sorted(values[part].items())) for part in ("datasets", "models")}
             body = yaml.safe_dump(ordered, sort_keys=False, allow_unicode=True, width=100)
             write_text(self.path, _HEADER + body)
-
-    def _alone(self) -> FileLock:
-        return FileLock(self.path.with_name(f".{self.path.name}.guard"))
 
     def _read(self) -> _Content:
         if not self.path.exists():

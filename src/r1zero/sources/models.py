@@ -1,4 +1,4 @@
-"""Models on disk: linked to where the user has them, and checked before they are vouched for."""
+"""Models on disk: links to the folder of a local model, and checks of its files."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,10 +6,10 @@ from typing import Any
 
 from r1zero.core.errors import UserError
 from r1zero.core.files import read_json
+from r1zero.core.formatting import shortlist
 
-# Weights, configuration and tokenizer. Pickled weights and Python would run when loaded.
+# Weights, configuration and tokenizer. Pickled weights and Python could run code when loaded.
 _SUFFIXES = (".safetensors", ".json", ".txt", ".jinja")
-_NAMED = 4
 
 
 def link_model(folder: Path, out: Path) -> list[Path]:
@@ -22,7 +22,7 @@ def link_model(folder: Path, out: Path) -> list[Path]:
         for path in folder.iterdir()
         if path.suffix in _SUFFIXES and path.name != "manifest.json" and not _is_hidden(path)
     )
-    for path in out.iterdir():  # of another model that was here before
+    for path in out.iterdir():  # links of an earlier model
         if path.is_symlink() or path.is_file():
             path.unlink()
     for name in names:
@@ -31,42 +31,40 @@ def link_model(folder: Path, out: Path) -> list[Path]:
 
 
 def check_no_remote_code(folder: Path, allowed: list[str]) -> None:
-    """Raise `UserError` if a model's configuration asks for Python of its own."""
+    """Raise `UserError` if a model's configuration needs Python code of the repository."""
     for path, content in _objects(folder, "*config.json"):
         if "auto_map" in content and not any(name.endswith(".py") for name in allowed):
             raise UserError(
-                "asks for Python code of its own (auto_map), which is not run",
+                "needs Python code of its repository (auto_map), which is never run",
                 where=str(path),
-                hint="take a model that transformers knows",
+                hint="use a model that transformers implements",
             )
 
 
 def check_weights_complete(folder: Path) -> None:
-    """Raise `UserError` if an index of safetensors files names some that are not beside it."""
+    """Raise `UserError` if an index of safetensors files names a file that is missing."""
     present = {path.name for path in folder.iterdir() if path.is_file()}
     for path, content in _objects(folder, "*.safetensors.index.json"):
         places = content.get("weight_map")
         if not isinstance(places, dict) or not places:
-            raise UserError("has no weight_map: it says of no weight where it is", where=str(path))
+            raise UserError("has no weight_map", where=str(path))
         missing = sorted(set(map(str, places.values())) - present)
         if missing:
-            more = len(missing) - _NAMED
             raise UserError(
-                f"names weights that are not there: {', '.join(missing[:_NAMED])}"
-                + (f" and {more} more" if more > 0 else ""),
+                f"names missing weights: {shortlist(missing, most=4)}",
                 where=str(path),
-                hint="the model is incomplete where it comes from",
+                hint="the model is incomplete at its source",
             )
 
 
 def _objects(folder: Path, pattern: str) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """JSON files of a folder with their content, which has to be an object."""
+    """JSON files of a folder with their content, which must be an object."""
     for path in sorted(folder.glob(pattern)):
         if _is_hidden(path):
             continue
         content = read_json(path)
         if not isinstance(content, dict):
-            raise UserError(f"is no JSON object but {str(content)[:40]!r}", where=str(path))
+            raise UserError(f"not a JSON object: {str(content)[:40]!r}", where=str(path))
         yield path, content
 
 

@@ -1,4 +1,4 @@
-"""How a download is going: a bar on a terminal, plain lines anywhere else."""
+"""Progress of a download: a bar on a terminal, otherwise plain lines."""
 
 import sys
 import threading
@@ -16,11 +16,13 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bar
 
+from r1zero.core.formatting import duration, size
+
 _SECONDS_BETWEEN_LINES = 10.0
 
 
 class Progress:
-    """Counts bytes from any thread, and shows them with rate and time left."""
+    """Counts bytes from any thread, and shows them with the rate and the time left."""
 
     def __init__(self, title: str, total: int) -> None:
         self._title, self._total = title, total
@@ -46,13 +48,13 @@ class Progress:
             self._bar.stop()
 
     def has(self, path: str, length: int) -> None:
-        """Set how much of a file there is: what earlier attempts left, or less than before."""
+        """Set the bytes of a file that are on disk."""
         with self._guard:
             self._lengths[path] = length
             self._show()
 
     def received(self, path: str, count: int) -> None:
-        """Count bytes of a file that have just come."""
+        """Add bytes of a file that have just been received."""
         with self._guard:
             self._lengths[path] = self._lengths.get(path, 0) + count
             self._received += count
@@ -73,7 +75,7 @@ class Progress:
         elif time.monotonic() - self._shown > _SECONDS_BETWEEN_LINES:
             self._shown = time.monotonic()
             rate = self._received / (self._shown - self._started)
-            left = f"{duration((self._total - done) / rate)} left" if rate else "no end in sight"
+            left = f"{duration((self._total - done) / rate)} left" if rate else "ETA unknown"
             print(
                 f"{self._title}: {size(done)} of {size(self._total)}, {size(rate)}/s, {left}",
                 flush=True,
@@ -89,21 +91,3 @@ def _bar() -> Bar:
         TimeRemainingColumn(),
         console=Console(),
     )
-
-
-def size(count: float) -> str:
-    """Bytes for people, in units of powers of 1000: `1.2 GB`."""
-    for unit in ("B", "kB", "MB"):
-        if count < 999.5:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:,.2f} GB"
-
-
-def duration(seconds: float) -> str:
-    """Time for people: `2h05m`, `3m07s`, `12s`."""
-    minutes, rest = divmod(max(0, round(seconds)), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours}h{minutes:02d}m"
-    return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"

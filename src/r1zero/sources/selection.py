@@ -1,22 +1,22 @@
-"""Which files of a repository a source takes, and which it must not."""
+"""The files of a repository that a source takes, and those that are refused."""
 
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
 from r1zero.core.errors import UserError
+from r1zero.core.formatting import shortlist
 from r1zero.settings.sources import HubDataset, HubModel
 from r1zero.sources.hubs import RemoteFile
 
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".npy", ".npz")
-# Loading these runs what they say.
+# Loading these files may run code in them.
 _UNSAFE = (*_PICKLES, ".py")
-_BY_NAME = "`allow` of the source takes such files by name"
-# Ours has this name.
+_BY_NAME = "list such files by name in `allow` of the source"
+# The name of our own manifest.
 _MANIFEST = "manifest.json"
 _SHARD = re.compile(r"(?P<stem>.+)-\d{5}-of-(?P<total>\d{5})\.safetensors")
 _LONGEST_NAME = 255
-_LISTED = 8
 
 Source = HubDataset | HubModel
 
@@ -24,29 +24,29 @@ Source = HubDataset | HubModel
 def select(
     offered: Mapping[str, RemoteFile], source: Source, where: str, hint: str = ""
 ) -> dict[str, RemoteFile]:
-    """The files that the source needs, of those there are, once they are known to be safe.
+    """Select the files that a source needs, after checking that they are safe.
 
     Args:
         offered: All files of a repository, or of the source's entry in the lock.
         source: The entry of the table.
-        where: What errors name.
-        hint: What would help besides.
+        where: Where an error is.
+        hint: A further hint of errors.
 
     Raises:
-        UserError: A file is missing, can run code, or has a path that leads elsewhere.
+        UserError: A file is missing, can run code, or has an unsafe path.
 
     """
     chosen = {path: offered[path] for path in taken(offered, patterns_of(source))}
     check_paths(chosen, source, where, hint)
     absent = _absent(chosen, source)
     if absent:
-        # Only where all weights are missing: they may be there as pickles.
+        # If all weights are missing, they may be pickled.
         weights = isinstance(source, HubModel) and not _has_weights(chosen)
         pickles = [path for path in offered if path.endswith(_PICKLES)] if weights else []
-        known = f"it has {_listed(sorted(offered)) or 'nothing'}"
+        known = f"it has {shortlist(sorted(offered)) or 'no files'}"
         raise UserError(
-            f"has no {_listed(absent)}"
-            + (f", but pickled weights: {_listed(pickles)}" if pickles else ""),
+            f"has no {shortlist(absent)}"
+            + (f", but pickled weights: {shortlist(pickles)}" if pickles else ""),
             where=where,
             hint="; ".join(filter(None, (_BY_NAME if pickles else known, hint))),
         )
@@ -65,7 +65,7 @@ def check_paths(paths: Iterable[str], source: Source, where: str, hint: str = ""
             or any(len(part.encode()) > _LONGEST_NAME for part in parts)
         ):
             raise UserError(
-                f"lists the path {path[:_LONGEST_NAME]!r}, which is not taken",
+                f"lists the unsafe path {path[:_LONGEST_NAME]!r}",
                 where=where,
                 hint=hint,
             )
@@ -73,7 +73,7 @@ def check_paths(paths: Iterable[str], source: Source, where: str, hint: str = ""
     unsafe = [p for p in paths if PurePosixPath(p).suffix in _UNSAFE and p not in allowed]
     if unsafe:
         raise UserError(
-            f"can run code when it is loaded: {', '.join(unsafe)}",
+            f"files that can run code when they are loaded: {', '.join(unsafe)}",
             where=where,
             hint="; ".join(filter(None, (_BY_NAME, hint))),
         )
@@ -87,13 +87,13 @@ def patterns_of(source: Source) -> list[str]:
 
 
 def taken(paths: Iterable[str], patterns: Iterable[str]) -> list[str]:
-    """The paths that fit a pattern; never a manifest in our manifest's place."""
+    """The paths that match a pattern, except a manifest that would replace ours."""
     patterns = list(patterns)
     return [p for p in paths if p != _MANIFEST and any(matches(p, each) for each in patterns)]
 
 
 def matches(path: str, pattern: str) -> bool:
-    """Whether a path fits a pattern, in which `*` is any text in a name, of no hidden file."""
+    """Whether a path matches a pattern; `*` is any text in a name that is not hidden."""
     parts, wanted = path.split("/"), pattern.split("/")
     return len(parts) == len(wanted) and all(map(_fits, parts, wanted))
 
@@ -106,24 +106,24 @@ def _fits(name: str, wanted: str) -> bool:
 
 
 def _absent(chosen: Mapping[str, RemoteFile], source: Source) -> list[str]:
-    """What the chosen files lack."""
+    """The patterns and weights that no chosen file provides."""
     absent = [p for p in patterns_of(source) if "*" not in p and p not in chosen]
     if isinstance(source, HubModel):
         weights = [] if _has_weights(chosen) else ["safetensors file"]
         return [*weights, *absent, *_missing_shards(chosen)]
-    # The patterns of a split may be alternatives: a repository has its files here or there.
+    # The patterns of a split may be alternatives, of which a repository has one.
     empty = [split.files for split in source.splits.values() if not taken(chosen, split.files)]
     alternatives = [" or ".join(files) for files in empty if not set(files) & set(absent)]
     return [*dict.fromkeys(absent), *alternatives]
 
 
 def _has_weights(paths: Iterable[str]) -> bool:
-    """Whether weights are among files that may be taken: pickles are only where they may be."""
+    """Whether weights are among the files; pickled ones are there only if they are allowed."""
     return any(path.endswith((".safetensors", *_PICKLES)) for path in paths)
 
 
 def _missing_shards(paths: Iterable[str]) -> list[str]:
-    """Safetensors files that others say exist: of `x-00002-of-00003` the first and the third."""
+    """Shards that other shards imply: `x-00002-of-00003` implies the first and the third."""
     present = set(paths)
     series = {(m["stem"], m["total"]) for m in map(_SHARD.fullmatch, present) if m}
     wanted = (
@@ -132,8 +132,3 @@ def _missing_shards(paths: Iterable[str]) -> list[str]:
         for number in range(1, int(total) + 1)
     )
     return [path for path in wanted if path not in present]
-
-
-def _listed(names: list[str]) -> str:
-    more = len(names) - _LISTED
-    return ", ".join(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from r1zero.core.errors import UserError
 from r1zero.core.files import read_json, verify_file
-from r1zero.settings.load import validate
+from r1zero.core.validation import validate
 from r1zero.sources.lock import Lock
 from r1zero.sources.selection import taken
 
@@ -31,12 +31,12 @@ class _Source(BaseModel):
 
     @property
     def patterns(self) -> list[str]:
-        """Patterns of the files that were wanted."""
+        """Patterns of the files that the source takes."""
         return [*self.files, *self.allow, *(p for s in self.splits.values() for p in s.files)]
 
 
 class Manifest(BaseModel):
-    """What of a manifest is checked."""
+    """The parts of a manifest that are checked."""
 
     name: str
     source: _Source
@@ -53,7 +53,7 @@ class Verified(NamedTuple):
     state: str
     """`locked`, `not from a hub` or `WRONG`."""
     error: UserError | None
-    """What is wrong with it."""
+    """The mismatch, if there is one."""
 
 
 def manifests(root: Path) -> Iterator[tuple[str, Path]]:
@@ -64,7 +64,7 @@ def manifests(root: Path) -> Iterator[tuple[str, Path]]:
 
 
 def verify(root: Path, lock: Lock) -> Iterator[Verified]:
-    """Hash every file of every source again."""
+    """Hash every file of every source, and compare it to its manifest and the lock."""
     for section, path in manifests(root):
         files: list[_File] = []
         try:
@@ -81,7 +81,7 @@ def verify(root: Path, lock: Lock) -> Iterator[Verified]:
 
 
 def check_lock(lock: Lock, section: str, path: Path) -> None:
-    """Raise `UserError` if a manifest is of other files than the lock has; hashes nothing."""
+    """Raise `UserError` if a manifest lists other files than the lock; hashes nothing."""
     _hold_against(lock, section, path, _read(path))
 
 
@@ -100,19 +100,19 @@ def _hold_against(lock: Lock, section: str, path: Path, manifest: Manifest) -> N
         raise UserError(
             f"has no entry in {lock.path}",
             where=str(path),
-            hint="delete this manifest to fetch it and trust it anew",
+            hint="delete this manifest, to fetch the source and trust it anew",
         )
     here = {file.path: file.sha256 for file in manifest.files}
-    # Of the locked files those that the source took then: it may want fewer than are locked.
+    # The source may take fewer files than are locked.
     names = taken(entry.files, manifest.source.patterns)
     wanted = {name: entry.files[name].sha256 for name in names}
     for name in sorted({*here, *wanted}):
         if here.get(name) != wanted.get(name):
             raise UserError(
                 f"{name} is {here.get(name, 'missing')}, "
-                f"{lock.path} says {wanted.get(name, 'nothing of it')}",
+                f"{lock.path} says {wanted.get(name, 'not wanted')}",
                 where=str(path),
-                hint="delete this manifest to fetch what is locked",
+                hint="delete this manifest, to fetch the locked files",
             )
 
 

@@ -1,48 +1,46 @@
-"""The folder of checkpoints: one trainer at a time, one configuration, complete checkpoints only.
+"""The folder of checkpoints: one training at a time, one configuration, complete checkpoints only.
 
-The folder is no declared output of the workflow (Snakemake deletes those before a retry), so it
-looks after itself.
+The folder is not a declared output of the workflow, because Snakemake deletes those before a retry.
 """
 
-import fcntl
-import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from r1zero.core.errors import UserError
 from r1zero.core.files import describe_file, read_json, verify_file, weights_hash, write_json
+from r1zero.core.locks import LockedError, lock
 
-# Written last into each checkpoint: without it, saving was cut off.
+# Written last into each checkpoint; a checkpoint without it is incomplete.
 SEAL = "checkpoint.json"
 _OWNER = "run.json"
-# What transformers and DeepSpeed save to resume from, beside the weights.
-_STATES = ("optimizer.*", "scheduler.pt", "rng_state*.pth", "global_step*", "latest")
 
 
 @contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Keep other trainers off a folder while the block runs, or a trainer it started still does.
+    """Lock a folder for one training while the block runs, or a trainer that it started.
 
     A trainer inherits the lock: one that outlives a killed workflow keeps the next one off.
+
+    Raises:
+        UserError: Another training holds the lock.
+
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                "another trainer is at work here", where=str(folder), hint="wait for it or stop it"
-            ) from None
-        os.set_inheritable(stream.fileno(), True)
-        yield
+    try:
+        with lock(folder / ".lock", inherited=True):
+            yield
+    except LockedError:
+        raise UserError(
+            "another training uses this folder", where=str(folder), hint="wait for it or stop it"
+        ) from None
 
 
 def bind_to_run(folder: Path, run: dict[str, Any]) -> None:
-    """Mark a folder as this run's; refuse one with checkpoints of another configuration.
+    """Mark a folder as that of a run; refuse one with checkpoints of another configuration.
 
     Args:
         folder: The folder of checkpoints.
@@ -78,22 +76,28 @@ def seal(checkpoint: Path, config_hash: str) -> None:
     write_json(checkpoint / SEAL, {"config_hash": config_hash, "files": files})
 
 
-def prune_optimizer_states(folder: Path, keep: int) -> list[str]:
+def prune_optimizer_states(folder: Path, keep: int, states: Sequence[str]) -> list[str]:
     """Delete the optimizer states of all but the last `keep` checkpoints; return their names.
 
     Their weights stay, to be evaluated. A run resumes from the last checkpoint, which keeps them.
+
+    Args:
+        folder: Folder of checkpoints.
+        keep: Checkpoints that keep their states, at least 1.
+        states: Patterns of files and folders with states, from the backend's `CheckpointFormat`.
+
     """
     stripped = []
     for checkpoint in list(sealed(folder).values())[: -max(1, keep)]:
-        states = [path for pattern in _STATES for path in checkpoint.glob(pattern)]
-        if not states:
+        paths = [path for pattern in states for path in checkpoint.glob(pattern)]
+        if not paths:
             continue
-        # The new seal first: whenever this is cut off, the checkpoint is complete.
+        # The new seal first, so that the checkpoint is complete whenever this is interrupted.
         content = read_json(checkpoint / SEAL)
-        gone = {path.relative_to(checkpoint).parts[0] for path in states}
+        gone = {path.relative_to(checkpoint).parts[0] for path in paths}
         content["files"] = [e for e in content["files"] if Path(e["path"]).parts[0] not in gone]
         write_json(checkpoint / SEAL, content)
-        for path in states:
+        for path in paths:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         stripped.append(checkpoint.name)
     return stripped
@@ -116,7 +120,7 @@ def sealed(folder: Path) -> dict[int, Path]:
 
 
 def drop_incomplete(folder: Path) -> list[str]:
-    """Delete checkpoints whose saving was cut off; return their names."""
+    """Delete checkpoints that were not saved completely; return their names."""
     complete = set(sealed(folder).values())
     dropped = [path for path in folder.glob("checkpoint-*") if path not in complete]
     for path in dropped:
@@ -125,5 +129,5 @@ def drop_incomplete(folder: Path) -> list[str]:
 
 
 def weights_hash_of(checkpoint: Path) -> str:
-    """Identity of a checkpoint's weights, from its seal."""
+    """Hash of the weights of a checkpoint, from its seal."""
     return weights_hash(read_json(checkpoint / SEAL)["files"])

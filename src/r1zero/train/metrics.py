@@ -1,4 +1,4 @@
-"""Metrics of a run as JSON lines: one object per optimizer step, in order, none twice."""
+"""Metrics of a run as JSON lines: one object per optimizer step, in order, without repeats."""
 
 import json
 import os
@@ -15,7 +15,7 @@ def append(path: Path, row: dict[str, Any]) -> None:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """Read all complete lines; a last line that was cut off is left out."""
+    """Read all complete lines; an incomplete last line is skipped."""
     if not path.exists():
         return []
     text = path.read_text(encoding="utf-8")
@@ -23,7 +23,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def keep_until(path: Path, step: int) -> None:
-    """Forget the steps after `step`: they are about to be done again."""
+    """Delete the lines of steps after `step`, which are about to be done again."""
     rows = read(path)
     kept = [row for row in rows if row["step"] <= step]
     if path.exists() and len(kept) == len(rows) and path.read_bytes()[-1:] in {b"", b"\n"}:
@@ -32,16 +32,16 @@ def keep_until(path: Path, step: int) -> None:
 
 
 class Tail:
-    """The rows of a file that another process writes, each read once."""
+    """Reads each row of a file that another process writes once."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._offset = 0
 
     def read(self) -> list[dict[str, Any]] | None:
-        """Rows since the last time; None if the file has become shorter, and starts over.
+        """Rows since the last call; None if the file has become shorter, which starts it over.
 
-        A file that is not there has none. A line that is no row is left out: a file that was cut
+        A missing file has no rows. A line that is not a row is skipped: a file that was truncated
         and has grown again may begin in the middle of one.
         """
         try:

@@ -1,143 +1,231 @@
-"""Start a trainer as a process group of its own, and leave nothing of it behind."""
+"""Start the processes of a run, watch them, and leave none behind.
+
+A run is a list of processes: servers first, trainers last. Each gets a process group of its own.
+The run ends well when a trainer ends with status 0. It fails when any process ends otherwise, and
+the error names the log of that process.
+"""
 
 import os
+import queue
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from r1zero.core.errors import UserError
-from r1zero.core.provenance import usable_cores
+from r1zero.plan.backend import Process
 
 _GRACE_SECONDS = 20
+# Large models take minutes to load.
+_SECONDS_UNTIL_HEALTHY = 1800.0
 
 
-def launch(
-    command: Sequence[str],
+def supervise(
+    processes: Sequence[Process],
+    folder: Path,
     *,
-    gpus: int,
-    log: Path,
-    environment: Mapping[str, str] | None = None,
+    programs: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    patience: float = _SECONDS_UNTIL_HEALTHY,
 ) -> None:
-    """Run a trainer to its end; its output goes on to ours and to `log`, which is appended to.
+    """Run the processes to the end of the trainer.
 
     Args:
-        command: Program and arguments.
-        gpus: GPUs it was promised; with 0 it sees none.
-        log: File that outlives retries (Snakemake deletes its own log before each).
-        environment: More variables, such as the cards it gets.
+        processes: In the order of their start.
+        folder: Folder for their logs, which are appended to: `console.log` of the trainer, whose
+            output is also written to standard output, and `<role>.log` of each server.
+        programs: Folder with the programs of the environment that they run in; by default that of
+            this Python.
+        env: Variables of all processes, under those of each.
+        patience: Seconds that a server may take until it is healthy.
 
     Raises:
-        UserError: It failed; names the log.
+        UserError: A process failed, or a server did not become healthy.
 
     """
-    with log.open("ab") as stream:
-        process = subprocess.Popen(
-            command,
-            env=_environment(gpus) | dict(environment or {}),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            close_fds=False,  # the trainer inherits, and so keeps, the lock on its folder
-        )
-        # A stopped workflow must stop its trainer, whatever processes that has started.
-        previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    ports = _free_ports({name for process in processes for name in process.ports})
+    with Supervisor(folder, programs=programs, env=env) as supervisor:
+        for process in processes:
+            supervisor.start(process.with_ports(ports), patience)
+        supervisor.watch()
+
+
+class Supervisor:
+    """Owner of running processes; as a context manager it stops them all at the end.
+
+    It handles SIGTERM, so it has to be entered in the main thread.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        programs: Path | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self.folder, self.programs, self.env = folder, programs, dict(env or {})
+        self._running: list[_Running] = []
+        self._ended: queue.SimpleQueue[_Running] = queue.SimpleQueue()
+
+    def __enter__(self) -> Self:
+        # A stopped workflow must stop everything that the run has started.
+        self._previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        # A second SIGTERM must not interrupt the stopping.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         try:
-            assert process.stdout is not None
-            for line in process.stdout:
+            for running in reversed(self._running):
+                running.stop()
+        finally:
+            signal.signal(signal.SIGTERM, self._previous)
+
+    def start(self, process: Process, patience: float = _SECONDS_UNTIL_HEALTHY) -> None:
+        """Start a process, and wait until it is healthy if it is a server.
+
+        Raises:
+            UserError: It did not become healthy in time, or some process ended meanwhile.
+
+        """
+        running = _Running(process, self._command(process), self._environment(process), self.folder)
+        self._running.append(running)
+        threading.Thread(target=self._await_end, args=(running,), daemon=True).start()
+        if process.health is None:
+            return
+        end = time.monotonic() + patience
+        while not _answers(process.health):
+            if time.monotonic() > end:
+                raise UserError(
+                    f"the {process.role} did not answer at {process.health} in {patience:g} s",
+                    where=str(running.log),
+                )
+            try:
+                ended = self._ended.get(timeout=min(1.0, patience / 20))
+            except queue.Empty:
+                continue
+            raise ended.failure()
+
+    def watch(self) -> None:
+        """Wait until a trainer ends, or any other process does.
+
+        Raises:
+            UserError: A process failed; names its log.
+
+        """
+        ended = self._ended.get()
+        if ended.process.role != "trainer" or ended.popen.returncode:
+            raise ended.failure()
+
+    def _await_end(self, running: "_Running") -> None:
+        running.popen.wait()
+        self._ended.put(running)
+
+    def _command(self, process: Process) -> list[str]:
+        program, *arguments = process.argv
+        if self.programs is None and program == "python":
+            return [sys.executable, *arguments]
+        return [str((self.programs or Path(sys.executable).parent) / program), *arguments]
+
+    def _environment(self, process: Process) -> dict[str, str]:
+        # Programs of another environment find each other, such as ninja.
+        path = [str(self.programs)] if self.programs else []
+        return {
+            **os.environ,
+            "PATH": os.pathsep.join([*path, os.environ.get("PATH", os.defpath)]),
+            # All inputs are on disk; a hub client that looks for more would wait for time-outs.
+            "HF_HUB_OFFLINE": "1",
+            "TOKENIZERS_PARALLELISM": "false",
+            "PYTHONUNBUFFERED": "1",
+            "CUDA_VISIBLE_DEVICES": ",".join(process.gpus),
+            **self.env,
+            **process.env,
+        }
+
+
+class _Running:
+    """A started process with its log."""
+
+    def __init__(
+        self, process: Process, command: list[str], env: Mapping[str, str], folder: Path
+    ) -> None:
+        self.process = process
+        is_trainer = process.role == "trainer"
+        self.log = folder / ("console.log" if is_trainer else f"{process.role}.log")
+        with self.log.open("ab") as stream:
+            self.popen = subprocess.Popen(
+                command,
+                env=env,
+                stdout=subprocess.PIPE if is_trainer else stream,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                # A trainer inherits, and so keeps, the lock on the folder of checkpoints: one that
+                # outlives a killed workflow keeps the next trainer off.
+                close_fds=not is_trainer,
+            )
+        self._copying = threading.Thread(target=self._copy, daemon=True)
+        if is_trainer:
+            self._copying.start()
+
+    def _copy(self) -> None:
+        """Write the output of a trainer to its log and to our standard output."""
+        assert self.popen.stdout is not None
+        with self.log.open("ab") as stream, self.popen.stdout as lines:
+            for line in lines:
                 sys.stdout.buffer.write(line)
                 sys.stdout.flush()
                 stream.write(line)
                 stream.flush()
-            status = process.wait()
-        finally:
-            _stop(process)
-            signal.signal(signal.SIGTERM, previous)
-    if status:
-        raise UserError(f"the trainer failed with status {status}", where=str(log))
+
+    def failure(self) -> UserError:
+        """The error of a process that ended too early."""
+        status = self.popen.wait()
+        return UserError(f"the {self.process.role} ended with status {status}", where=str(self.log))
+
+    def stop(self) -> None:
+        """End the whole process group: with SIGTERM, and with SIGKILL what is left."""
+        for how in (signal.SIGTERM, signal.SIGKILL):
+            try:
+                os.killpg(self.popen.pid, how)
+            except ProcessLookupError:
+                break
+            try:
+                self.popen.wait(timeout=_GRACE_SECONDS)
+            except subprocess.TimeoutExpired:
+                continue
+        if self._copying.is_alive():
+            self._copying.join(timeout=_GRACE_SECONDS)
 
 
-@contextmanager
-def serve(
-    command: Sequence[str],
-    *,
-    environment: Mapping[str, str],
-    health: str,
-    log: Path,
-    patience: float = 1800,
-) -> Iterator[None]:
-    """Have a server while the block runs, from when it answers; it leaves no process behind.
-
-    Args:
-        command: Program and arguments.
-        environment: More variables.
-        health: Address that answers with status 200 once it is ready.
-        log: File for its output.
-        patience: Seconds it may take to get ready.
-
-    Raises:
-        UserError: It ended, or was not ready in time; names the log.
-
-    """
-    with log.open("ab") as stream:
-        process = subprocess.Popen(
-            command,
-            env=_environment(1) | dict(environment),
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            end = time.monotonic() + patience
-            while not _answers(health):
-                if process.poll() is not None:
-                    raise UserError(
-                        f"the server ended with status {process.returncode}", where=str(log)
-                    )
-                if time.monotonic() > end:
-                    raise UserError(f"no answer at {health} in {patience:g} s", where=str(log))
-                time.sleep(min(1.0, patience / 20))
-            yield
-        finally:
-            _stop(process)
+def _free_ports(names: set[str]) -> dict[str, int]:
+    """A free port of this machine for each name."""
+    sockets = {name: socket.socket() for name in names}
+    try:
+        for each in sockets.values():
+            each.bind(("127.0.0.1", 0))
+        return {name: each.getsockname()[1] for name, each in sockets.items()}
+    finally:
+        for each in sockets.values():
+            each.close()
 
 
 def _answers(address: str) -> bool:
     try:
-        # On this machine: a proxy has no part in it.
+        # The address is on this machine, so no proxy is used.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(address, timeout=5) as response:
             return bool(response.status == 200)
     except OSError:
         return False
-
-
-def _environment(gpus: int) -> dict[str, str]:
-    environment = dict(os.environ)
-    # All it needs is on disk by now; a hub client that looks for more would wait for time-outs.
-    environment["HF_HUB_OFFLINE"] = "1"
-    environment["TOKENIZERS_PARALLELISM"] = "false"
-    environment["PYTHONUNBUFFERED"] = "1"
-    environment["TRL_EXPERIMENTAL_SILENCE"] = "1"  # rollout_func; the version is locked
-    if gpus == 0:
-        environment["CUDA_VISIBLE_DEVICES"] = ""
-        environment.setdefault("OMP_NUM_THREADS", str(usable_cores()))
-    return environment
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End the whole process group: politely, then for certain."""
-    for how, patience in ((signal.SIGTERM, _GRACE_SECONDS), (signal.SIGKILL, _GRACE_SECONDS)):
-        try:
-            os.killpg(process.pid, how)
-        except ProcessLookupError:
-            break
-        try:
-            process.wait(timeout=patience)
-        except subprocess.TimeoutExpired:
-            continue
-    process.poll()

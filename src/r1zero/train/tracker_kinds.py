@@ -1,19 +1,19 @@
-"""The trackers there are: how each opens a run, takes a row, and closes the run."""
+"""The trackers by name: how each opens a run, takes a row, and closes the run."""
 
 import contextlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from r1zero.core.files import sha256_json
 from r1zero.settings.workflow import Tracking
 
 
 @dataclass(frozen=True)
-class Tracked:
-    """The run that is tracked, as every tracker shows it."""
+class TrackedRun:
+    """A run as every tracker shows it."""
 
     name: str
     """`<scale>/<recipe>/<backend>/seed<seed>`."""
@@ -21,38 +21,51 @@ class Tracked:
     """The same for every attempt at the run, another for another configuration."""
     config: dict[str, Any]
     """Settings and hashes."""
-    folder: Path
-    """The run's folder of trackers."""
+    trackers: Path
+    """Folder of the run's trackers."""
     tracking: Tracking
 
     @classmethod
-    def of(cls, run: Mapping[str, Any], folder: Path, tracking: Tracking) -> "Tracked":
-        """Of a run.json and the run's folder of checkpoints."""
+    def of(cls, run: Mapping[str, Any], folder: Path, tracking: Tracking) -> "TrackedRun":
+        """From the contents of a run.json and the run's folder of checkpoints."""
         identity = run["run"]
         hashes = {key: run[key] for key in ("config_hash", "data_hash")}
         return cls(
             name="{scale}/{recipe}/{backend}/seed{seed}".format_map(identity),
             id=sha256_json({"run": identity, **hashes})[:20],
             config={**run["settings"], **hashes, "base_model": run["base_model"]["sha256"]},
-            folder=folder / "trackers",
+            trackers=folder / "trackers",
             tracking=tracking,
         )
 
-    @property
-    def online(self) -> bool:
-        """Whether a service gets the rows."""
-        return self.tracking.mode == "online"
-
-    def place(self, tracker: str) -> Path:
-        """The folder of one tracker, which is there."""
-        folder = self.folder / tracker
+    def folder_of(self, tracker: str) -> Path:
+        """The folder of one tracker, made if it does not exist."""
+        folder = self.trackers / tracker
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """Arguments that the `init` of SwanLab and of wandb share."""
+        return {
+            "project": self.tracking.project,
+            "name": self.name,
+            "id": self.id,
+            "resume": "allow",
+            "mode": self.tracking.mode,
+            "config": self.config,
+        }
 
-@dataclass(frozen=True)
-class Tracker:
-    """A place that takes rows."""
+    def where(self, opened: Any, folder: object) -> dict[str, str]:
+        """The `url` of an open run; offline its `folder`, relative to the working folder."""
+        if self.tracking.mode == "online":
+            return {"url": str(opened.url)}
+        path, here = Path(str(folder)).resolve(), Path.cwd()
+        return {"folder": str(path.relative_to(here) if path.is_relative_to(here) else path)}
+
+
+class Tracker(NamedTuple):
+    """An open run of one tracker."""
 
     where: Mapping[str, str]
     """Its `url` or its `folder`."""
@@ -62,21 +75,16 @@ class Tracker:
     """Sends what is left and closes the run, which may have failed."""
 
 
-def swanlab(tracked: Tracked) -> Tracker:
+def swanlab(run: TrackedRun) -> Tracker:
     """SwanLab; offline, each attempt has a folder of its own that `swanlab sync` sends."""
     import swanlab
 
-    # Of the machine it is told nothing: what made a run stands in model.json.
+    # Disable hardware probes; provenance is in model.json.
     probes = ("hardware", "runtime", "requirements", "git", "swanlab", "monitor")
-    run = swanlab.init(
-        project=tracked.tracking.project,
-        workspace=tracked.tracking.workspace,
-        name=tracked.name,
-        id=tracked.id,
-        resume="allow",  # its client leaves out the steps that the service has
-        mode=tracked.tracking.mode,
-        log_dir=str(tracked.place("swanlab")),
-        config=tracked.config,
+    opened = swanlab.init(
+        **run.options,  # with `resume`, the client skips the steps that the service has
+        workspace=run.tracking.workspace,
+        log_dir=str(run.folder_of("swanlab")),
         settings=swanlab.Settings(
             interactive=False,
             terminal=swanlab.Settings.Terminal(proxy_type="none"),
@@ -85,44 +93,37 @@ def swanlab(tracked: Tracked) -> Tracker:
     )
 
     def finish(failed: bool) -> None:
-        run.finish(**{"state": "crashed", "error": "the training failed"} if failed else {})
+        opened.finish(**{"state": "crashed", "error": "the training failed"} if failed else {})
 
     return Tracker(
-        where={"url": run.url} if tracked.online else {"folder": _relative(run.dir)},
-        log=lambda step, values: run.log(values, step=step),
-        finish=finish,
+        run.where(opened, opened.dir), lambda step, row: opened.log(row, step=step), finish
     )
 
 
-def tensorboard(tracked: Tracked) -> Tracker:
+def tensorboard(run: TrackedRun) -> Tracker:
     """TensorBoard's event files; `tensorboard --logdir checkpoints` shows all runs."""
     from torch.utils.tensorboard import SummaryWriter
 
-    folder = tracked.place("tensorboard")
-    # Readers forget what earlier attempts wrote: all of it is written again.
+    folder = run.folder_of("tensorboard")
+    # With `purge_step`, readers drop the events of earlier attempts, which are all logged again.
     writer: Any = SummaryWriter(str(folder), purge_step=0)
 
-    def log(step: int, values: dict[str, float]) -> None:
-        for name, value in values.items():
+    def log(step: int, row: dict[str, float]) -> None:
+        for name, value in row.items():
             writer.add_scalar(name, value, step)
         writer.flush()
 
-    return Tracker(where={"folder": str(folder)}, log=log, finish=lambda _: writer.close())
+    return Tracker({"folder": str(folder)}, log, lambda _: writer.close())
 
 
-def wandb(tracked: Tracked) -> Tracker:
+def wandb(run: TrackedRun) -> Tracker:
     """Weights & Biases; offline, each attempt has a folder of its own that `wandb sync` sends."""
     import wandb
 
-    run = wandb.init(
-        project=tracked.tracking.project,
-        entity=tracked.tracking.workspace,
-        name=tracked.name,
-        id=tracked.id,
-        resume="allow",
-        mode=tracked.tracking.mode,
-        dir=str(tracked.place("wandb").parent),  # it adds its own name
-        config=tracked.config,
+    opened = wandb.init(
+        **run.options,
+        entity=run.tracking.workspace,
+        dir=str(run.folder_of("wandb").parent),  # wandb adds its own name
         settings=wandb.Settings(
             console="off",
             silent=True,
@@ -133,58 +134,45 @@ def wandb(tracked: Tracked) -> Tracker:
             x_save_requirements=False,
         ),
     )
-    known = run.step  # steps before it are at the service, which refuses them
+    first = opened.step  # the service has the steps before it, and refuses them
 
-    def log(step: int, values: dict[str, float]) -> None:
-        if step >= known:
-            run.log(values, step=step)
+    def log(step: int, row: dict[str, float]) -> None:
+        if step >= first:
+            opened.log(row, step=step)
 
     return Tracker(
-        where={"url": run.url} if tracked.online else {"folder": _relative(Path(run.dir).parent)},
-        log=log,
-        finish=lambda failed: run.finish(exit_code=int(failed)),
+        run.where(opened, Path(opened.dir).parent),
+        log,
+        lambda failed: opened.finish(exit_code=int(failed)),
     )
 
 
-def trackio(tracked: Tracked) -> Tracker:
+def trackio(run: TrackedRun) -> Tracker:
     """Trackio's local database, in TRACKIO_DIR if that is set."""
-    folder = os.environ.setdefault("TRACKIO_DIR", str(tracked.place("trackio")))
+    folder = os.environ.setdefault("TRACKIO_DIR", str(run.folder_of("trackio")))
     for remote in ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL"):
         os.environ.pop(remote, None)
     import trackio
 
-    name = f"{tracked.name}-{tracked.id[:8]}"
-    # What earlier attempts logged is all logged again.
+    name = f"{run.name}-{run.id[:8]}"
+    # Earlier attempts are deleted, because every row is logged again.
     with contextlib.suppress(ValueError):  # the project is new
-        for former in trackio.Api().runs(tracked.tracking.project):
+        for former in trackio.Api().runs(run.tracking.project):
             if former.name == name:
                 former.delete()
-    run = trackio.init(
-        project=tracked.tracking.project,
+    opened = trackio.init(
+        project=run.tracking.project,
         name=name,
-        config=tracked.config,
+        config=run.config,
         embed=False,
         auto_log_gpu=False,
         auto_log_cpu=False,
     )
     return Tracker(
-        where={"folder": folder},
-        log=lambda step, values: run.log(values, step=step),
-        finish=lambda _: run.finish(),
+        {"folder": folder},
+        lambda step, row: opened.log(row, step=step),
+        lambda _: opened.finish(),
     )
 
 
-TRACKERS = {
-    "swanlab": swanlab,
-    "tensorboard": tensorboard,
-    "wandb": wandb,
-    "trackio": trackio,
-}
-
-
-def _relative(path: object) -> str:
-    """A path as the other files name theirs, relative to the working folder where it is in it."""
-    absolute = Path(str(path)).resolve()
-    with contextlib.suppress(ValueError):
-        return str(absolute.relative_to(Path.cwd()))
-    return str(absolute)
+TRACKERS = {"swanlab": swanlab, "tensorboard": tensorboard, "wandb": wandb, "trackio": trackio}

@@ -1,57 +1,59 @@
-"""Trackers: the rows of metrics.jsonl, passed on to where people like to look at curves.
+"""Trackers: copies of metrics.jsonl where people like to look at curves.
 
-`metrics.jsonl` is the record, a tracker holds a copy. Each tracker is a process of its own that
-reads the record from its first line whenever a training starts or goes on. So one that lost its
-last rows in a kill, or was named in the middle of a run, lacks none; and whatever it draws at
-random, however long it takes and whether it fails, the training never knows.
+`metrics.jsonl` stays the record. Each tracker runs in a process of its own, which reads the record
+from its first line whenever a training starts or resumes. Three guarantees follow: a tracker gets
+every row, even those that an earlier attempt logged just before it was killed; it draws from no
+random number generator of the training; and a tracker that fails or hangs can be reported and
+stopped while the training goes on.
 """
 
-import argparse
 import contextlib
 import importlib.util
 import os
-import select
 import signal
-import subprocess
 import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 from r1zero.core.errors import UserError, read_secret, redact
 from r1zero.core.files import read_json, write_json
 from r1zero.settings.workflow import Tracking
 from r1zero.train.metrics import Tail
-from r1zero.train.tracker_kinds import TRACKERS, Tracked, Tracker
+from r1zero.train.tracker_kinds import TRACKERS, TrackedRun, Tracker
 
-# Variables with the keys of those that have a service.
+# Environment variables with the keys of the online services.
 _KEYS = {"swanlab": "SWANLAB_API_KEY", "wandb": "WANDB_API_KEY"}
-# Seconds that trackers have to send their last rows; a job that is stopped has fewer.
+# Seconds that trackers may take to send their last rows; fewer when the job was stopped.
 _PATIENCE, _FAILED_PATIENCE = 120.0, 10.0
-_SECONDS_BETWEEN_LOOKS = 1.0
-_DONE = "done\n"
-_SAID_WHY = 3
+_POLL_SECONDS = 1.0
+# Exit status of a tracker that has reported its failure itself.
+_REPORTED = 3
 
 
 def require_trackers(tracking: Tracking) -> None:
     """Check that each tracker is installed and has its key, without importing it.
 
     Raises:
-        UserError: One could not start.
+        UserError: A tracker could not start.
 
     """
     online = tracking.mode == "online"
     for name in tracking.to:
         if online and name == "trackio":
             raise UserError(
-                "trackio is written to disk only, since training uses no hub",
+                "trackio writes to disk only, because a training uses no hub",
                 where="tracking.mode",
-                hint="take mode offline, and `trackio sync` afterwards",
+                hint="set mode to offline, and run `trackio sync` afterwards",
             )
         spec = importlib.util.find_spec(name)
-        if spec is None or spec.origin is None:  # or a folder of that name is here, as wandb's
+        # Without an origin it is a folder of that name, such as the one wandb writes to.
+        if spec is None or spec.origin is None:
             raise UserError(
                 f"{name} is not installed",
                 where="tracking.to",
@@ -60,13 +62,13 @@ def require_trackers(tracking: Tracking) -> None:
         key = _KEYS.get(name)
         if online and key and read_secret(key) is None:
             raise UserError(
-                f"{name} online needs its key in the environment",
+                f"{name} needs its key in the environment to be online",
                 where="tracking.mode",
-                hint=f"export {key}=..., or take mode offline",
+                hint=f"export {key}=..., or set mode to offline",
             )
     if "swanlab" in tracking.to and "SWANLAB_PROJECT" in os.environ:
         raise UserError(
-            "SwanLab can't start with it",
+            "SwanLab does not start with this variable set",
             where="environment: SWANLAB_PROJECT",
             hint="unset it; tracking.project names the project",
         )
@@ -74,126 +76,110 @@ def require_trackers(tracking: Tracking) -> None:
 
 @contextmanager
 def following(tracking: Tracking, run_file: Path, folder: Path) -> Iterator[None]:
-    """Have the trackers follow a training while the block runs, then wait for their last rows.
+    """Let the trackers follow a training while the block runs, then wait for their last rows.
+
+    No failure of a tracker leaves this function: it is printed, and noted for `described`.
 
     Args:
-        tracking: Which.
+        tracking: The trackers.
         run_file: The run's run.json.
-        folder: Its folder of checkpoints, with metrics.jsonl.
+        folder: The run's folder of checkpoints, with metrics.jsonl.
 
     """
-    processes: dict[str, subprocess.Popen[bytes]] = {
-        name: _start(name, tracking, run_file, folder) for name in tracking.to
-    }
-    word, patience = "failed\n", _FAILED_PATIENCE
+    spawn = get_context("spawn")
+    followers: dict[str, tuple[SpawnProcess, Connection]] = {}
+    for name in tracking.to:
+        ended, end = spawn.Pipe(duplex=False)
+        process = spawn.Process(target=_follow, args=(name, tracking, run_file, folder, ended))
+        try:
+            process.start()
+        except Exception as error:
+            _report(folder, name, tracking, f"not started: {error}")
+        else:
+            followers[name] = process, end
+        ended.close()
+    failed = True
     try:
         yield
-        word, patience = _DONE, _PATIENCE
+        failed = False
     finally:
-        problems = _end(processes, word, patience)
-        for name, problem in problems.items():
-            print(f"warning: {name}: {problem}", flush=True)
-            _note(folder, name, tracking, {"failed": problem})
-
-
-def _start(
-    name: str, tracking: Tracking, run_file: Path, folder: Path
-) -> "subprocess.Popen[bytes]":
-    log = folder / "trackers" / f"{name}.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    options = ["--tracking", tracking.model_dump_json(), "--run", run_file, "--folder", folder]
-    with log.open("ab") as stream:
-        return subprocess.Popen(
-            [sys.executable, "-m", "r1zero.train.trackers", name, *map(str, options)],
-            stdin=subprocess.PIPE,
-            stderr=stream,
-            start_new_session=True,  # Ctrl-C is for the training, which then ends the tracker
-        )
-
-
-def _end(
-    processes: Mapping[str, "subprocess.Popen[bytes]"], word: str, patience: float
-) -> dict[str, str]:
-    """Tell trackers how the training ended, and stop those that take too long over it.
-
-    Returns:
-        What went wrong with those that could not say so themselves.
-
-    """
-    for process in processes.values():
-        assert process.stdin is not None
-        with contextlib.suppress(OSError), process.stdin as stream:
-            stream.write(word.encode())
-    problems = {}
-    end = time.monotonic() + patience
-    for name, process in processes.items():
-        try:
-            status = process.wait(max(0.0, end - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            problems[name] = f"not finished after {patience:g} s, stopped"
-        else:
-            if status not in (0, _SAID_WHY):
-                problems[name] = f"ended with status {status}"
-    return problems
-
-
-def _note(folder: Path, name: str, tracking: Tracking, found: Mapping[str, str]) -> None:
-    """Write where a tracker's copy is, or that it failed."""
-    write_json(folder / "trackers" / f"{name}.json", {"name": name, "mode": tracking.mode, **found})
+        for _, end in followers.values():
+            with contextlib.suppress(OSError):
+                end.send(failed)
+        patience = _FAILED_PATIENCE if failed else _PATIENCE
+        deadline = time.monotonic() + patience
+        for follower, (process, _) in followers.items():
+            process.join(max(0.0, deadline - time.monotonic()))
+            if process.exitcode is None:
+                _kill(process)
+                _report(folder, follower, tracking, f"not finished after {patience:g} s, stopped")
+            elif process.exitcode not in (0, _REPORTED):
+                _report(folder, follower, tracking, f"ended with status {process.exitcode}")
 
 
 def described(folder: Path) -> list[dict[str, str]]:
     """The trackers of a run, from its folder of checkpoints.
 
-    Each has `name`, `mode`, `url` or `folder`, and `failed` if it did not get everything.
+    Each has `name`, `mode`, `url` or `folder`, and `failed` if rows are missing from it.
     """
     return [read_json(path) for path in sorted((folder / "trackers").glob("*.json"))]
 
 
-def main() -> None:
-    """Pass the rows of a run's metrics.jsonl on to one tracker, until standard input ends."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("name", choices=TRACKERS)
-    parser.add_argument("--tracking", required=True, help="The tracking settings, as JSON.")
-    parser.add_argument("--run", type=Path, required=True, help="The run's run.json.")
-    parser.add_argument("--folder", type=Path, required=True, help="Its folder of checkpoints.")
-    options = parser.parse_args()
-    # Standard output is for people, and trackers are talkative: they get that of errors, a log.
-    people = os.dup(1)
-    os.dup2(2, 1)
-    tracking = Tracking.model_validate_json(options.tracking)
+def _follow(name: str, tracking: Tracking, run_file: Path, folder: Path, ended: Connection) -> None:
+    """Pass the rows of metrics.jsonl on to one tracker; the main function of its process."""
+    os.setsid()  # Ctrl-C is for the training, which then ends the tracker
+    # What the tracker prints goes to its log.
+    console = os.dup(1)
+    log = folder / "trackers" / f"{name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as stream:
+        os.dup2(stream.fileno(), 1)
+        os.dup2(stream.fileno(), 2)
     where: Mapping[str, str] = {}
     try:
-        tracker = TRACKERS[options.name](
-            Tracked.of(read_json(options.run), options.folder, tracking)
-        )
+        tracker = TRACKERS[name](TrackedRun.of(read_json(run_file), folder, tracking))
         where = tracker.where
-        _note(options.folder, options.name, tracking, where)
-        _pass_on(Tail(options.folder / "metrics.jsonl"), tracker)
+        _note(folder, name, tracking, where)
+        _pass_on(Tail(folder / "metrics.jsonl"), tracker, ended)
     except Exception as error:
         traceback.print_exc()
         problem = redact(f"{type(error).__name__}: {error}")
-        _note(options.folder, options.name, tracking, {**where, "failed": problem})
-        line = f"warning: {options.name}: {problem}; the training goes on without it\n"
-        os.write(people, line.encode())
-        sys.exit(_SAID_WHY)
+        _note(folder, name, tracking, {**where, "failed": problem})
+        line = f"warning: {name}: {problem}; the training goes on without it\n"
+        os.write(console, line.encode())
+        sys.exit(_REPORTED)
 
 
-def _pass_on(tail: Tail, tracker: Tracker) -> None:
-    """Log rows as they come, until the training says that it is over, or is gone."""
-    word = None
-    while word is None:
-        ended, _, _ = select.select([sys.stdin], [], [], _SECONDS_BETWEEN_LOOKS)
-        if ended:
-            word = sys.stdin.readline()
+def _pass_on(tail: Tail, tracker: Tracker, ended: Connection) -> None:
+    """Log rows as they come, until the training has ended or its process is gone."""
+    over = False
+    while not over:
+        over = ended.poll(_POLL_SECONDS)
         for row in tail.read() or []:
             tracker.log(row["step"], {k: v for k, v in row.items() if k != "step"})
-    # Nobody else would stop us if the training was killed.
+    # After a kill of the training nothing else stops a tracker that hangs.
     signal.alarm(round(_PATIENCE))
-    tracker.finish(word != _DONE)
+    try:
+        failed = ended.recv()
+    except EOFError:
+        failed = True
+    tracker.finish(failed)
 
 
-if __name__ == "__main__":
-    main()
+def _kill(process: SpawnProcess) -> None:
+    assert process.pid is not None
+    with contextlib.suppress(ProcessLookupError):  # it has no process group of its own yet
+        os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+    process.join()
+
+
+def _report(folder: Path, name: str, tracking: Tracking, problem: str) -> None:
+    print(f"warning: {name}: {problem}", flush=True)
+    with contextlib.suppress(OSError):
+        _note(folder, name, tracking, {"failed": problem})
+
+
+def _note(folder: Path, name: str, tracking: Tracking, found: Mapping[str, str]) -> None:
+    """Write where a tracker's copy is, or that it failed."""
+    write_json(folder / "trackers" / f"{name}.json", {"name": name, "mode": tracking.mode, **found})

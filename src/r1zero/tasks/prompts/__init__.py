@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 
 from r1zero.core.errors import UserError
 from r1zero.core.section import Section
-from r1zero.settings.load import validate
+from r1zero.core.validation import validate
 
 Thought = Literal["prefilled", "generated", "free"]
 Answer = Literal["tags", "boxed", "hash", "line", "free"]

@@ -15,15 +15,15 @@ from trl import GRPOTrainer
 
 from r1zero.train import formulas
 from r1zero.train.backends.trl import zero_variance
-from r1zero.train.backends.trl.dynamic_sampling import RunTrainer
-from r1zero.train.rollout_files import Recording, steps
-from tiny_trainer import batch, build_trainer
+from r1zero.train.backends.trl.dynamic_sampling import DynamicSamplingTrainer
+from r1zero.train.recording import steps
+from tiny_trainer import batch, build_trainer, recorder
 
 LOSSES = ["grpo", "dr_grpo", "dapo", "bnpo"]
 # The rewards of a problem that starts with `x` are all equal.
 PROMPTS = [f"{'x' if number % 3 == 0 else 'a'} {number}" for number in range(24)]
 
-Build = Callable[..., RunTrainer]
+Build = Callable[..., DynamicSamplingTrainer]
 
 
 def correct(prompts: list[str], completion_ids: list[list[int]], **_: Any) -> list[float]:
@@ -51,14 +51,14 @@ def build(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Build:
         max_resamples: int = 8,
         reward: Callable[..., list[float]] = correct,
         **changes: Any,
-    ) -> RunTrainer:
+    ) -> DynamicSamplingTrainer:
         extra = {
             "zero_variance_groups": zero_variance_groups,
             "max_resamples": max_resamples,
-            "recording": Recording(tmp_path / name / "rollouts", resumed=resumed),
+            "recorder": recorder(tmp_path / name, resumed=resumed),
         }
         return build_trainer(
-            RunTrainer,
+            DynamicSamplingTrainer,
             base,
             tmp_path / name,
             rewards=[reward],
@@ -70,12 +70,12 @@ def build(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Build:
     return built
 
 
-def rollouts(trainer: RunTrainer) -> pl.DataFrame:
-    assert trainer.recording is not None
-    return pl.concat(map(pl.read_parquet, steps(trainer.recording.folder).values()))
+def rollouts(trainer: DynamicSamplingTrainer) -> pl.DataFrame:
+    assert trainer.recorder is not None
+    return pl.concat(map(pl.read_parquet, steps(trainer.recorder.rollouts.folder).values()))
 
 
-def log_of(trainer: RunTrainer) -> list[dict[str, float]]:
+def log_of(trainer: DynamicSamplingTrainer) -> list[dict[str, float]]:
     return [row for row in trainer.state.log_history if "reward" in row]
 
 
@@ -187,7 +187,7 @@ def rows_of(inputs: zero_variance.Batch, rows: Tensor) -> zero_variance.Batch:
 def test_the_loss_is_that_of_the_batch_without_them(
     build: Build, loss_type: str, beta: float, passes: int
 ) -> None:
-    def trainer(count: int) -> RunTrainer:
+    def trainer(count: int) -> DynamicSamplingTrainer:
         options = {"gradient_accumulation_steps": count, "steps_per_generation": count}
         return build("drop", loss_type=loss_type, beta=beta, **options)
 

@@ -1,4 +1,4 @@
-"""`PiecewiseTrainer` against the GRPOTrainer it is made from: the same numbers, less padding."""
+"""`LengthBucketingTrainer` against GRPOTrainer: the same numbers, less padding."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +14,7 @@ from trl import GRPOTrainer
 from fixed_completions import PROMPTS
 from r1zero.sampling import sample
 from r1zero.train.backends.trl import length_bucketing
-from r1zero.train.backends.trl.length_bucketing import PiecewiseTrainer, _pieces, rollout
+from r1zero.train.backends.trl.length_bucketing import LengthBucketingTrainer, _buckets, rollout
 from tiny_trainer import batch, build_trainer, padded
 
 Build = Callable[..., GRPOTrainer]
@@ -24,7 +24,7 @@ Build = Callable[..., GRPOTrainer]
 def build(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Build:
     """Build trainers that start from the same weights; pieces are small enough to be many."""
     monkeypatch.setenv("TRL_EXPERIMENTAL_SILENCE", "1")  # rollout_func
-    monkeypatch.setattr(length_bucketing, "_TOKENS_PER_PIECE", 96)
+    monkeypatch.setattr(length_bucketing, "_TOKENS_PER_BUCKET", 96)
     return lambda kind, **changes: build_trainer(kind, base, tmp_path, **changes)
 
 
@@ -57,7 +57,7 @@ def sizes_of_passes(trainer: GRPOTrainer, **options: Any) -> list[torch.Size]:
 
 def test_log_probabilities_and_entropies_are_those_of_trl(build: Build) -> None:
     stock = logps_and_entropies(build(GRPOTrainer), compute_entropy=True)
-    ours = logps_and_entropies(build(PiecewiseTrainer), compute_entropy=True)
+    ours = logps_and_entropies(build(LengthBucketingTrainer), compute_entropy=True)
     held = batch()["completion_mask"] == 1
     for mine, theirs in zip(ours, stock, strict=True):
         assert mine.shape == theirs.shape == held.shape
@@ -68,18 +68,18 @@ def test_log_probabilities_and_entropies_are_those_of_trl(build: Build) -> None:
 
 def test_temperature_is_taken_as_trl_takes_it(build: Build) -> None:
     stock = logps_and_entropies(build(GRPOTrainer, temperature=0.5))[0]
-    ours = logps_and_entropies(build(PiecewiseTrainer, temperature=0.5))[0]
+    ours = logps_and_entropies(build(LengthBucketingTrainer, temperature=0.5))[0]
     torch.testing.assert_close(ours, stock, atol=2e-5, rtol=0)
-    assert (ours - logps_and_entropies(build(PiecewiseTrainer))[0]).abs().max() > 0.1
+    assert (ours - logps_and_entropies(build(LengthBucketingTrainer))[0]).abs().max() > 0.1
 
 
 def test_entropies_are_left_out_where_nobody_asks_for_them(build: Build) -> None:
-    assert logps_and_entropies(build(PiecewiseTrainer), batch_size=3)[1] is None
+    assert logps_and_entropies(build(LengthBucketingTrainer), batch_size=3)[1] is None
 
 
 def test_passes_have_less_padding(build: Build) -> None:
     (whole,) = sizes_of_passes(build(GRPOTrainer))
-    passes = sizes_of_passes(build(PiecewiseTrainer))
+    passes = sizes_of_passes(build(LengthBucketingTrainer))
     assert whole == (8, 49)
     assert len(passes) >= 3
     assert sum(rows for rows, _ in passes) == 8
@@ -89,7 +89,7 @@ def test_passes_have_less_padding(build: Build) -> None:
 def test_a_distributed_model_is_passed_through_once(
     build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trainer = build(PiecewiseTrainer)
+    trainer = build(LengthBucketingTrainer)
     expected = logps_and_entropies(trainer, compute_entropy=True)
     monkeypatch.setattr(type(trainer.accelerator), "num_processes", 2)
     assert sizes_of_passes(trainer) == [(8, 49)]
@@ -112,7 +112,7 @@ def loss_and_gradients(trainer: GRPOTrainer) -> tuple[Tensor, dict[str, Tensor]]
 def test_loss_and_gradients_are_those_of_trl(build: Build, loss_type: str, beta: float) -> None:
     options = {"loss_type": loss_type, "beta": beta}
     expected, theirs = loss_and_gradients(build(GRPOTrainer, **options))
-    loss, mine = loss_and_gradients(build(PiecewiseTrainer, **options))
+    loss, mine = loss_and_gradients(build(LengthBucketingTrainer, **options))
     torch.testing.assert_close(loss, expected, atol=1e-6, rtol=1e-5)
     assert mine.keys() == theirs.keys()
     for name, gradient in theirs.items():
@@ -124,8 +124,8 @@ def test_loss_and_gradients_are_those_of_trl(build: Build, loss_type: str, beta:
 
 
 def test_the_penalty_takes_part_in_the_loss(build: Build) -> None:
-    without = loss_and_gradients(build(PiecewiseTrainer))[0]
-    assert (loss_and_gradients(build(PiecewiseTrainer, beta=0.04))[0] - without).abs() > 1e-3
+    without = loss_and_gradients(build(LengthBucketingTrainer))[0]
+    assert (loss_and_gradients(build(LengthBucketingTrainer, beta=0.04))[0] - without).abs() > 1e-3
 
 
 @st.composite
@@ -141,14 +141,14 @@ def masks(draw: st.DrawFn) -> tuple[Tensor, int]:
 
 @settings(max_examples=150, deadline=None)
 @given(masks(), st.integers(1, 600))
-def test_pieces_hold_every_token_once_within_the_budget(
+def test_buckets_hold_every_token_once_within_the_budget(
     case: tuple[Tensor, int], budget: int
 ) -> None:
     mask, kept = case
     prompt = mask.shape[1] - kept
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(length_bucketing, "_TOKENS_PER_PIECE", budget)
-        pieces = list(_pieces(mask, kept))
+        patch.setattr(length_bucketing, "_TOKENS_PER_BUCKET", budget)
+        pieces = list(_buckets(mask, kept))
     assert sorted(row for rows, _, _ in pieces for row in rows.tolist()) == list(range(len(mask)))
     longest = 0
     for rows, columns, columns_kept in pieces:
@@ -168,14 +168,14 @@ def test_pieces_hold_every_token_once_within_the_budget(
 def test_a_batch_within_the_budget_is_one_piece() -> None:
     inputs = batch()
     mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)
-    ((rows, columns, kept),) = _pieces(mask, 40)
+    ((rows, columns, kept),) = _buckets(mask, 40)
     assert sorted(rows.tolist()) == list(range(8))
     assert (columns, kept) == (slice(0, 49), 40)
 
 
 def test_rollouts_answer_their_prompts_in_order(build: Build) -> None:
     # So cold that the likeliest token is drawn: each completion then tells its prompt.
-    trainer = build(PiecewiseTrainer, temperature=1e-4, max_completion_length=16)
+    trainer = build(LengthBucketingTrainer, temperature=1e-4, max_completion_length=16)
     asked = [prompt for prompt in [*PROMPTS, *PROMPTS[:2]] for _ in range(2)]
     made = rollout(asked, trainer)
     tokenizer = trainer.processing_class
@@ -197,11 +197,11 @@ def test_rollouts_answer_their_prompts_in_order(build: Build) -> None:
 
 
 def test_rollouts_obey_the_decoding_of_the_config(build: Build) -> None:
-    trainer = build(PiecewiseTrainer, top_k=1, temperature=1.0, max_completion_length=7)
+    trainer = build(LengthBucketingTrainer, top_k=1, temperature=1.0, max_completion_length=7)
     made = rollout([PROMPTS[1]] * 6, trainer)["completion_ids"]
     assert len(set(map(tuple, made))) == 1
     assert len(made[0]) == 7
-    free = build(PiecewiseTrainer, temperature=1.0, max_completion_length=7)
+    free = build(LengthBucketingTrainer, temperature=1.0, max_completion_length=7)
     assert len(set(map(tuple, rollout([PROMPTS[1]] * 6, free)["completion_ids"]))) == 6
 
 
@@ -216,7 +216,7 @@ def trained(trainer: GRPOTrainer) -> tuple[dict[str, Tensor], list[dict[str, flo
 def test_two_steps_end_where_those_of_trl_end(build: Build, beta: float) -> None:
     before = dict(build(GRPOTrainer).model.named_parameters())
     theirs, their_log = trained(build(GRPOTrainer, beta=beta))
-    mine, my_log = trained(build(PiecewiseTrainer, beta=beta))
+    mine, my_log = trained(build(LengthBucketingTrainer, beta=beta))
     assert mine.keys() == theirs.keys()
     for name, parameter in theirs.items():
         assert (parameter - before[name]).abs().max() > 1e-4, name
@@ -230,7 +230,7 @@ def test_two_steps_end_where_those_of_trl_end(build: Build, beta: float) -> None
         assert 0 < my_row["time/rollout"] < my_row["step_time"]
 
 
-@pytest.mark.parametrize("kind", [GRPOTrainer, PiecewiseTrainer])
+@pytest.mark.parametrize("kind", [GRPOTrainer, LengthBucketingTrainer])
 @pytest.mark.parametrize("beta", [0.0, 0.04])
 def test_the_loss_of_an_on_policy_step_is_nothing_but_its_gradient_is_not(
     build: Build, kind: type[GRPOTrainer], beta: float

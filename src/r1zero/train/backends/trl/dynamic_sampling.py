@@ -1,6 +1,5 @@
-"""The trainer of a run: equal groups as its recipe wants them, and a record of every rollout."""
+"""TRL's GRPOTrainer with zero-variance groups as the recipe says: DAPO's dynamic sampling."""
 
-import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,37 +7,35 @@ from typing import Any, Literal
 
 import polars as pl
 import torch
-from accelerate.utils import gather_object
 from torch import Tensor
 
 from r1zero.train.backends.trl import zero_variance
-from r1zero.train.backends.trl.length_bucketing import PiecewiseTrainer
-from r1zero.train.rollout_files import Failures, Recording
+from r1zero.train.backends.trl.rollout_recording import RolloutRecordingTrainer, last_of
 
 
 @dataclass
 class Drawn:
-    """What a step has drawn; all but the batch is of all processes."""
+    """Rollouts of a step: the batch of this process, everything else of all processes."""
 
     batch: zero_variance.Batch
     rewards: Tensor
-    """`[n]`, of the rows of the batch."""
+    """`[n]`, in the order of the rows."""
     places: Tensor
-    """`[n]`, where each row of the batch is among the rollouts."""
+    """`[n]`, index of each row among the rollouts."""
     rollouts: list[pl.DataFrame]
-    """A frame a draw."""
+    """One frame per draw."""
 
 
-class RunTrainer(PiecewiseTrainer):
-    """PiecewiseTrainer that treats equal groups as a recipe says and records every rollout.
+class DynamicSamplingTrainer(RolloutRecordingTrainer):
+    """Trainer that keeps, drops or resamples zero-variance groups, and records every draw.
+
+    `r1zero.train.backends.trl` lists the members of TRL that are overridden.
 
     Args:
-        zero_variance_groups: What becomes of groups whose rewards are all equal, as in the recipe.
-        max_resamples: Draws after which those that are still equal leave the loss.
-        recording: Where rollouts are written; only the main process has it.
-        failures: Where completions are written that a term could not score; idem.
+        zero_variance_groups: `keep`, `drop` or `resample`, as in the recipe.
+        max_resamples: Draws after which groups that still have no variance are dropped.
 
-    The other arguments are those of GRPOTrainer.
+    The other arguments are those of `RolloutRecordingTrainer`.
     """
 
     def __init__(
@@ -46,45 +43,40 @@ class RunTrainer(PiecewiseTrainer):
         *args: Any,
         zero_variance_groups: Literal["keep", "drop", "resample"] = "keep",
         max_resamples: int = 8,
-        recording: Recording | None = None,
-        failures: Failures | None = None,
         **kwargs: Any,
     ) -> None:
         self.zero_variance_groups, self.max_resamples = zero_variance_groups, max_resamples
-        self.recording, self.failures = recording, failures
         super().__init__(*args, **kwargs)
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> zero_variance.Batch:
-        """As in TRL, with those groups in the loss that the recipe wants there."""
+        """As in TRL, then treat zero-variance groups as in the recipe."""
         batch: zero_variance.Batch = super()._generate_and_score_completions(inputs)
         if not self.model.training:
             return batch
         size = len(inputs) * self.accelerator.num_processes
-        rollouts = [self._last_rollouts(size, draw=0)]
-        drawn = Drawn(batch, self._last_rewards(size), torch.arange(size), rollouts)
+        rollouts = [self.last_rollouts(size, draw=0)]
+        drawn = Drawn(batch, self.last_rewards(size), torch.arange(size), rollouts)
         self._count(drawn.rewards)
         if self.zero_variance_groups == "resample":
             self._resample(drawn)
-        # With what was drawn anew: the other metrics are of the first draw.
+        # Of all draws; the other metrics are of the first one.
         tokens = sum(int(rows["length"].sum()) for rows in drawn.rollouts)
         self._metrics["train"]["completions/tokens_of_all_draws"].append(tokens / size)
         gone = torch.zeros(size, dtype=torch.bool)
         if self.zero_variance_groups != "keep":
             gone = self._drop(drawn)
-        if self.recording is not None:
-            rows = pl.concat(drawn.rollouts)
-            in_loss = torch.zeros(len(rows), dtype=torch.bool)
-            in_loss[drawn.places[~gone]] = True
-            self.recording.write(rows.with_columns(in_loss=pl.Series(in_loss.tolist())))
+        in_loss = torch.zeros(sum(map(len, drawn.rollouts)), dtype=torch.bool)
+        in_loss[drawn.places[~gone]] = True
+        self.record(pl.concat(drawn.rollouts), in_loss)
         return drawn.batch
 
     def _count(self, rewards: Tensor) -> None:
-        """Log the shares of equal groups of what has just been drawn."""
+        """Log the shares of zero-variance groups of the first draw."""
         right = None
         for term in self.reward_funcs:
             if getattr(term, "__name__", "") == "correct":
                 worth = getattr(term, "options", {}).get("right", 1.0)
-                right = torch.tensor(self._last(self._logs["rewards"]["correct"], len(rewards)))
+                right = torch.tensor(last_of(self._logs["rewards"]["correct"], len(rewards)))
                 right = right == worth
         same = zero_variance.has_zero_variance(rewards, self.num_generations)
         shares = zero_variance.shares(same, right, self.num_generations)
@@ -93,9 +85,9 @@ class RunTrainer(PiecewiseTrainer):
                 self._metrics["train"][f"groups/{name}"].append(share)
 
     def _resample(self, drawn: Drawn) -> None:
-        """Draw other problems in place of equal groups, until none is left or draws run out."""
+        """Replace zero-variance groups by other problems, until none is left or draws run out."""
         size = len(drawn.rewards)
-        used, redrawn = set(self._last(self._logs["prompt"], size)), 0
+        used, redrawn = set(last_of(self._logs["prompt"], size)), 0
         for draw in range(1, self.max_resamples + 1):
             same = zero_variance.has_zero_variance(drawn.rewards, self.num_generations)
             if not same.any():
@@ -111,11 +103,11 @@ class RunTrainer(PiecewiseTrainer):
             wanted = same.nonzero()[:, 0].tolist()
             used |= {self.train_dataset[problems[place]]["prompt"] for place in wanted}
             redrawn += len(wanted)
-            # Several processes draw the whole batch again: their collectives have to be alike.
+            # Several processes draw the whole batch again, because their collectives must match.
             again = list(range(len(same))) if self.accelerator.num_processes > 1 else wanted
             other = self._redrawn([problems[place] for place in again])
             self._take(drawn, other, wanted, [again.index(place) for place in wanted])
-            drawn.rollouts.append(self._last_rollouts(len(again) * self.num_generations, draw))
+            drawn.rollouts.append(self.last_rollouts(len(again) * self.num_generations, draw))
         share = redrawn * self.num_generations / size
         self._metrics["train"]["groups/redrawn"].append(share)
 
@@ -127,7 +119,7 @@ class RunTrainer(PiecewiseTrainer):
             dict(self.train_dataset[problems[row // self.num_generations]])
             for row in range(first, first + count)
         ]
-        # What is logged is the first draw: problems that were not chosen by their rewards.
+        # Metrics are those of the first draw, whose problems were not selected by their rewards.
         logged = {name: list(values) for name, values in self._metrics["train"].items()}
         batch: zero_variance.Batch = super()._generate_and_score_completions(inputs)
         after = self._metrics["train"]
@@ -139,19 +131,19 @@ class RunTrainer(PiecewiseTrainer):
     def _take(
         self, drawn: Drawn, other: zero_variance.Batch, wanted: Sequence[int], found: Sequence[int]
     ) -> None:
-        """Put groups that have just been drawn in place of others.
+        """Replace groups by groups of the last draw.
 
         Args:
-            drawn: What the step drew before.
-            other: What has just been drawn by this process.
-            wanted: Groups, of all processes, that are replaced.
-            found: Where their replacements are among the groups just drawn.
+            drawn: Rollouts of the step so far.
+            other: The last draw of this process.
+            wanted: Groups to replace, of all processes.
+            found: Indices of their replacements among the groups of the last draw.
         """
         index, rank = torch.arange(self.num_generations), self.accelerator.process_index
         to = (torch.tensor(wanted)[:, None] * self.num_generations + index).flatten()
         of = (torch.tensor(found)[:, None] * self.num_generations + index).flatten()
         size = len(other["advantages"])
-        new = self._last_rewards(size * self.accelerator.num_processes)
+        new = self.last_rewards(size * self.accelerator.num_processes)
         drawn.rewards = drawn.rewards.index_copy(0, to, new[of])
         drawn.places = drawn.places.index_copy(0, to, of + sum(map(len, drawn.rollouts)))
         # From here on, rows of this process.
@@ -167,7 +159,7 @@ class RunTrainer(PiecewiseTrainer):
         )
 
     def _drop(self, drawn: Drawn) -> Tensor:
-        """Take the equal groups out of the loss; returns which rows of all processes they are."""
+        """Drop zero-variance groups from the loss; return the mask of their rows."""
         same = zero_variance.has_zero_variance(drawn.rewards, self.num_generations)
         self._metrics["train"]["groups/dropped"].append(same.float().mean().item())
         gone = same.repeat_interleave(self.num_generations)
@@ -193,69 +185,3 @@ class RunTrainer(PiecewiseTrainer):
     def _compute_loss(self, model: torch.nn.Module, inputs: zero_variance.Batch) -> Tensor:
         loss: Tensor = super()._compute_loss(model, inputs)
         return loss * inputs["loss_scale"] if "loss_scale" in inputs else loss
-
-    def _generate(self, prompts: list[Any]) -> Any:
-        result = super()._generate(prompts)
-        stop = {*self.eos_token_ids, self.processing_class.pad_token_id}
-        self._log_completion_extra("length", [len(ids) for ids in result[1]])
-        self._log_completion_extra("truncated", [ids[-1] not in stop for ids in result[1]])
-        return result
-
-    def _calculate_rewards(
-        self,
-        inputs: list[dict[str, Any]],
-        prompts: list[Any],
-        completions: list[Any],
-        completion_ids: list[list[int]],
-    ) -> Tensor:
-        rewards: Tensor = super()._calculate_rewards(inputs, prompts, completions, completion_ids)
-        ids = [row.get("problem_id") for row in inputs]
-        self._log_completion_extra("problem_id", ids)
-        failed = [
-            {
-                "step": self.state.global_step + 1,
-                "term": term.__name__,
-                "problem": problem,
-                "problem_id": ids[place],
-                "completion": completions[place],
-            }
-            for term in self.reward_funcs
-            for place, problem in getattr(term, "failed", {}).items()
-        ]
-        everywhere = gather_object(failed)
-        if self.failures is not None:
-            self.failures.add(everywhere)
-        return rewards
-
-    @staticmethod
-    def _last(logged: Any, size: int) -> list[Any]:
-        return list(logged)[-size:]
-
-    def _last_rewards(self, size: int) -> Tensor:
-        """Rewards `[size]` of what all processes have just drawn; NaN where no term applied."""
-        terms = [self._last(self._logs["rewards"][name], size) for name in self.reward_func_names]
-        values = torch.tensor(terms).T
-        rewards: Tensor = (values * self.reward_weights).nansum(dim=1)
-        return rewards.masked_fill(values.isnan().all(dim=1), math.nan)
-
-    def _last_rollouts(self, size: int, draw: int) -> pl.DataFrame:
-        """What all processes have just drawn, as `Recording` wants it."""
-        extra, rewards = self._logs["extra"], self._logs["rewards"]
-        columns = {
-            "problem_id": extra["problem_id"],
-            "prompt": self._logs["prompt"],
-            "completion": self._logs["completion"],
-            "length": extra["length"],
-            "truncated": extra["truncated"],
-            **{f"rewards/{name}": rewards[name] for name in self.reward_func_names},
-            "advantage": self._logs["advantages"],
-        }
-        return pl.DataFrame(
-            {
-                "step": [self.state.global_step + 1] * size,
-                "draw": [draw] * size,
-                **{name: self._last(values, size) for name, values in columns.items()},
-                "reward": self._last_rewards(size).tolist(),
-            },
-            schema_overrides={"problem_id": pl.String},
-        )

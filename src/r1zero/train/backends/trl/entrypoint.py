@@ -1,20 +1,20 @@
-"""The `trl` backend: TRL's GRPOTrainer on a rendered `trl.yaml`.
+"""The training process of the backend `trl`: TRL's GRPOTrainer on a rendered `trl.yaml`.
 
-Started by `accelerate launch -m r1zero.train.backends.trl.entrypoint`. It trains what
-`trl grpo --config trl.yaml`
-trains, and adds: the reward terms of the run with their options, what becomes of equal groups,
-resume from the last complete checkpoint, checkpoints with checksums, metrics as JSON lines with the
-time of rollouts and updates, a record of all rollouts, and no hub.
+Started by accelerate or torchrun as `-m r1zero.train.backends.trl.entrypoint RUN CONFIG`. It trains
+as `trl grpo --config trl.yaml` does, and adds: the reward functions of the run with their options,
+stop tokens of the prompt, zero-variance groups as in the recipe, and the records of
+`r1zero.train.recording`. It uses no hub.
 """
 
 import argparse
 import sys
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import torch
+from accelerate import PartialState
 from datasets import Dataset
 from transformers import (
     AutoTokenizer,
@@ -30,23 +30,22 @@ from trl.scripts.grpo import GRPOScriptArguments
 
 from r1zero.core.errors import UserError
 from r1zero.core.files import read_json
+from r1zero.core.validation import validate
 from r1zero.data.lengths import fitting
 from r1zero.rewards.build import RewardFunction, RewardFunctions
 from r1zero.settings import RunSettings
-from r1zero.settings.load import validate
 from r1zero.tasks.prompts import load_prompt
-from r1zero.train import checkpoints, metrics
-from r1zero.train.backends.trl.dynamic_sampling import RunTrainer
+from r1zero.train.backends.trl import BACKEND
+from r1zero.train.backends.trl.dynamic_sampling import DynamicSamplingTrainer
 from r1zero.train.backends.trl.length_bucketing import rollout
-from r1zero.train.rollout_files import Failures, Recording
+from r1zero.train.recording import Recorder
 
 
-class Recorder(TrainerCallback):  # type: ignore[misc]
-    """Writes metrics and seals checkpoints."""
+class RecorderCallback(TrainerCallback):  # type: ignore[misc]
+    """Passes the events of transformers' Trainer on to the recorder of the main process."""
 
-    def __init__(self, folder: Path, config_hash: str, keep_states: int | None) -> None:
-        self.folder, self.config_hash, self.keep_states = folder, config_hash, keep_states
-        self.started = (0, 0.0)  # step and time
+    def __init__(self, recorder: Recorder | None) -> None:
+        self.recorder = recorder
 
     def on_train_begin(
         self,
@@ -55,8 +54,9 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         control: TrainerControl,
         **kwargs: Any,
     ) -> None:
-        """Look at the clock."""
-        self.started = (state.global_step, time.monotonic())
+        """Start the clock."""
+        if self.recorder:
+            self.recorder.start()
 
     def on_log(
         self,
@@ -66,17 +66,12 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         logs: dict[str, Any],
         **kwargs: Any,
     ) -> None:
-        """Write one step's metrics, and a line for people."""
+        """Record the metrics of a step."""
         # The summary at the end has no loss of a step.
-        if not state.is_world_process_zero or "loss" not in logs:
-            return
-        # A metric has no value where all that it counts is masked.
-        known = {key: float(value) for key, value in logs.items() if value is not None}
-        row = {"step": state.global_step, **known}
-        metrics.append(self.folder / "metrics.jsonl", row)
-        step, since = self.started
-        pace = (time.monotonic() - since) / (state.global_step - step)
-        print(_progress(row, state.max_steps, pace), flush=True)
+        if self.recorder and "loss" in logs:
+            # A metric is None where everything that it counts is masked.
+            known = {key: float(value) for key, value in logs.items() if value is not None}
+            self.recorder.step({"step": state.global_step, **known})
 
     def on_save(
         self,
@@ -86,48 +81,76 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         **kwargs: Any,
     ) -> None:
         """Seal the checkpoint that has just been written."""
-        if state.is_world_process_zero:
-            path = self.folder / f"checkpoint-{state.global_step}"
-            checkpoints.seal(path, self.config_hash)
-            if self.keep_states is not None:
-                checkpoints.prune_optimizer_states(self.folder, self.keep_states)
+        # Each process saves its own random states.
+        PartialState().wait_for_everyone()
+        if self.recorder:
+            self.recorder.checkpoint(state.global_step)
 
 
-def _progress(row: dict[str, Any], steps: int, pace: float) -> str:
-    """A line for people; steps that use the rollouts of an earlier one have no reward."""
-    left = (steps - row["step"]) * pace
-    shown = {"reward": "reward={:.3f} ", "completions/mean_length": "length={:.0f} "}
-    return (
-        f"step={row['step']}/{steps} "
-        + "".join(text.format(row[key]) for key, text in shown.items() if key in row)
-        + f"step_time={row['step_time']:.1f}s eta={int(left) // 60}m{int(left) % 60:02d}s"
-    )
-
-
-def main() -> None:
-    """Train as `--run` and `--config` say, from `--resume` if given."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train the run of the command line."""
+    # No option may be a prefix of one of torchrun or accelerate: they would take it for theirs.
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--run", type=Path, required=True, help="The run's run.json.")
-    parser.add_argument("--config", type=Path, required=True, help="Its trl.yaml.")
-    parser.add_argument("--train", type=Path, required=True, help="Parquet file of problems.")
-    parser.add_argument("--config-hash", required=True)
-    parser.add_argument("--max-prompt-length", type=int, required=True)
-    parser.add_argument("--keep-states", type=int, help="Checkpoints to keep optimizer states of.")
+    parser.add_argument("run", type=Path, metavar="RUN", help="The run's run.json.")
+    parser.add_argument("config", type=Path, metavar="CONFIG", help="Its trl.yaml.")
+    parser.add_argument("--keep-states", type=int, help="Checkpoints that keep optimizer states.")
+    parser.add_argument("--generator-port", type=int, help="Port of the vLLM server.")
     parser.add_argument("--resume", type=Path, help="Checkpoint to go on from.")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     logging.disable_progress_bar()
 
     trl_parser = TrlParser((GRPOScriptArguments, GRPOConfig, ModelConfig))
-    _, config, model = trl_parser.parse_args_and_config(
+    script, config, model = trl_parser.parse_args_and_config(
         args=["--config", str(options.config)], fail_with_unknown_args=True
     )
+    if options.generator_port:
+        config.vllm_server_port = options.generator_port
+    run = read_json(options.run)
+    settings = validate(run["settings"], RunSettings, str(options.run))
+    problems = fitting(
+        pl.read_parquet(Path(script.dataset_name) / "train.parquet"),
+        Path(model.model_name_or_path),
+        settings.sizes.max_prompt_length,
+    )
+    recorder = None
+    if config.should_save:
+        recorder = Recorder(
+            Path(config.output_dir),
+            config_hash=run["config_hash"],
+            optimizer_states=BACKEND.checkpoint.optimizer_states,
+            max_steps=config.max_steps,
+            resumed=int(options.resume.name.rpartition("-")[2]) if options.resume else 0,
+            keep_states=options.keep_states,
+        )
+    trainer = build_trainer(run, settings, config, model, problems, recorder)
+    if options.resume and config.use_cpu:
+        _let_torch_restore_to_numbered_cpus()
+    trainer.train(resume_from_checkpoint=str(options.resume) if options.resume else None)
+
+
+def build_trainer(
+    run: Mapping[str, Any],
+    settings: RunSettings,
+    config: GRPOConfig,
+    model: ModelConfig,
+    problems: pl.DataFrame,
+    recorder: Recorder | None,
+) -> DynamicSamplingTrainer:
+    """The trainer of a run.
+
+    Args:
+        run: Content of its run.json.
+        settings: Its settings.
+        config: TRL's settings.
+        model: The model to start from.
+        problems: Training problems, with a column `prompt`.
+        recorder: Writes what the training leaves; None in all processes but the main one.
+
+    """
     config.model_init_kwargs = {
         "dtype": model.dtype,
         "attn_implementation": model.attn_implementation,
     }
-    folder = Path(config.output_dir)
-    run = read_json(options.run)
-    settings = validate(run["settings"], RunSettings, str(options.run))
     tokenizer = AutoTokenizer.from_pretrained(model.model_name_or_path, padding_side="left")
     stop_token_ids = _known_ids(tokenizer, load_prompt(settings.prompt).stop_tokens)
     if config.use_vllm and stop_token_ids:
@@ -135,42 +158,38 @@ def main() -> None:
             **(config.generation_kwargs or {}),
             "stop_token_ids": stop_token_ids,
         }
-    model_folder = Path(model.model_name_or_path)
-    problems = fitting(pl.read_parquet(options.train), model_folder, options.max_prompt_length)
-    resumed = int(options.resume.name.rpartition("-")[2]) if options.resume else 0
-    main_process = config.should_save
-    trainer = RunTrainer(
+    trainer = DynamicSamplingTrainer(
         model=model.model_name_or_path,
         processing_class=tokenizer,
         reward_funcs=reward_functions(settings, run["reward_models"]),
         args=config,
         train_dataset=Dataset.from_polars(problems),
         rollout_func=None if config.use_vllm else rollout,
-        callbacks=[Recorder(folder, options.config_hash, options.keep_states)],
+        callbacks=[RecorderCallback(recorder)],
         zero_variance_groups=settings.algorithm.zero_variance_groups,
         max_resamples=settings.algorithm.max_resamples,
-        recording=Recording(folder / "rollouts", resumed=resumed) if main_process else None,
-        failures=Failures(folder / "failures.jsonl", resumed=resumed) if main_process else None,
+        recorder=recorder,
     )
     trainer.eos_token_ids = list(dict.fromkeys([*trainer.eos_token_ids, *stop_token_ids]))
     # TRL names a reward model by its folder.
     trainer.reward_func_names = [reward.name for reward in settings.rewards]
-    trainer.remove_callback(PrinterCallback)  # the recorder prints what people read
-    trainer.train(resume_from_checkpoint=str(options.resume) if options.resume else None)
+    trainer.remove_callback(PrinterCallback)  # the recorder prints the line of a step
+    return trainer
 
 
 def reward_functions(
     settings: RunSettings, models: Mapping[str, Mapping[str, Any]]
 ) -> list[RewardFunction | str]:
-    """What TRL scores completions with: terms, and folders of reward models.
+    """The reward functions of a run as TRL takes them: functions, and folders of reward models.
 
     Args:
         settings: The run.
         models: The `reward_models` of its run.json.
+
     """
-    terms = RewardFunctions.of(settings)
+    functions = RewardFunctions.of(settings)
     return [
-        str(models[reward.model]["path"]) if reward.model else terms.build(reward)
+        str(models[reward.model]["path"]) if reward.model else functions.build(reward)
         for reward in settings.rewards
     ]
 
@@ -179,6 +198,19 @@ def _known_ids(tokenizer: Any, tokens: list[str]) -> list[int]:
     """Ids of those tokens that the tokenizer has."""
     vocabulary = tokenizer.get_vocab()
     return [vocabulary[token] for token in tokens if token in vocabulary]
+
+
+def _let_torch_restore_to_numbered_cpus() -> None:
+    """Have `torch.load` accept the device `cpu:0`.
+
+    accelerate calls the device of each of several CPU processes so, and transformers loads the
+    optimizer states to that device. torch itself only restores to `cpu`.
+    """
+    torch.serialization.register_package(
+        0,
+        lambda storage: None,
+        lambda storage, location: storage if location.startswith("cpu:") else None,
+    )
 
 
 if __name__ == "__main__":

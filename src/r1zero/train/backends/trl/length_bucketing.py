@@ -1,4 +1,4 @@
-"""TRL's GRPOTrainer, without work on padding and with the time of its rollouts."""
+"""TRL's GRPOTrainer without computation on padding, and with the time of its rollouts."""
 
 import time
 from collections.abc import Iterator
@@ -11,16 +11,17 @@ from trl import GRPOTrainer
 
 from r1zero.sampling import sample
 
-# Tokens in one piece of a forward pass: on a CPU small pieces stay in its caches.
-_TOKENS_PER_PIECE = 4096
+# Tokens in one bucket of a forward pass: on a CPU small ones stay in its caches.
+_TOKENS_PER_BUCKET = 4096
 
 
-class PiecewiseTrainer(GRPOTrainer):  # type: ignore[misc]
-    """GRPOTrainer that computes log-probabilities in pieces of like lengths.
+class LengthBucketingTrainer(GRPOTrainer):  # type: ignore[misc]
+    """GRPOTrainer that computes log-probabilities in buckets of similar lengths.
 
     TRL pads every completion of a batch to the longest. Lengths differ tenfold here, so most of a
     forward and backward pass would be padding. Log-probabilities, loss and gradients are the same
-    up to rounding, which a test checks.
+    up to rounding, which a test checks. On a GPU and with several processes it is TRL's own.
+    `r1zero.train.backends.trl` lists the members of TRL that are overridden.
     """
 
     def _generate(self, prompts: list[Any]) -> Any:
@@ -41,8 +42,8 @@ class PiecewiseTrainer(GRPOTrainer):  # type: ignore[misc]
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """As in TRL: `[n, logits_to_keep]` log-probabilities and entropies; padding holds 0."""
         compute = super()._get_per_token_logps_and_entropies
-        # A GPU is fastest on large batches, a distributed wrapper wants one forward pass for each
-        # backward pass, and images or a router's loss are not cut up here.
+        # A GPU is fastest on large batches, a distributed wrapper needs one forward pass for each
+        # backward pass, and images or the loss of a router are not supported here.
         if (
             self.accelerator.device.type != "cpu"
             or self.accelerator.num_processes > 1
@@ -59,7 +60,7 @@ class PiecewiseTrainer(GRPOTrainer):  # type: ignore[misc]
                 **kwargs,
             )
         order, logps, entropies = [], [], []
-        for rows, columns, kept in _pieces(attention_mask, logits_to_keep):
+        for rows, columns, kept in _buckets(attention_mask, logits_to_keep):
             part = compute(
                 model,
                 input_ids[rows, columns],
@@ -79,8 +80,8 @@ class PiecewiseTrainer(GRPOTrainer):  # type: ignore[misc]
         )
 
 
-def _pieces(mask: Tensor, kept: int) -> Iterator[tuple[Tensor, slice, int]]:
-    """Cut a batch into pieces of like completion lengths.
+def _buckets(mask: Tensor, kept: int) -> Iterator[tuple[Tensor, slice, int]]:
+    """Divide a batch into buckets of similar completion lengths.
 
     Args:
         mask: Attention mask `[n, prompt + kept]`; prompts are padded on the left, completions on
@@ -88,8 +89,8 @@ def _pieces(mask: Tensor, kept: int) -> Iterator[tuple[Tensor, slice, int]]:
         kept: Columns of the completions.
 
     Yields:
-        The rows of a piece, the columns that hold any of their tokens, and how many of these
-        columns are completion.
+        The rows of a bucket, the columns that hold any of their tokens, and the number of these
+        columns that are completion.
     """
     prompt = mask.shape[1] - kept
     lengths = mask[:, prompt:].sum(dim=1)
@@ -99,7 +100,7 @@ def _pieces(mask: Tensor, kept: int) -> Iterator[tuple[Tensor, slice, int]]:
     while first < len(order):
         last = first + 1
         while last < len(order) and (
-            (last + 1 - first) * (prompt + int(lengths[order[last]])) <= _TOKENS_PER_PIECE
+            (last + 1 - first) * (prompt + int(lengths[order[last]])) <= _TOKENS_PER_BUCKET
         ):
             last += 1
         rows = order[first:last]
@@ -109,10 +110,10 @@ def _pieces(mask: Tensor, kept: int) -> Iterator[tuple[Tensor, slice, int]]:
 
 
 def rollout(prompts: list[str], trainer: GRPOTrainer) -> dict[str, Any]:
-    """Rollouts by `r1zero.sampling`, several times as fast on a CPU as TRL's call of `generate`.
+    """Rollouts by `r1zero.sampling`, which on a CPU is several times as fast as `generate`.
 
     Args:
-        prompts: Rendered prompts, each repeated as often as it is to be completed.
+        prompts: Rendered prompts, each repeated once per completion.
         trainer: The trainer, whose model and decoding settings are used.
     """
     config, tokenizer = trainer.args, trainer.processing_class

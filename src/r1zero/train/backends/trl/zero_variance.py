@@ -1,8 +1,8 @@
-"""Groups whose rewards are all equal: they have no advantage, and so nothing to learn from.
+"""Zero-variance groups, whose rewards are all equal: their advantages are zero.
 
-A recipe keeps them (only the KL penalty moves them), drops them from the loss, or has other
-problems drawn in their place (DAPO, arXiv 2503.14476, section 3.2). A batch is what TRL's trainer
-makes of rollouts: tensors `[n, ...]` by name, one row a completion, and scalars.
+A recipe keeps them (only the KL penalty moves them), drops them from the loss, or replaces them by
+other problems (DAPO, arXiv 2503.14476, section 3.2). A batch is what TRL's trainer makes of
+rollouts: tensors `[n, ...]` by name, one row a completion, and scalars.
 """
 
 import random
@@ -25,7 +25,7 @@ _IDS = ("prompt_ids", "completion_ids")
 
 
 def has_zero_variance(rewards: Tensor, group: int) -> Tensor:
-    """Which groups `[n / group]` of rewards `[n]` are all equal; NaN stands for no reward."""
+    """Mask `[n / group]` of the groups of rewards `[n]` without variance; NaN means no reward."""
     groups = rewards.view(-1, group)
     high = groups.nan_to_num(nan=-torch.inf).amax(dim=1)
     low = groups.nan_to_num(nan=torch.inf).amin(dim=1)
@@ -38,17 +38,17 @@ class Shares(NamedTuple):
     zero_variance: float
     """All rewards are equal."""
     all_right: float | None
-    """Equal, and all completions are right; None where no term says so."""
+    """Zero variance and all completions correct; None without a reward function `correct`."""
     all_wrong: float | None
-    """Equal, and none is right."""
+    """Zero variance and no completion correct."""
 
 
 def shares(same: Tensor, right: Tensor | None, group: int) -> Shares:
-    """Count the equal groups.
+    """Shares of the groups without variance.
 
     Args:
-        same: Which groups are equal.
-        right: Which completions `[n]` are right, if a term of the reward says so.
+        same: Mask of the groups without variance.
+        right: Mask `[n]` of the correct completions, if a reward function tells them.
         group: Completions of a group.
     """
     if right is None:
@@ -68,17 +68,17 @@ def _share(groups: Tensor) -> float:
 def other_problems(
     prompts: Sequence[str], used: set[str], *, seed: int, step: int, draw: int, count: int
 ) -> list[int]:
-    """Places of `count` problems to draw instead, in a stream that nothing else draws from.
+    """Indices of `count` problems to draw instead, from a random stream of their own.
 
-    So the order of the ordinary problems stays as it is, and a run that resumes draws the same.
+    So the order of the ordinary problems does not change, and a run that resumes draws the same.
 
     Args:
         prompts: Prompts of all problems.
-        used: Prompts that the step has drawn already; they come again only if no others are left.
+        used: Prompts that the step has drawn; they are drawn again only if no others are left.
         seed: Seed of the run.
         step: Optimizer step.
-        draw: Which draw of the step.
-        count: How many.
+        draw: Number of the draw in the step.
+        count: Number of problems.
     """
     stream = random.Random(f"{seed} {step} {draw}")
     drawn = stream.sample(range(len(prompts)), min(len(prompts), count + len(used)))
@@ -87,14 +87,14 @@ def other_problems(
 
 
 def replaced(batch: Batch, rows: Tensor, other: Batch, others: Tensor, filler: int) -> Batch:
-    """Put rows of another batch in place of some; the shorter of the two is padded.
+    """Replace rows of a batch by rows of another one; the shorter of the two is padded.
 
     Args:
-        batch: The batch; scalars of it are kept.
-        rows: Its rows that go, `[k]`.
+        batch: The batch; its scalars are kept.
+        rows: Its rows to replace, `[k]`.
         other: The other batch.
-        others: Its rows that come, `[k]`.
-        filler: Token that pads.
+        others: Its rows to take, `[k]`.
+        filler: Padding token.
     """
     merged = {}
     for name, mine in batch.items():
@@ -121,25 +121,25 @@ def _alike(name: str, first: Tensor, second: Tensor, filler: int) -> tuple[Tenso
 
 
 def dropped(batch: Batch, rows: Tensor) -> Batch:
-    """Take rows `[n]` (true for those that go) out of the loss; `scaled` makes up for them."""
+    """Mask rows `[n]` (true: dropped) out of the loss; `scaled` corrects its normalisation."""
     kept = (~rows)[:, None]
     masks = {name: batch[name] * kept for name in ("completion_mask", "tool_mask") if name in batch}
     return batch | masks
 
 
 def scaled(batch: Batch, loss_type: str, *, everything: int, kept: int, tokens: Tensor) -> Batch:
-    """Give a batch what makes its loss that of the batch without the dropped completions.
+    """Add the numbers that make the loss that of the batch without the dropped completions.
 
-    Losses that are means over completions still divide by all of them, so they are to be multiplied
-    by `loss_scale`. Those that divide by tokens are told how many are left. (`bnpo` counts the
-    unmasked tokens of each pass by itself.) Where several optimizer steps share a batch, they share
-    these numbers too, as TRL's dapo does.
+    Losses that are means over completions still divide by all of them, so `loss_scale` multiplies
+    them. Losses that divide by tokens get the number of tokens left. (`bnpo` counts the unmasked
+    tokens of each pass itself.) Optimizer steps that share a batch share these numbers too, as in
+    TRL's dapo.
 
     Args:
         batch: The batch.
         loss_type: The loss.
         everything: Completions of all processes.
-        kept: Those of them that are not dropped.
+        kept: Number of them that are not dropped.
         tokens: Unmasked tokens of all processes, a scalar.
     """
     factor = everything / max(kept, 1) if loss_type in _MEANS else 1.0
@@ -150,17 +150,17 @@ def scaled(batch: Batch, loss_type: str, *, everything: int, kept: int, tokens: 
 
 
 def tokens_in_loss(batch: Batch) -> Tensor:
-    """How many tokens of this process are unmasked."""
+    """Number of unmasked tokens of this process."""
     mask = batch["completion_mask"]
     return (mask * batch["tool_mask"] if "tool_mask" in batch else mask).sum()
 
 
 def rescaling(rewards: Tensor, gone: Tensor) -> float:
-    """Factor of the advantages that were divided by the deviation of a whole batch.
+    """Factor for advantages that were divided by the standard deviation of a whole batch.
 
     Args:
-        rewards: Of the batch, `[n]`.
-        gone: Which of them `[n]` are dropped: their deviation is not to count.
+        rewards: Rewards of the batch, `[n]`.
+        gone: Mask `[n]` of the dropped ones, which must not count in the standard deviation.
     """
     scored = ~rewards.isnan()
     left = rewards[scored & ~gone]

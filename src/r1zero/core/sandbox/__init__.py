@@ -1,0 +1,1 @@
+"""Calls of untrusted or slow functions in processes that can be killed."""

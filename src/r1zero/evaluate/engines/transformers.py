@@ -1,0 +1,51 @@
+"""Generation with transformers and the sampler of this project."""
+
+from collections.abc import Sequence
+from importlib.metadata import version
+
+import torch
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from r1zero.evaluate.engines.base import Decoding, Model
+from r1zero.sampling import sample
+
+# On a CPU, a decoding step of many completions costs little more than one of few.
+_BATCH = {"cpu": 256, "cuda": 64}
+_DTYPE = {"cpu": torch.float32, "cuda": torch.bfloat16}
+
+
+class TransformersEngine:
+    """Bit-for-bit reproducible on a CPU with the same number of threads."""
+
+    def __init__(self, model: Model) -> None:
+        self._on = "cuda" if torch.cuda.is_available() else "cpu"
+        self._model = model
+        self.version = f"transformers {version('transformers')}"
+        self.device = f"{self._on}, {str(_DTYPE[self._on]).removeprefix('torch.')}"
+        self.batch = _BATCH[self._on]
+        self._loaded: PreTrainedModel | None = None
+
+    def load(self) -> None:
+        """See `Engine`."""
+        if self._loaded is None:
+            dtype = _DTYPE[self._on]
+            loaded = AutoModelForCausalLM.from_pretrained(self._model.folder, dtype=dtype)
+            self._loaded = loaded.to(self._on).eval()
+
+    def generate(
+        self, prompts: Sequence[Sequence[int]], decoding: Decoding, seed: int
+    ) -> list[list[list[int]]]:
+        """See `Engine`. The seed is that of torch's global generator."""
+        assert self._loaded is not None
+        n = decoding.n_samples
+        torch.manual_seed(seed)
+        drawn = sample(
+            self._loaded,
+            [prompt for prompt in prompts for _ in range(n)],
+            max_new_tokens=decoding.max_new_tokens,
+            eos=self._model.stop_token_ids,
+            pad=self._model.pad,
+            temperature=decoding.temperature,
+            top_p=decoding.top_p,
+        )
+        return [drawn[first : first + n] for first in range(0, len(drawn), n)]

@@ -1,0 +1,205 @@
+"""What a plan asks of a backend, and how a backend is found.
+
+`r1zero.train.backends.base.Backend` is the whole protocol: it adds what only training asks. The
+protocol is in two parts because a stage imports no later one. A backend implements both in one
+folder of `train/backends/`, and is loaded by the name that `r1zero.settings.backends` registers.
+"""
+
+import importlib.util
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from shlex import quote
+from typing import Any, Literal, NamedTuple, Protocol, cast
+
+from r1zero.core.errors import UserError
+from r1zero.core.files import read_json, verify_file
+from r1zero.plan.layout import Constraints, Layout
+from r1zero.plan.machine import Machine
+from r1zero.settings.backends import BACKENDS
+from r1zero.settings.run import RunSettings
+
+Role = Literal["generator", "reference", "trainer"]
+
+CONFIG_FOLDER = "config"
+"""Folder of a plan with the files that the backend rendered."""
+
+
+class Inputs(NamedTuple):
+    """Files and folders of a run, as its processes are given them."""
+
+    run_file: Path
+    """The run's `run.json`."""
+    model: Path
+    """Folder of the model that training starts from."""
+    problems: Path
+    """Parquet file of the training problems."""
+    reward_models: Mapping[str, Path]
+    """Folders of the reward models, by name."""
+    plan: Path
+    """Folder of the plan; the rendered files are in its `config/`."""
+    checkpoints: Path
+    """Folder for checkpoints, metrics and rollouts."""
+    kept_optimizer_states: int | None = None
+    """Number of last checkpoints that keep their optimizer states; None for all."""
+
+    @property
+    def config(self) -> Path:
+        """Folder of the rendered files."""
+        return self.plan / CONFIG_FOLDER
+
+
+def inputs_of(
+    run_file: Path, content: Mapping[str, Any], *, plan: Path, checkpoints: Path
+) -> Inputs:
+    """Inputs of a resolved run; its training problems are checked against their manifest.
+
+    Args:
+        run_file: The run's `run.json`.
+        content: Its content.
+        plan: Folder of the plan.
+        checkpoints: Folder for checkpoints.
+
+    Raises:
+        UserError: The problems are not those of the manifest.
+
+    """
+    manifest = Path(content["problems"])
+    return Inputs(
+        run_file=run_file,
+        model=Path(content["base_model"]["path"]),
+        problems=verify_file(read_json(manifest)["files"]["train"], manifest.parent),
+        reward_models={
+            name: Path(model["path"]) for name, model in content["reward_models"].items()
+        },
+        plan=plan,
+        checkpoints=checkpoints,
+    )
+
+
+_PORT = re.compile(r"\{port:(\w+)\}")
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process group of a run. A server is one more process, listed before those that use it.
+
+    `{port:NAME}` in `argv`, in a value of `env` or in `health` stands for a port that is chosen
+    when the run starts; the same name is the same port in all processes of the run.
+    """
+
+    role: Role
+    argv: tuple[str, ...]
+    """Command. The program is looked up in the environment of the backend."""
+    env: Mapping[str, str] = field(default_factory=dict)
+    """More variables."""
+    gpus: tuple[str, ...] = ()
+    """GPUs that it sees, as `CUDA_VISIBLE_DEVICES` names them."""
+    node: int = 0
+    """Node that it runs on."""
+    health: str | None = None
+    """For a server: URL that answers with status 200 as soon as it is ready."""
+
+    @property
+    def ports(self) -> set[str]:
+        """Names of the ports that it mentions."""
+        texts = (*self.argv, *self.env.values(), self.health or "")
+        return {name for text in texts for name in _PORT.findall(text)}
+
+    def with_ports(self, ports: Mapping[str, int]) -> "Process":
+        """The same process with numbers in place of the names of ports."""
+
+        def filled(text: str) -> str:
+            return _PORT.sub(lambda match: str(ports[match[1]]), text)
+
+        return replace(
+            self,
+            argv=tuple(map(filled, self.argv)),
+            env={name: filled(value) for name, value in self.env.items()},
+            health=filled(self.health) if self.health else None,
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """The process as `plan.json` lists it."""
+        return {
+            "role": self.role,
+            "node": self.node,
+            "gpus": list(self.gpus),
+            "env": dict(self.env),
+            "argv": list(self.argv),
+            "health": self.health,
+        }
+
+    def as_shell(self) -> str:
+        """The command as a person would type it, one option a line."""
+        env = {"CUDA_VISIBLE_DEVICES": ",".join(self.gpus), **self.env}
+        words = [f"{name}={quote(value)}" for name, value in env.items()]
+        text = " ".join([*words, *map(quote, self.argv)])
+        return text.replace(" --", " \\\n    --")
+
+
+class PlanningBackend(Protocol):
+    """What a plan asks of a backend. All methods are pure and need no torch."""
+
+    name: str
+    """Name in the registry."""
+    environment: str | None
+    """Environment that its processes run in: `.envs/<environment>`, made from
+    `envs/<environment>.lock`. None for the main one."""
+
+    def check(self, run: RunSettings) -> None:
+        """Raise `UserError` for a setting that the backend cannot honour.
+
+        The error names the key, and a backend that can honour it.
+        """
+
+    def constraints(self, run: RunSettings) -> Constraints:
+        """What layouts of a run are possible."""
+
+    def requires(self, layout: Layout) -> dict[str, str]:
+        """Packages that a layout needs beyond the ones that are always installed.
+
+        Returns:
+            By the name to import, how to install it.
+
+        """
+
+    def render(self, run: RunSettings, layout: Layout, inputs: Inputs) -> dict[str, str]:
+        """Text of the files of `plan/config/`, by name.
+
+        Every setting that decides weights is written out: defaults change between releases.
+        """
+
+    def processes(
+        self,
+        run: RunSettings,
+        layout: Layout,
+        machine: Machine,
+        inputs: Inputs,
+        resume: Path | None = None,
+    ) -> list[Process]:
+        """Processes of a run in the order of their start; the trainers come last.
+
+        Args:
+            run: The run.
+            layout: Its layout.
+            machine: The machine that trains, with the GPUs that may be used.
+            inputs: Files and folders.
+            resume: Checkpoint to go on from.
+
+        """
+
+
+def load_backend(name: str) -> PlanningBackend:
+    """Import a backend by its registered name.
+
+    Raises:
+        UserError: No backend has this name.
+
+    """
+    if name not in BACKENDS:
+        raise UserError(
+            f"unknown backend '{name}'", where="backends", hint=f"known: {', '.join(BACKENDS)}"
+        )
+    return cast(PlanningBackend, importlib.import_module(BACKENDS[name]).BACKEND)

@@ -1,0 +1,407 @@
+"""The search for a layout: pure, so the same run and hardware have the same layout everywhere.
+
+The recipe decides completions per optimizer step, problems and group size. The layout only divides
+them. Where the GPUs cannot give the recipe's batch exactly, the layout is refused with changes that
+would work, unless `hardware.accept` allows a deviation. What a backend can do is asked of its
+`Constraints`. The generator is vLLM, whose memory `memory.py` estimates.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple
+
+from r1zero.core.errors import UserError
+from r1zero.plan.backend import load_backend
+from r1zero.plan.layout import Constraints, Layout, Placement, Refusal, Sharding, Suggestion
+from r1zero.plan.machine import Machine
+from r1zero.plan.memory import (
+    colocate_utilization,
+    server_utilization,
+    training_memory,
+    vllm_asleep,
+    vllm_memory,
+    vllm_resident,
+)
+from r1zero.plan.reasons import describe, reasons_for
+from r1zero.settings.architecture import Architecture
+from r1zero.settings.run import RunSettings
+from r1zero.settings.workflow import Hardware
+
+# Tokens in one forward and backward pass, with padding. The memory of a pass grows with them; how a
+# batch is divided into passes changes no gradient.
+_TOKENS_PER_PASS = {"cpu": 1 << 15, "gpu": 1 << 14}
+# Share of the memory of a GPU that is planned for; the driver and fragmentation take the rest.
+_USABLE = 0.95
+# Completions of the greatest length that the generator's cache has room for at once.
+_SEQUENCES = 16
+# DeepSpeed's default `stage3_max_live_parameters`.
+_LIVE_PARAMETERS = 10**9
+_SIZES_GB = (24, 48, 80, 141, 192)
+_ZERO_STAGE: dict[Sharding, Literal[0, 2, 3]] = {"none": 0, "optimizer": 2, "full": 3}
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """The run to lay out, and all that limits its layout."""
+
+    run: RunSettings
+    machine: Machine
+    architecture: Architecture | None
+    hardware: Hardware
+    constraints: Constraints
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the longest prompt with its longest completion."""
+        return self.run.sizes.max_prompt_length + self.run.sizes.max_completion_length
+
+    def splits(self, parts: int) -> bool:
+        """Whether tensor parallelism can divide the attention heads into so many parts."""
+        return self.architecture is None or self.architecture.num_attention_heads % parts == 0
+
+    def completions(self, trainers: int) -> int | None:
+        """Completions per step on so many trainers: the recipe's, or the nearest if accepted."""
+        wanted = self.run.completions_per_step
+        multiple = self.constraints.multiple(trainers, self.run.algorithm.num_generations)
+        if wanted % multiple == 0:
+            return wanted
+        if "other_batch" not in self.hardware.accept:
+            return None
+        below = wanted // multiple * multiple
+        return min((n for n in (below, below + multiple) if n), key=lambda n: abs(n - wanted))
+
+    def micro_batch(self, share: int, device: Literal["cpu", "gpu"]) -> int:
+        """The largest divisor of a trainer's share whose tokens fit into one pass."""
+        most = max(1, _TOKENS_PER_PASS[device] // self.tokens)
+        return max(n for n in range(1, min(most, share) + 1) if share % n == 0)
+
+
+class _Candidate(NamedTuple):
+    placement: Placement
+    trainers: int
+    generator: int
+    """GPUs that only generate."""
+    idle: int
+
+    @property
+    def name(self) -> str:
+        if self.placement == "colocate":
+            return f"colocate on {self.trainers}"
+        return f"server, {self.trainers} + {self.generator}"
+
+
+class _Fit(NamedTuple):
+    """How a candidate fits into memory."""
+
+    micro_batch: int
+    memory: dict[str, int]
+    sharding: Sharding = "none"
+    offload_optimizer: bool = False
+    offload_weights: bool = False
+    checkpointing: bool = False
+    tensor_parallel: int = 0
+    memory_share: float = 0.0
+
+
+def lay_out(
+    run: RunSettings,
+    machine: Machine,
+    architecture: Architecture | None = None,
+    hardware: Hardware | None = None,
+) -> Layout | Refusal:
+    """Lay a run out on a machine, within what its backend can do.
+
+    Args:
+        run: The run.
+        machine: GPUs or CPU.
+        architecture: Sizes of the model; without them its memory is not computed.
+        hardware: What the configuration asks for and accepts.
+
+    """
+    constraints = load_backend(run.backend).constraints(run)
+    problem = _Problem(run, machine, architecture, hardware or Hardware(), constraints)
+    found = _search(problem)
+    if isinstance(found, Layout):
+        return found
+    return Refusal(reasons=found, suggestions=list(_suggestions(problem)))
+
+
+def layout_or_error(
+    run: RunSettings, machine: Machine, architecture: Architecture | None, hardware: Hardware
+) -> Layout:
+    """Lay a run out.
+
+    Raises:
+        UserError: The backend does not honour a setting of the run, the model is too short for its
+            sequences, or the run has no layout; then the hint is a change that would work.
+
+    """
+    load_backend(run.backend).check(run)
+    check_positions(run, architecture)
+    found = lay_out(run, machine, architecture, hardware)
+    if isinstance(found, Layout):
+        return found
+    nearest = found.suggestions[0] if found.suggestions else None
+    raise UserError(
+        "; ".join(found.reasons),
+        where="hardware",
+        hint=f"works: {nearest.hardware}, {nearest.text}" if nearest else "",
+    )
+
+
+def check_positions(run: RunSettings, architecture: Architecture | None) -> None:
+    """Check that a model has a position for every token of a sequence, if its sizes are known.
+
+    Raises:
+        UserError: Prompt and completion can be longer.
+
+    """
+    positions = architecture.max_position_embeddings if architecture else None
+    sizes = run.sizes
+    if positions and sizes.max_prompt_length + sizes.max_completion_length > positions:
+        raise UserError(
+            f"max_prompt_length {sizes.max_prompt_length} and max_completion_length "
+            f"{sizes.max_completion_length} are more than the {positions} positions of {run.model}",
+            where=f"recipe {run.recipe}: sizes",
+            hint=f"max_completion_length of at most {positions - sizes.max_prompt_length} works"
+            if sizes.max_prompt_length < positions
+            else "",
+        )
+
+
+def _search(problem: _Problem) -> Layout | list[str]:
+    """The first candidate that fits, or why none does."""
+    run, machine = problem.run, problem.machine
+    if machine.gpus == 0:
+        return _on_cpu(problem)
+    refused: list[str] = []
+    for candidate in _candidates(problem):
+        completions = problem.completions(candidate.trainers)
+        if completions is None:
+            refused.append(
+                f"{candidate.name}: {run.completions_per_step} completions per step are not "
+                f"divisible by {candidate.trainers}"
+            )
+            continue
+        fit = _fit(problem, candidate, completions)
+        if fit is None:
+            refused.append(
+                f"{candidate.name}: does not fit into {machine.gpu_memory_gb:g} GiB, not even "
+                "with one completion at a time and the most sharding and offload"
+            )
+            continue
+        return _assemble(problem, candidate, completions, fit, refused)
+    return refused or ["no GPU is left to train on"]
+
+
+def _on_cpu(problem: _Problem) -> Layout | list[str]:
+    run, processes = problem.run, problem.machine.cpu_processes
+    if "in_process" not in problem.constraints.placements:
+        return [f"the backend {run.backend} needs a GPU"]
+    if not run.is_mini_base:
+        return [f"{run.model} is too large to train on a CPU"]
+    if run.completions_per_step % problem.constraints.multiple(
+        processes, run.algorithm.num_generations
+    ):
+        return [
+            f"{run.completions_per_step} completions per step are not divisible by "
+            f"{processes} processes"
+        ]
+    fit = _Fit(problem.micro_batch(run.completions_per_step // processes, "cpu"), {})
+    candidate = _Candidate("in_process", processes, 0, 0)
+    return _assemble(problem, candidate, run.completions_per_step, fit, [])
+
+
+def _candidates(problem: _Problem) -> Iterator[_Candidate]:
+    """Placements in the order to try them; that of the configuration or of the recipe is first."""
+    machine, hardware = problem.machine, problem.hardware
+    wish = problem.run.placement if hardware.placement == "auto" else hardware.placement
+    others: list[Placement] = ["colocate", "server"] if hardware.placement == "auto" else []
+    order: list[Placement] = list(dict.fromkeys([wish, *others]))
+    for idle in range(machine.gpus if "idle_gpus" in hardware.accept else 1):
+        for placement in order:
+            if placement not in problem.constraints.placements:
+                continue
+            if placement == "colocate":
+                yield _Candidate("colocate", machine.gpus - idle, 0, idle)
+                continue
+            for own in _generator_sizes(problem):
+                if machine.gpus - own - idle >= 1:
+                    yield _Candidate("server", machine.gpus - own - idle, own, idle)
+
+
+def _generator_sizes(problem: _Problem) -> list[int]:
+    """GPUs that a generator may have of its own: the fewest that fit; a whole node on several."""
+    machine, wanted = problem.machine, problem.hardware.generator_gpus
+    sizes = [wanted] if wanted else [1, 2, 4, 8] if machine.nodes == 1 else [machine.gpus_per_node]
+    return [n for n in sizes if n <= machine.gpus_per_node and problem.splits(n)]
+
+
+def _fit(problem: _Problem, candidate: _Candidate, completions: int) -> _Fit | None:
+    """The cheapest way to fit: the least sharding first, then the largest micro-batch."""
+    run, architecture = problem.run, problem.architecture
+    share = completions // candidate.trainers
+    most = problem.micro_batch(share, "gpu")
+    if architecture is None:
+        return _Fit(
+            most,
+            memory={},
+            checkpointing=True,
+            tensor_parallel=candidate.generator or 1,
+            memory_share=0.4,
+        )
+    for sharding, optimizer, weights in _shardings(problem.constraints, candidate.trainers):
+        for micro_batch in [n for n in range(most, 0, -1) if share % n == 0]:
+            for checkpointing in (False, True):
+                memory = training_memory(
+                    architecture,
+                    weights="float32" if sharding == "none" else "bfloat16",
+                    autocast=sharding == "none" and run.dtype == "bfloat16",
+                    zero_stage=_ZERO_STAGE[sharding],
+                    processes=candidate.trainers,
+                    offload_optimizer=optimizer,
+                    offload_parameters=weights,
+                    micro_batch=micro_batch,
+                    prompt_length=run.sizes.max_prompt_length,
+                    completion_length=run.sizes.max_completion_length,
+                    checkpointing=checkpointing,
+                    reference=run.algorithm.beta > 0,
+                    attention="sdpa",
+                    live_parameters=min(_LIVE_PARAMETERS, architecture.parameters),
+                )
+                generator = _generator(problem, architecture, candidate, memory, completions)
+                if generator:
+                    return _Fit(
+                        micro_batch, memory, sharding, optimizer, weights, checkpointing, *generator
+                    )
+    return None
+
+
+def _shardings(constraints: Constraints, trainers: int) -> Iterator[tuple[Sharding, bool, bool]]:
+    """Sharding, offload of the optimizer, offload of weights; one trainer needs no sharding."""
+    sharded = [each for each in constraints.shardings if each != "none"]
+    yield "none", False, False
+    if trainers > 1:
+        yield from ((each, False, False) for each in sharded)
+    if constraints.offload:
+        yield from ((each, True, each == "full") for each in sharded)
+
+
+def _generator(
+    problem: _Problem,
+    architecture: Architecture,
+    candidate: _Candidate,
+    training: dict[str, int],
+    completions: int,
+) -> tuple[int, float] | None:
+    """Tensor parallelism and memory share of the generator, if it and the trainer fit."""
+    gpu = int(problem.machine.gpu_memory_gb * 2**30)
+    server = candidate.placement == "server"
+    generating = candidate.generator if server else candidate.trainers
+    need = sum(training.values())
+    for parallel in (candidate.generator,) if server else (1, 2, 4, 8):
+        if generating % parallel or not problem.splits(parallel):
+            continue
+        rollouts = completions * problem.run.algorithm.updates_per_rollout
+        at_once = -(-rollouts * parallel // generating)
+        parts = vllm_memory(
+            architecture,
+            tensor_parallel=parallel,
+            sequences=min(at_once, _SEQUENCES),
+            max_length=problem.tokens,
+        )
+        if server:
+            share = server_utilization(parts, gpu)
+            fits = need <= _USABLE * gpu
+        else:
+            resident = vllm_resident(training)
+            share = colocate_utilization(parts, gpu, resident)
+            # A larger cache generates faster, and is given back while vLLM sleeps.
+            share = share and max(share, math.floor(100 * (_USABLE - resident / gpu)) / 100)
+            fits = need + vllm_asleep(parts) <= _USABLE * gpu
+        if share and fits:
+            return parallel, share
+    return None
+
+
+def _assemble(
+    problem: _Problem, candidate: _Candidate, completions: int, fit: _Fit, refused: list[str]
+) -> Layout:
+    run, machine = problem.run, problem.machine
+    passes = completions // candidate.trainers // fit.micro_batch
+    on_cpu = candidate.placement == "in_process"
+    layout = Layout(
+        placement=candidate.placement,
+        gpus=machine.gpus,
+        nodes=machine.nodes,
+        trainers=candidate.trainers,
+        trainer_gpus=0 if on_cpu else candidate.trainers,
+        generator_gpus=candidate.generator,
+        idle_gpus=candidate.idle,
+        generator_tensor_parallel=fit.tensor_parallel,
+        generator_memory_share=fit.memory_share,
+        reference="trainer" if run.algorithm.beta > 0 else "none",
+        sharding=fit.sharding,
+        offload_optimizer=fit.offload_optimizer,
+        offload_weights=fit.offload_weights,
+        gradient_checkpointing=fit.checkpointing,
+        micro_batch=fit.micro_batch,
+        accumulation=passes,
+        rollout_passes=passes * run.algorithm.updates_per_rollout,
+        completions_per_step=completions,
+        deviation=completions - run.completions_per_step,
+        # Without sharding the weights of the trainer are the only copy. In bfloat16 an update as
+        # small as a learning rate of 1e-6 would be rounded away.
+        weights_dtype="float32" if fit.sharding == "none" else "bfloat16",
+        compute_dtype="float32" if on_cpu or run.dtype == "float32" else "bfloat16",
+        memory=fit.memory,
+        reasons=[],
+    )
+    return layout.model_copy(update={"reasons": [*refused, *reasons_for(run, machine, layout)]})
+
+
+def _suggestions(problem: _Problem) -> Iterator[Suggestion]:
+    """Changes of the configuration, each tried before it is suggested."""
+    machine = problem.machine
+    for changes, text in _changes(machine, problem.hardware):
+        found = _search(
+            replace(
+                problem,
+                hardware=problem.hardware.model_copy(update=changes),
+                machine=machine.model_copy(
+                    update={
+                        "gpus_per_node": changes.get("gpus", machine.gpus_per_node),
+                        "nodes": changes.get("nodes", machine.nodes),
+                        "gpu_memory_gb": changes.get("gpu_memory_gb", machine.gpu_memory_gb or 80),
+                        "cpu_processes": changes.get("cpu_processes", machine.cpu_processes),
+                    }
+                ),
+            )
+        )
+        if isinstance(found, Layout):
+            yield Suggestion(hardware=changes, text=f"{text}: {describe(found)}")
+
+
+def _changes(machine: Machine, hardware: Hardware) -> Iterator[tuple[dict[str, Any], str]]:
+    """Changes to try, nearest first."""
+    free = {"placement": "auto", "generator_gpus": None, "nodes": 1}
+    if machine.gpus == 0:
+        if machine.cpu_processes > 1:
+            yield {"cpu_processes": 1}, "one process"
+        for gpus in (1, 2, 4, 8):
+            yield {"gpus": gpus, **free, "gpu_memory_gb": 80.0}, f"{gpus} GPUs of 80 GiB"
+    else:
+        if hardware.placement != "auto" or hardware.generator_gpus:
+            yield {"placement": "auto", "generator_gpus": None}, "another placement"
+        yield {"accept": ["idle_gpus"]}, "leave GPUs idle"
+        yield {"accept": ["other_batch"]}, "another batch, which is another algorithm"
+        counts = sorted(range(1, 17), key=lambda n: (abs(n - machine.gpus), n))
+        for gpus in [n for n in counts if n != machine.gpus][:4]:
+            yield {"gpus": gpus, **free}, f"{gpus} GPUs"
+        for memory in (float(size) for size in _SIZES_GB if size > machine.gpu_memory_gb):
+            yield {"gpu_memory_gb": memory}, f"GPUs of {memory:g} GiB"
+            many = {"gpu_memory_gb": memory, "gpus": 8, **free}
+            yield many, f"8 GPUs of {memory:g} GiB"
+    anything = {"accept": ["idle_gpus", "other_batch"], "gpu_memory_gb": float(_SIZES_GB[-1])}
+    yield {**anything, **free, "gpus": 8}, "large GPUs, with any layout that fits them"

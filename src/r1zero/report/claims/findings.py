@@ -1,0 +1,273 @@
+"""Findings: a number of a setup, or of a pair of setups, compared with what a claim says of it."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from scipy import stats
+
+from r1zero.core.formatting import signed
+from r1zero.report.claims.quantities import Quantity, Values
+from r1zero.report.results.inputs import RunResults, SuiteResults
+from r1zero.report.statistics.intervals import (
+    CONFIDENCE,
+    Interval,
+    Outcomes,
+    hierarchical_delta,
+    hierarchical_mean,
+    two_sample_delta,
+    verdict,
+)
+from r1zero.report.statistics.measures import Group
+from r1zero.report.statistics.trends import Series, trend
+
+_UNDEFINED = Interval(math.nan, math.nan, math.nan)
+
+
+class Expected(NamedTuple):
+    """Where a claim puts a number. It is settled if the whole 95 % interval lies there."""
+
+    side: Literal["above", "below", "within"]
+    """`within` is between minus and plus the border, a test of equivalence."""
+    border: float
+
+
+def above(border: float) -> Expected:
+    """The number is larger than the border."""
+    return Expected("above", border)
+
+
+def below(border: float) -> Expected:
+    """The number is smaller than the border."""
+    return Expected("below", border)
+
+
+def within(border: float) -> Expected:
+    """The number lies between minus and plus the border."""
+    return Expected("within", border)
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number with its interval, and what it is a number of."""
+
+    subject: str
+    """The setup, or the pair of setups."""
+    quantity: str
+    """What is measured, in words."""
+    interval: Interval
+    unit: str
+    files: tuple[Path, ...]
+    factor: float = 1.0
+    """Multiplier to the unit."""
+    undefined: str = "undefined"
+    """Text that is shown if there is no estimate."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one setup, or one pair of setups, shows about a claim."""
+
+    subject: str
+    quantity: str
+    settled: Literal["yes", "no", "unsettled"]
+    against: float
+    """One-sided p-value of what is claimed: small if the data speak for the opposite."""
+    figures: str
+    """The numbers in words."""
+    files: tuple[Path, ...]
+    interval: Interval | None = None
+    """In `unit`; None for a number without sampling error."""
+    unit: str = ""
+
+
+def held(number: Number, expected: Expected) -> Finding:
+    """Compare a number with where a claim puts it."""
+    interval, (side, border) = number.interval, expected
+    scaled = Interval(
+        interval.estimate * number.factor,
+        interval.low * number.factor,
+        interval.high * number.factor,
+    )
+    return Finding(
+        number.subject,
+        number.quantity,
+        verdict(interval, wanted=side, margin=-border if side == "below" else border),
+        _against(interval, expected),
+        number.undefined if math.isnan(interval.estimate) else _figures(scaled, number.unit),
+        number.files,
+        scaled,
+        number.unit,
+    )
+
+
+def certain(subject: str, quantity: str, is_so: bool, figures: str, *files: Path) -> Finding:
+    """A finding without sampling error: what was computed or logged is as claimed, or is not."""
+    settled: Literal["yes", "no"] = "yes" if is_so else "no"
+    return Finding(subject, quantity, settled, float(is_so), figures, files)
+
+
+def _against(interval: Interval, expected: Expected) -> float:
+    """One-sided p-value of what is claimed: 2.5 % if the interval just lies beyond the border.
+
+    It is computed as if the estimate were normal, with the error that the limit on the side of the
+    border shows.
+    """
+    if math.isnan(interval.low) or math.isnan(interval.high):
+        return 1.0
+    side, border = expected
+    if side == "within":
+        # The nearer of the two borders.
+        border = math.copysign(border, interval.estimate)
+    beyond = border - interval.estimate
+    error = interval.high - interval.estimate if beyond > 0 else interval.estimate - interval.low
+    if side == "below" or (side == "within" and border > 0):
+        beyond = -beyond
+    if error == 0:
+        return float(beyond <= 0)
+    return float(stats.norm.sf(beyond / error * stats.norm.isf((1 - CONFIDENCE) / 2)))
+
+
+def _figures(interval: Interval, unit: str) -> str:
+    shown = signed if unit else _signed_digits
+    estimate = f"{shown(interval.estimate)} {unit}".rstrip()
+    if math.isnan(interval.low) or math.isnan(interval.high):
+        return f"{estimate}, without an interval"
+    return f"{estimate} [{shown(interval.low)}, {shown(interval.high)}]"
+
+
+def _signed_digits(value: float) -> str:
+    """Three digits with a sign, since metrics of the trainer may have any size."""
+    return f"{value:+.3g}".replace("-", "−")
+
+
+def name_of(group: Group) -> str:
+    """The recipe or variant, with the backend unless that is TRL."""
+    run = group.run
+    return run.recipe if run.backend == "trl" else f"{run.recipe} ({run.backend})"
+
+
+def measured(group: Group) -> list[SuiteResults]:
+    """Results on the test rows of the setup's own dataset, or on its first suite; one per seed."""
+    own = group.settings.get("dataset")
+    return group.of_suite(own if own in group.suites else group.suites[0])
+
+
+def of_setup(group: Group, quantity: Quantity) -> Number:
+    """A held-out quantity of a setup, over its seeds and the problems; NaN if it is undefined."""
+    found = _values(group, quantity)
+    starts = [start for _, start in found if start is not None]
+    ends = [end for end, _ in found]
+    if not found:
+        interval = _UNDEFINED
+    elif starts:
+        interval = hierarchical_delta(starts, ends)
+    else:
+        interval = hierarchical_mean(ends, differences=quantity.linearised)
+    files = measured_files(group)
+    return Number(name_of(group), quantity.words, interval, quantity.unit, files, quantity.factor)
+
+
+def of_pair(first: Group, second: Group, quantity: Quantity) -> Number:
+    """A held-out quantity of the first setup minus that of the second, on the same problems."""
+    ours, theirs = _values(first, quantity), _values(second, quantity)
+    interval = _UNDEFINED
+    if ours and theirs:
+        differences = quantity.linearised or ours[0][1] is not None
+        interval = two_sample_delta(_combined(theirs), _combined(ours), differences=differences)
+    return Number(
+        f"{name_of(first)} minus {name_of(second)}",
+        f"difference in {quantity.words}",
+        interval,
+        quantity.unit,
+        measured_files(first) + measured_files(second),
+        quantity.factor,
+    )
+
+
+def _values(group: Group, quantity: Quantity) -> list[Values]:
+    """Values of each seed; empty if the quantity is undefined for any of them."""
+    found = [quantity.measure(suite) for suite in measured(group)]
+    whole = [value for value in found if value is not None]
+    return whole if len(whole) == len(found) else []
+
+
+def _combined(found: Sequence[Values]) -> list[Outcomes]:
+    """Values of each seed minus those to subtract, if there are any."""
+    return [end if start is None else end - start for end, start in found]
+
+
+def of_trend(group: Group, metric: str) -> Number:
+    """Change of a metric of the trainer from the first to the last step, along its trend.
+
+    A training that diverged has none, whatever its metrics were before.
+    """
+    quantity, files = f"trend of {metric}", logged_files(group)
+    if words := _diverged(group):
+        return Number(name_of(group), quantity, _UNDEFINED, "", files, undefined=words)
+    found = [series(result, metric) for result in group.runs]
+    return Number(name_of(group), quantity, trend(found), "", files)
+
+
+def first_values(group: Group, metric: str, wanted: float, tolerance: float) -> Finding:
+    """Whether a metric has the wanted value at the first step, in all seeds."""
+    found = [float(series(result, metric)[1][0]) for result in group.runs]
+    furthest = max(found, key=lambda value: abs(value - wanted))
+    return certain(
+        name_of(group),
+        f"{metric} at the first step",
+        not _diverged(group) and abs(furthest - wanted) <= tolerance,
+        f"{furthest:.1e}",
+        *logged_files(group),
+    )
+
+
+def bounded(group: Group, bounds: Mapping[str, tuple[float, float]]) -> Finding:
+    """Whether metrics keep their bounds at every logged step of all seeds.
+
+    A training that diverged does not, since metrics that are not finite are not logged.
+    """
+    steps = 0
+    outside = _diverged(group)
+    for result, metric in ((result, metric) for result in group.runs for metric in bounds):
+        low, high = bounds[metric]
+        for step, value in zip(*series(result, metric), strict=True):
+            steps += metric == next(iter(bounds))
+            if not (low <= value <= high or outside):
+                outside = f"{metric} is {value:.3g} at step {step}, seed {result.run.seed}"
+    figures = outside or f"{steps} logged steps"
+    quantity = f"bounds of {' and '.join(bounds)}"
+    return certain(name_of(group), quantity, not outside, figures, *logged_files(group))
+
+
+def _diverged(group: Group) -> str:
+    """Which training of a setup diverged, and where; empty if none did."""
+    found = (f"{run.diverged}, seed {run.run.seed}" for run in group.runs if run.diverged)
+    return next(found, "")
+
+
+def series(result: RunResults, metric: str) -> Series:
+    """Steps and values of a metric, ordered by step; empty if it was not logged."""
+    rows = result.training.filter(result.training["metric"] == metric).sort("step")
+    return rows["step"].to_numpy(), rows["value"].to_numpy()
+
+
+def first_unlogged(group: Group, metrics: Iterable[str]) -> str | None:
+    """The first of some metrics that not all runs of a setup logged."""
+    for metric in metrics:
+        if any(not len(series(result, metric)[0]) for result in group.runs):
+            return metric
+    return None
+
+
+def logged_files(group: Group) -> tuple[Path, ...]:
+    """Files of the trainings of a setup."""
+    return tuple(path for run in group.runs for path in (run.model.source, run.model.metrics))
+
+
+def measured_files(group: Group) -> tuple[Path, ...]:
+    """Files of the models of a setup and of their evaluations."""
+    models = tuple(run.model.source for run in group.runs)
+    return models + tuple(item.source for suite in measured(group) for item in suite.evaluations)

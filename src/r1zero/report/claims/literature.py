@@ -1,0 +1,245 @@
+"""The claims that a report judges, in its order.
+
+Each function is one claim: its name is the id, the first paragraph of its docstring the statement,
+and its keyword-only parameters are the thresholds, in shares for rates (3 points are 0.03).
+"""
+
+from r1zero.report.claims.base import Claim, Evidence, Needs, Setups, claim
+from r1zero.report.claims.checks import bounds, change, checkpoint_size, contrast, scaling, trends
+from r1zero.report.claims.findings import above, below, within
+from r1zero.report.claims.plans import FREQUENT_CHECKPOINTS, ONE_WORKER, TWO_WORKERS
+from r1zero.report.claims.quantities import (
+    ACCURACY,
+    DRAWDOWN,
+    FINAL_ACCURACY,
+    FORMAT,
+    PASS_AT_N,
+    SATURATION_LEAD,
+    WRONG_LENGTH_GROWTH,
+)
+from r1zero.report.claims.selection import Arms
+
+
+@claim(
+    source="DeepSeek-R1 (arXiv 2501.12948), section 2.2;"
+    " SimpleRL-Zoo, table in the README of hkust-nlp/simpleRL-reason",
+    needs=Needs(base_model=True, rewards=("correct",)),
+    takes="`recipes: [datawhale_r1]` at scale mini, `recipes: [r1zero_math]` at scale paper",
+)
+def rl_raises_accuracy(setups: Setups, *, gain: float = 0) -> Evidence:
+    """RL with a correctness reward raises the held-out accuracy of a base model."""
+    return change(setups, ACCURACY, above(gain))
+
+
+@claim(
+    source="Mini-R1, philschmid.de/mini-deepseek-r1: the format after some 50 of 450 steps, while"
+    " the success still rises",
+    needs=Needs(rewards=("format", "correct")),
+    takes="a base model that does not know the format, such as `recipes: [r1zero_math]` with"
+    " `scale: paper`; the bases of scale mini know it",
+)
+def format_saturates_first(
+    setups: Setups, *, lead: float = 0, format_gain: float = 0.05, accuracy_gain: float = 0
+) -> Evidence:
+    """The format is learnt before the accuracy.
+
+    The lead is undefined or meaningless where format or accuracy hardly change, so both have to.
+    """
+    given = {FORMAT: above(format_gain), ACCURACY: above(accuracy_gain)}
+    return change(setups, SATURATION_LEAD, above(lead), given=given)
+
+
+@claim(
+    source="huggingface/trl#2703, huggingface/open-r1#239",
+    # vLLM's importance weights keep the loss from starting at 0.
+    scales=("mini",),
+    needs=Needs(
+        settings={
+            "algorithm.loss_type": "grpo",
+            "algorithm.updates_per_rollout": 1,
+            "algorithm.num_iterations": 1,
+            # A completion that leaves the loss takes its part of the group's sum with it.
+            "algorithm.zero_variance_groups": "keep",
+            "algorithm.mask_truncated_completions": False,
+        },
+        above={"algorithm.beta": 0},
+        variants=True,
+    ),
+    takes="`recipes: [datawhale_r1]`",
+)
+def loss_rises_from_zero(
+    setups: Setups, *, rise: float = 0, reward_gain: float = 0, tolerance: float = 1e-6
+) -> Evidence:
+    """The loss starts at 0 and then rises, while the reward improves.
+
+    Only if each completion's loss is divided by its own length do the advantages of a group cancel,
+    so that the rest of the loss is beta times the KL divergence, which starts at 0.
+    """
+    return trends(
+        setups,
+        {"loss": above(rise)},
+        given={"reward": above(reward_gain)},
+        starts_at={"loss": 0},
+        tolerance=tolerance,
+    )
+
+
+@claim(
+    source="DeepSeekMath (arXiv 2402.03300), section 4.2: one update after each exploration;"
+    " chunhuizhang/llm_rl, derivation of the loss of 0",
+    needs=Needs(
+        settings={"algorithm.updates_per_rollout": 1, "algorithm.num_iterations": 1},
+        variants=True,
+    ),
+    takes="`recipes: [datawhale_r1]`",
+)
+def one_update_clips_nothing(setups: Setups, *, most_clipped: float = 0) -> Evidence:
+    """With one update per rollout the probability ratio is 1 and no token is clipped.
+
+    TRL logs no ratio. What shows is that nothing is clipped on either side, whatever epsilon is.
+    """
+    metrics = ("clip_ratio/region_mean", "clip_ratio/low_min", "clip_ratio/high_max")
+    return bounds(setups, dict.fromkeys(metrics, (0, most_clipped)))
+
+
+@claim(
+    source="DeepSeek-R1 (arXiv 2501.12948), figure 3",
+    needs=Needs(base_model=True, rewards=("correct",)),
+    takes="`recipes: [datawhale_r1]`",
+)
+def length_grows(setups: Setups, *, tokens: float = 0) -> Evidence:
+    """Completions grow longer as the training goes on."""
+    return trends(setups, {"completions/mean_length": above(tokens)})
+
+
+@claim(
+    source="Mini-R1, philschmid.de/mini-deepseek-r1: unstable after some 150 steps;"
+    " ms-swift, docs/source_en/BestPractices/GRPO.md: the format falls from 1 to 0.45",
+    needs=Needs(tasks=("countdown",), variants=True, seeds=3),
+    takes="`seeds: [0, 1, 2]` and `ablations: [{recipe: mini_r1, vary: {algorithm.beta:"
+    " [0.04, 0.001], sizes.learning_rate: [1.0e-6, 5.0e-7]}}]`",
+)
+def high_rate_and_beta_unstable(setups: Setups, *, loss: float = 0) -> Evidence:
+    """Learning rate 1e-6 with beta 0.04 is less stable than 5e-7 with beta 0.001.
+
+    Scales have learning rates of their own, but keep their ratio.
+    """
+    arms = Arms({"algorithm.beta": (0.04, 0.001)}, ratio={"sizes.learning_rate": 2})
+    return contrast(setups, arms, DRAWDOWN, above(loss))
+
+
+@claim(
+    source="Dr. GRPO (arXiv 2503.20783), section 3; README of sail-sg/understand-r1-zero",
+    needs=Needs(rewards=("correct",), variants=True, seeds=3),
+    takes="`seeds: [0, 1, 2]` and `ablations: [{recipe: datawhale_r1, vary: {algorithm.loss_type:"
+    " [grpo, dr_grpo], algorithm.scale_rewards: [group, none]}}]`",
+)
+def dr_grpo_stops_wrong_length(setups: Setups, *, growth_of_dr_grpo: float = 0.1) -> Evidence:
+    """Wrong answers grow longer under GRPO, and do not under Dr. GRPO.
+
+    Dr. GRPO leaves out both divisions: by the length of a completion, and by the standard deviation
+    of the rewards of a group.
+    """
+    arms = Arms(
+        {
+            "algorithm.loss_type": ("grpo", "dr_grpo"),
+            "algorithm.scale_rewards": ("group", "none"),
+        }
+    )
+    return contrast(
+        setups,
+        arms,
+        WRONG_LENGTH_GROWTH,
+        above(0),
+        given_first=above(0),
+        expected_second=below(growth_of_dr_grpo),
+    )
+
+
+@claim(
+    source="control to Spurious Rewards (arXiv 2506.10947), where a random reward gained"
+    " Qwen2.5-Math 21.4 points on MATH-500",
+    needs=Needs(tasks=("countdown",), rewards=("random",), without_rewards=("correct",)),
+    takes="`recipes: [countdown_random]`; for a margin of 3 points some 1,000 completions and more",
+)
+def random_reward_is_flat(setups: Setups, *, margin: float = 0.03) -> Evidence:
+    """A random reward does not raise the accuracy on Countdown, not by as much as 3 points.
+
+    One-sided equivalence: a fall of the accuracy is no gain.
+    """
+    return change(setups, ACCURACY, below(margin))
+
+
+@claim(
+    source="Yue et al. (arXiv 2504.13837)",
+    needs=Needs(base_model=True, rewards=("correct",), samples=64),
+    takes="`evaluation: {n_samples: 64}` in the recipe, or under `tasks` of `scales/mini.yaml`",
+)
+def base_catches_up_at_large_k(
+    setups: Setups, *, margin: float = 0.02, accuracy_gain: float = 0
+) -> Evidence:
+    """RL raises pass@1, but with many samples the base model solves as many problems."""
+    return change(setups, PASS_AT_N, below(margin), given={ACCURACY: above(accuracy_gain)})
+
+
+@claim(
+    source="lsdefine/simple_GRPO, ref_server.py",
+    needs=Needs(seeds=3),
+    takes="the backend `split`, which is not there yet: `backends: [trl, split]` and"
+    " `seeds: [0, 1, 2]`",
+)
+def decoupled_reference_changes_nothing(setups: Setups, *, margin: float = 0.03) -> Evidence:
+    """A reference model on a server of its own changes nothing but the memory."""
+    return contrast(setups, Arms({"backend": ("split", "trl")}), FINAL_ACCURACY, within(margin))
+
+
+@claim(
+    source="chunhuizhang/llm_rl, tutorials/r1-k1.5/trl_grpo/trl_grpo.ipynb: 1,868 steps in 13 h on"
+    " one 4090, 934 in just under 10 h on two",
+    # Scale mini has a number of steps of its own, the same for both.
+    scales=("paper",),
+    needs=Needs(seeds=2),
+    takes="`scale: paper`, `seeds: [0, 1]`; `recipes: [trl_gsm8k]` with `hardware: {gpus: 1, gpu:"
+    " '4090'}`, then `recipes: [trl_gsm8k_2x4090]` with `gpus: 2`",
+    plans=(ONE_WORKER, TWO_WORKERS),
+)
+def two_workers_halve_steps_not_time(
+    setups: Setups, *, gpus: float = 2, steps: float = 0.5, time: float = 0.6
+) -> Evidence:
+    """Two workers halve the optimizer steps, but not the time.
+
+    10 h of 13 h are a ratio of 0.77; half the time plus some overhead would not support the claim.
+    """
+    return scaling(setups, ONE_WORKER, TWO_WORKERS, gpus=gpus, steps=steps, time=above(time))
+
+
+@claim(
+    source="this project's notes, on Mini-R1's recipe (grpo-qwen-2.5-3b-deepseek-r1-countdown.yaml:"
+    " save_steps 25 of 450)",
+    takes="`python -m r1zero plan mini_r1 --scale paper --gpus 4 --gpu h100-80g`",
+    plans=(FREQUENT_CHECKPOINTS,),
+)
+def saving_every_25_steps_fills_700_gb(
+    setups: Setups, *, gpus: int = 4, gpu: str = "h100-80g", over_gb: float = 700
+) -> Evidence:
+    """`save_steps: 25` with a model of 3 billion parameters passes 700 GB.
+
+    Each parameter takes 2 bytes of weights, and 12 of float32 weights and Adam's moments.
+    """
+    return checkpoint_size(
+        setups.configured, FREQUENT_CHECKPOINTS, gpus=gpus, gpu=gpu, over_gb=over_gb
+    )
+
+
+@claim(
+    source="this project: a backend is a layout, not an algorithm",
+    needs=Needs(seeds=3),
+    takes="several backends, of which there is one so far: `backends: [trl, swift]` and"
+    " `seeds: [0, 1, 2]`",
+)
+def backends_agree(setups: Setups, *, margin: float = 0.03) -> Evidence:
+    """Different trainers bring the same recipe to the same accuracy, within the spread of seeds."""
+    return contrast(setups, Arms(across="backend"), FINAL_ACCURACY, within(margin))
+
+
+CLAIMS = tuple(found for found in list(globals().values()) if isinstance(found, Claim))

@@ -1,0 +1,154 @@
+"""Verdicts on claims, from the results of runs.
+
+A claim is about every setup that meets its needs: every recipe, or every pair of variants. It is
+
+- reproduced if it is settled in its favour in all of them. All have to agree, so more setups make
+  this verdict less likely, and the chance of a false "reproduced" stays below 2.5 % if the claim is
+  untrue of any of them;
+- contradicted if it is settled against it in any of them. Here more setups would make a false
+  verdict likelier, so Holm's procedure (1979, Scandinavian Journal of Statistics 6) keeps the
+  chance below 2.5 % over all of them together;
+- inconclusive otherwise, and not tested if no setup meets its needs.
+
+Nothing is corrected for the number of claims: of forty true ones, one may be judged wrongly.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from r1zero.report.claims.base import Claim, Configured, Evidence, Setups
+from r1zero.report.claims.findings import Finding
+from r1zero.report.claims.selection import fitting
+from r1zero.report.results.inputs import RunResults
+from r1zero.report.statistics.intervals import CONFIDENCE, Interval
+
+Verdict: TypeAlias = Literal["reproduced", "contradicted", "inconclusive", "not tested"]
+
+# Findings that a sentence names before it counts the rest.
+_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A claim and what the results say about it."""
+
+    claim: Claim
+    verdict: Verdict
+    why: str
+    """One sentence with the figures; for "not tested", what it would take."""
+    interval: Interval | None
+    """The claim's quantity, in `unit`, of the setup that is furthest from what is claimed."""
+    unit: str
+    files: tuple[Path, ...]
+    """Files that it was judged on."""
+
+
+def judge(
+    claims: Sequence[Claim], runs: Sequence[RunResults], configured: Configured
+) -> list[Judged]:
+    """Judge each claim on runs of one scale, or on the configuration if it is about plans."""
+    return [_judge(claim, runs, configured) for claim in claims]
+
+
+def _judge(claim: Claim, runs: Sequence[RunResults], configured: Configured) -> Judged:
+    scale = runs[0].run.scale if runs else claim.scales[0]
+    if scale not in claim.scales:
+        return _untested(claim, Evidence(missing=f"run at scale {' or '.join(claim.scales)}"))
+    groups, missing = fitting(claim.needs, runs)
+    if not groups and not claim.plans:
+        return _untested(claim, Evidence(missing=missing))
+    evidence: Evidence = claim.test(Setups(groups, configured))
+    if not evidence.findings:
+        return _untested(claim, evidence)
+    findings = _after_holm(evidence.findings)
+    settled = {finding.settled for finding in findings}
+    verdict: Verdict = "inconclusive"
+    if "no" in settled:
+        verdict = "contradicted"
+    elif settled == {"yes"}:
+        verdict = "reproduced"
+    furthest = min(findings, key=lambda finding: (_order(finding), finding.against))
+    shown = furthest if furthest.interval else _first_with_interval(findings)
+    return Judged(
+        claim,
+        verdict,
+        _why(findings, evidence.left_out),
+        shown.interval if shown else None,
+        shown.unit if shown else "",
+        _files(findings),
+    )
+
+
+def _untested(claim: Claim, evidence: Evidence) -> Judged:
+    """The verdict if no setup meets the needs, or none of those that do shows anything."""
+    unsettled = [item for item in evidence.left_out if item.settled == "unsettled"]
+    if unsettled:
+        first = unsettled[0]
+        why = f"What it rests on is not settled: {_listed(unsettled)}."
+        files = _files(evidence.left_out)
+        return Judged(claim, "inconclusive", why, first.interval, first.unit, files)
+    if evidence.left_out:
+        reason = f"What it rests on is not given: {_listed(evidence.left_out)}"
+    else:
+        reason = f"There is no {evidence.missing}"
+    files = _files(evidence.left_out)
+    return Judged(claim, "not tested", f"{reason}. It takes: {claim.takes}", None, "", files)
+
+
+def _after_holm(findings: Sequence[Finding]) -> list[Finding]:
+    """Take back each "no" that is not clear enough for the number of setups."""
+    alpha = (1 - CONFIDENCE) / 2
+    refuted = set()
+    ordered = sorted(range(len(findings)), key=lambda place: findings[place].against)
+    for rank, place in enumerate(ordered):
+        if findings[place].against > alpha / (len(findings) - rank):
+            break
+        refuted.add(place)
+    return [
+        replace(finding, settled="unsettled")
+        if finding.settled == "no" and place not in refuted
+        else finding
+        for place, finding in enumerate(findings)
+    ]
+
+
+def _order(finding: Finding) -> int:
+    return ("no", "unsettled", "yes").index(finding.settled)
+
+
+def _first_with_interval(findings: Sequence[Finding]) -> Finding | None:
+    return next((finding for finding in findings if finding.interval), None)
+
+
+def _why(findings: Sequence[Finding], left_out: Sequence[Finding]) -> str:
+    """Which findings are for the claim and which are not, the furthest from it first."""
+    quantities = {finding.quantity for finding in findings}
+    alone = quantities.pop() if len(quantities) == 1 else ""
+    parts = []
+    for settled, words in (("no", "against"), ("unsettled", "unsettled"), ("yes", "as claimed")):
+        side = [finding for finding in findings if finding.settled == settled]
+        if side:
+            ordered = sorted(side, key=lambda finding: finding.against)
+            count = f"{words} in {len(side)} of {len(findings)}" if len(findings) > 1 else words
+            parts.append(f"{count}: {_listed(ordered, alone)}")
+    if left_out:
+        parts.append(f"left out, as it lacks what the claim rests on: {_listed(left_out)}")
+    sentence = "; ".join(parts)
+    sentence = f"{alone}, {sentence}" if alone else sentence
+    return f"{sentence[0].upper()}{sentence[1:]}."
+
+
+def _listed(findings: Sequence[Finding], known: str = "") -> str:
+    """The first findings with their figures, and how many more. `known` is not repeated."""
+    named = [
+        f"{f.subject}{'' if f.quantity == known else f', {f.quantity}'} {f.figures}"
+        for f in findings[:_NAMED]
+    ]
+    rest = len(findings) - len(named)
+    return ", ".join(named) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _files(findings: Sequence[Finding]) -> tuple[Path, ...]:
+    return tuple(dict.fromkeys(path for finding in findings for path in finding.files))

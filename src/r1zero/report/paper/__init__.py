@@ -1,0 +1,1 @@
+"""The paper: text, tables and figures in order, and their renderings."""

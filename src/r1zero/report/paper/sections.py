@@ -1,0 +1,309 @@
+"""The sections of the paper: text, tables and figures in order."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from r1zero.core.formatting import listed, plural
+from r1zero.report.claims.verdicts import Judged
+from r1zero.report.paper import figures
+from r1zero.report.paper.abstract import abstract_of, setups
+from r1zero.report.paper.document import Contents, Figure, Part, Table
+from r1zero.report.paper.figure_data import smoothing
+from r1zero.report.paper.limits import limits_of
+from r1zero.report.paper.samples import RULE, samples_of
+from r1zero.report.paper.tables import scores
+from r1zero.report.paper.tables.claims import claims_table
+from r1zero.report.paper.tables.comparisons import (
+    Ablation,
+    ablations_of,
+    ablations_table,
+    backends_table,
+)
+from r1zero.report.paper.tables.provenance import environments_table, files_table, provenance_table
+from r1zero.report.paper.tables.published import published_table
+from r1zero.report.paper.tables.setup import cost_table, protocol_table, recipes_table
+from r1zero.report.paper.text import setting
+from r1zero.report.results.inputs import Run, RunResults
+from r1zero.report.results.published import Published
+from r1zero.report.statistics.measures import Group, files_of, groups_of
+
+
+def contents(
+    runs: Sequence[RunResults],
+    verdicts: Sequence[Judged],
+    published: Mapping[str, Published] | None = None,
+    files: Sequence[Path] = (),
+) -> Contents:
+    """Make a report.
+
+    Args:
+        runs: Results, as `load` returns them.
+        verdicts: Verdicts on the claims, judged on these runs.
+        published: Published scores by recipe.
+        files: Every file that was read, for the appendix.
+
+    """
+    groups = groups_of(runs)
+    names = scores.names_of(groups)
+    ablations = ablations_of(groups)
+    parts = [
+        _setup(groups, names),
+        _results(groups, names),
+        _curves(_without_arms(groups, ablations), names),
+        _pass_at_k(groups, names),
+        _ablations(ablations),
+        _backends(groups),
+        _claims(verdicts),
+        _published(groups, dict(published or {}), names),
+        _cost(runs, names),
+        _samples(groups, names),
+        Part("limits", "Limits", limits_of(groups, verdicts, names)),
+        _provenance(runs, names, files),
+    ]
+    scale = groups[0].run.scale
+    recipes = list(dict.fromkeys(group.run.recipe for group in groups))
+    subject = recipes[0] if len(recipes) == 1 else setups(groups)
+    return Contents(
+        title=f"R1-Zero replication: {subject} at scale {scale}",
+        abstract=abstract_of(groups, verdicts, names),
+        parts=tuple(part for part in parts if part is not None),
+    )
+
+
+def _setup(groups: Sequence[Group], names: dict[Run, str]) -> Part:
+    runs = sum(len(group.runs) for group in groups)
+    tasks = listed(group.run.task for group in groups)
+    return Part(
+        "setup",
+        "Setup",
+        (
+            f"{plural(runs, 'run')} of {setups(groups)} on {tasks}, trained with"
+            f" {listed(group.run.backend for group in groups)}. A recipe is a published GRPO setup,"
+            " a variant differs from one in what its name says; a scale changes their sizes and"
+            " never the algorithm.",
+            "The base model (step 0) and every checkpoint are measured in the same way: the same"
+            " template, problems, decoding and number of samples. The grader is that of the reward"
+            " in training; accuracy is its strict verdict, also where a reward pays the lenient"
+            " one.",
+        ),
+        (recipes_table(groups, names), protocol_table(groups, names)),
+    )
+
+
+def _results(groups: Sequence[Group], names: dict[Run, str]) -> Part:
+    places = sum(len(group.suites) for group in groups)
+    figure = Figure(
+        name="changes",
+        title="Change of accuracy",
+        caption=(
+            "Trained minus base model on held-out problems, in percentage points, with the 95 %"
+            " intervals of the table."
+        ),
+        chart=figures.changes(groups, names),
+        files=files_of(groups),
+    )
+    return Part(
+        "results",
+        "Main result",
+        (
+            "An interval that contains 0 settles nothing: the verdict then says so, whatever the"
+            " estimate is.",
+        ),
+        (scores.main_table(groups), scores.behaviour_table(groups)),
+        (figure,) if places > 1 else (),
+    )
+
+
+def _curves(groups: Sequence[Group], names: dict[Run, str]) -> Part:
+    found = []
+    tasks = list(dict.fromkeys(group.run.task for group in groups))
+    for task in tasks:
+        members = [group for group in groups if group.run.task == task]
+        window = smoothing(members)
+        smoothed = f", as moving means over {window} logged steps" if window > 1 else ""
+        several = any(len(group.runs) > 1 for group in members)
+        found += [
+            Figure(
+                name=f"learning_curve_{task}",
+                title=f"Learning curves, {task}",
+                caption=(
+                    "Accuracy and completion length on held-out problems, with 95 % intervals over"
+                    f" {'seeds and problems' if several else 'problems'}; step 0 is the base model."
+                    f"{' Thin lines: the seeds.' if several else ''}"
+                    f" Light lines: the completions sampled in training{smoothed}."
+                ),
+                chart=figures.learning_curve(members, names),
+                files=files_of(members),
+            ),
+            Figure(
+                name=f"training_{task}",
+                title=f"Training, {task}",
+                caption=(
+                    "Logged by the trainer: means over the completions of each optimizer step"
+                    f"{'; bands from the lowest to the highest seed' if several else ''}."
+                ),
+                chart=figures.training(members, names),
+                files=tuple(result.model.metrics for group in members for result in group.runs),
+            ),
+        ]
+    return Part(
+        "curves",
+        "Learning curves",
+        (
+            "What the trainer logs are completions of training problems, sampled as the recipe"
+            " samples. They are no measure of a model: that is held-out accuracy.",
+        ),
+        figures=tuple(found),
+    )
+
+
+def _pass_at_k(groups: Sequence[Group], names: dict[Run, str]) -> Part | None:
+    table = scores.pass_at_k_table(groups)
+    if table is None:
+        return None
+    found = []
+    for task in dict.fromkeys(group.run.task for group in groups):
+        members = [group for group in groups if group.run.task == task]
+        chart = figures.pass_at_k(members, names)
+        if chart is not None:
+            found.append(
+                Figure(
+                    name=f"pass_at_k_{task}",
+                    title=f"pass@k, {task}",
+                    caption="Base (dashed) and trained model, with 95 % intervals.",
+                    chart=chart,
+                    files=files_of(members),
+                )
+            )
+    return Part(
+        "pass-at-k",
+        "pass@k",
+        (
+            "A gain at k = 1 that shrinks with k says that the training made answers likelier which"
+            " the base model could find already.",
+        ),
+        (table,),
+        tuple(found),
+    )
+
+
+def _ablations(found: Sequence[Ablation]) -> Part:
+    if not found:
+        return Part(
+            "ablations",
+            "Ablations",
+            ("No two recipes differ in one or two settings alone: no ablation was run.",),
+        )
+    drawn = []
+    for ablation in found:
+        arms = (ablation.reference, *ablation.arms)
+        recipe = ablation.reference.run.recipe
+        drawn.append(
+            Figure(
+                name=f"ablation_{recipe}",
+                title=f"Variants of {recipe}",
+                caption="Learning curves of the arms, drawn as those above.",
+                chart=figures.learning_curve(arms, _names_of_arms(ablation)),
+                files=files_of(arms),
+            )
+        )
+    return Part(
+        "ablations",
+        "Ablations",
+        ("The arms of an ablation were found by their settings, which differ in what is named.",),
+        (ablations_table(found),),
+        tuple(drawn),
+    )
+
+
+def _backends(groups: Sequence[Group]) -> Part:
+    table = backends_table(groups)
+    if table is None:
+        backends = listed(group.run.backend for group in groups)
+        text = f"Every recipe was run on one backend ({backends}): agreement was not tested."
+        return Part("backends", "Agreement of backends", (text,))
+    text = "The same recipe, trained by different programs, on the same problems."
+    return Part("backends", "Agreement of backends", (text,), (table,))
+
+
+def _claims(verdicts: Sequence[Judged]) -> Part:
+    if not verdicts:
+        return Part("claims", "Claims", ("No claims were judged.",))
+    return Part(
+        "claims",
+        "Claims",
+        (
+            "What the literature asserts, judged on these runs. Reproduced and contradicted are"
+            " said only where the whole interval says so.",
+        ),
+        (claims_table(verdicts),),
+    )
+
+
+def _published(
+    groups: Sequence[Group], published: dict[str, Published], names: dict[Run, str]
+) -> Part | None:
+    table = published_table(groups, published, names)
+    if table is not None:
+        text = "Published figures were measured by others, in the ways that are named."
+        return Part("published", "Published figures", (text,), (table,))
+    if not published:
+        return None
+    text = (
+        f"Scores were published for {listed(published)}, of other models and problems than those of"
+        f" scale {groups[0].run.scale}: they are compared at scale paper only."
+    )
+    return Part("published", "Published figures", (text,))
+
+
+def _cost(runs: Sequence[RunResults], names: dict[Run, str]) -> Part:
+    return Part("cost", "Cost", (), (cost_table(runs, names),))
+
+
+def _samples(groups: Sequence[Group], names: dict[Run, str]) -> Part | None:
+    found = samples_of(groups, names)
+    return Part("samples", "Samples", (RULE,), samples=tuple(found)) if found else None
+
+
+def _provenance(runs: Sequence[RunResults], names: dict[Run, str], files: Sequence[Path]) -> Part:
+    found: list[Table] = [
+        scores.seeds_table(groups_of(runs)),
+        provenance_table(runs, names),
+        environments_table(runs),
+    ]
+    if files:
+        found.append(files_table(files))
+    return Part(
+        "provenance",
+        "Appendix: runs and files",
+        (
+            "Every number of this report comes from these files. report.json beside the report has"
+            " the whole checksums of what was read and of what was written.",
+        ),
+        tuple(found),
+    )
+
+
+def _without_arms(groups: Sequence[Group], found: Sequence[Ablation]) -> list[Group]:
+    """Leave out variants of recipes, which have curves of their own in the part on ablations."""
+    arms = {arm.run for item in found for arm in item.arms if "-" in arm.run.recipe}
+    return [group for group in groups if group.run not in arms]
+
+
+def _names_of_arms(ablation: Ablation) -> dict[Run, str]:
+    """Name each arm by the varied settings, such as `beta 0.04`; recipes keep their names too."""
+    reference = ablation.reference.settings
+    plain = [key for key in ablation.keys if not isinstance(reference.get(key), list)]
+    names: dict[Run, str] = {}
+    for arm in (ablation.reference, *ablation.arms):
+        own = arm.settings
+        held = ", ".join(f"{key.rpartition('.')[2]} {setting(own.get(key))}" for key in plain)
+        name = (
+            held
+            if "-" in arm.run.recipe
+            else f"{arm.run.recipe} ({held})"
+            if held
+            else arm.run.recipe
+        )
+        names |= {result.run: name for result in arm.runs}
+    return names

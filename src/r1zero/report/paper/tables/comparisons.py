@@ -1,0 +1,215 @@
+"""Tables of comparisons: variants that differ in a few settings, and backends."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from r1zero.core.formatting import number
+from r1zero.report.paper.document import Table
+from r1zero.report.paper.rendering import rounded
+from r1zero.report.paper.text import arrow, interval, setting
+from r1zero.report.results.inputs import Run
+from r1zero.report.statistics.intervals import Interval, Outcomes, two_sample_delta
+from r1zero.report.statistics.measures import Group, files_of, values
+
+# Most settings that may differ between the arms of an ablation.
+_MOST_DIFFERENCES = 2
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """A recipe, and the groups whose settings differ from its settings in `keys` alone."""
+
+    reference: Group
+    arms: tuple[Group, ...]
+
+    @property
+    def keys(self) -> list[str]:
+        """Dotted keys of the settings in which any arm differs from the reference."""
+        return sorted({key for arm in self.arms for key in differences(self.reference, arm)})
+
+
+def differences(first: Group, second: Group) -> dict[str, tuple[Any, Any]]:
+    """Settings that differ between two groups, by dotted key, with both values."""
+    one, other = first.settings, second.settings
+    return {
+        key: (one.get(key), other.get(key))
+        for key in sorted(one.keys() | other.keys())
+        if one.get(key) != other.get(key)
+    }
+
+
+def ablations_of(groups: Sequence[Group]) -> list[Ablation]:
+    """Find ablations by the differences in settings, regardless of the names of the runs.
+
+    Each group is in at most one ablation. The reference is preferably a recipe, not a variant.
+    """
+    found: list[Ablation] = []
+    taken: set[Run] = set()
+    for reference in sorted(groups, key=lambda group: ("-" in group.run.recipe, group.run.recipe)):
+        if reference.run in taken:
+            continue
+        arms = [
+            group
+            for group in groups
+            if group.run not in taken | {reference.run}
+            and group.run.backend == reference.run.backend
+            and group.run.task == reference.run.task
+            and _protocols(reference) == _protocols(group)
+            and 0 < len(differences(reference, group)) <= _MOST_DIFFERENCES
+        ]
+        if arms:
+            found.append(Ablation(reference, tuple(arms)))
+            taken |= {reference.run, *(arm.run for arm in arms)}
+    return found
+
+
+def _protocols(group: Group) -> dict[str, Any]:
+    """What was measured and how, by suite."""
+    return {suite.name: suite.base.protocol for suite in group.runs[0].suites}
+
+
+def ablations_table(found: Sequence[Ablation]) -> Table:
+    """One row per arm and suite: its settings, its accuracy, and the difference to the recipe."""
+    rows, data = [], []
+    for ablation in found:
+        for suite in ablation.reference.suites:
+            for arm in (ablation.reference, *ablation.arms):
+                if suite not in arm.suites:
+                    continue
+                held = arm.settings
+                what = "; ".join(
+                    f"{key.rpartition('.')[2]} {_shown(held.get(key))}" for key in ablation.keys
+                )
+                is_reference = arm is ablation.reference
+                against = None if is_reference else between(ablation.reference, arm, suite)
+                change = arm.change(suite, "accuracy")
+                length = arm.change(suite, "mean_length")
+                rows.append(
+                    (
+                        ablation.reference.run.recipe,
+                        what,
+                        suite,
+                        str(len(arm.runs)),
+                        arrow(change),
+                        interval(against, 100) if against else "reference",
+                        arrow(length),
+                    )
+                )
+                data.append(
+                    {
+                        "reference": ablation.reference.run.recipe,
+                        "recipe": arm.run.recipe,
+                        "backend": arm.run.backend,
+                        "settings": what,
+                        "suite": suite,
+                        "n_seeds": len(arm.runs),
+                        "base": change.base,
+                        "trained": change.trained,
+                        "delta_reference": against.estimate if against else None,
+                        "delta_low": against.low if against else None,
+                        "delta_high": against.high if against else None,
+                        "length_base": length.base,
+                        "length_trained": length.trained,
+                    }
+                )
+    schema = {
+        **dict.fromkeys(("reference", "recipe", "backend", "settings", "suite"), pl.String),
+        "n_seeds": pl.Int64,
+        **dict.fromkeys(("base", "trained"), pl.Float64),
+        **dict.fromkeys(("delta_reference", "delta_low", "delta_high"), pl.Float64),
+        **dict.fromkeys(("length_base", "length_trained"), pl.Float64),
+    }
+    return Table(
+        name="ablations",
+        title="Variants of a recipe",
+        caption=(
+            "Runs that differ in the named settings and in nothing else. The difference is between"
+            " the trained models, in percentage points of accuracy, with a 95 % interval; where"
+            " both arms have one seed, it doesn't cover the training seed; a single run is given"
+            " the other arm's spread between seeds."
+        ),
+        data=rounded(pl.DataFrame(data, schema)),
+        headings=(
+            *("recipe", "varied", "suite", "seeds", "accuracy (%)"),
+            *("against the recipe [95 % interval]", "length (tokens)"),
+        ),
+        rows=tuple(rows),
+        numeric=frozenset({3, 4, 5, 6}),
+        files=files_of(
+            [group for item in found for group in (item.reference, *item.arms)], ends_only=True
+        ),
+    )
+
+
+def between(first: Group, second: Group, suite: str) -> Interval:
+    """Accuracy of the second group's trained models minus the first's, on the same problems."""
+    return two_sample_delta(_trained(first, suite), _trained(second, suite))
+
+
+def backends_table(groups: Sequence[Group]) -> Table | None:
+    """One row per recipe, suite and pair of backends; None if no recipe ran on several."""
+    rows, data = [], []
+    compared: list[Group] = []
+    for index, first in enumerate(groups):
+        for second in groups[index + 1 :]:
+            if first.run.recipe != second.run.recipe:
+                continue
+            compared += [first, second]
+            here, there = _protocols(first), _protocols(second)
+            for suite in first.suites:
+                if here[suite] != there.get(suite):
+                    continue
+                found = between(first, second, suite)
+                means = [float(np.mean(_trained(group, suite))) for group in (first, second)]
+                data.append(
+                    {
+                        "recipe": first.run.recipe,
+                        "suite": suite,
+                        "first": first.run.backend,
+                        "second": second.run.backend,
+                        "accuracy_first": means[0],
+                        "accuracy_second": means[1],
+                        "delta": found.estimate,
+                        "delta_low": found.low,
+                        "delta_high": found.high,
+                    }
+                )
+                rows.append(
+                    (
+                        first.run.recipe,
+                        suite,
+                        f"{first.run.backend}, {second.run.backend}",
+                        f"{number(means[0] * 100)}, {number(means[1] * 100)}",
+                        interval(found, 100),
+                        "they differ" if found.settled else "no difference settled",
+                    )
+                )
+    if not rows:
+        return None
+    return Table(
+        name="backends",
+        title="One recipe on several backends",
+        caption="Accuracy of the trained models, over the seeds of each backend.",
+        data=rounded(pl.DataFrame(data)),
+        headings=(
+            *("recipe", "suite", "backends", "accuracy (%)"),
+            *("difference [95 % interval]", "verdict"),
+        ),
+        rows=tuple(rows),
+        numeric=frozenset({3, 4}),
+        files=tuple(dict.fromkeys(files_of(compared, ends_only=True))),
+    )
+
+
+def _trained(group: Group, suite: str) -> list[Outcomes]:
+    return [values(item.trained, "accuracy") for item in group.of_suite(suite)]
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return " + ".join(item["name"] if isinstance(item, dict) else str(item) for item in value)
+    return "–" if value is None else setting(value)

@@ -1,0 +1,257 @@
+"""Tables of scores: base and trained model, over all seeds and for each seed, and pass@k."""
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from r1zero.report.paper.document import Table
+from r1zero.report.paper.rendering import rounded
+from r1zero.report.paper.text import arrow, delta
+from r1zero.report.results.inputs import Run
+from r1zero.report.statistics.intervals import Interval
+from r1zero.report.statistics.measures import (
+    BEHAVIOUR,
+    Change,
+    Group,
+    best_k,
+    change_of,
+    files_of,
+    label,
+    measures_of,
+)
+
+# Columns of the long tables. Shares are between 0 and 1, lengths in tokens. Base is step 0, trained
+# the last evaluated step. Limits are empty if there is no interval.
+_WHAT = {"recipe": pl.String, "backend": pl.String, "suite": pl.String, "metric": pl.String}
+_COUNTS = {"n_seeds": pl.Int64, "n_problems": pl.Int64, "n_samples": pl.Int64}
+_NUMBERS = {name: pl.Float64 for name in ("base", "trained", "delta", "delta_low", "delta_high")}
+_LONG = {**_WHAT, **_COUNTS, **_NUMBERS}
+_INTERVAL = "change [95 % interval]"
+
+
+def names_of(groups: Sequence[Group]) -> dict[Run, str]:
+    """Name each run by its recipe, with the backend if there are several."""
+    several = len({group.run.backend for group in groups}) > 1
+    return {
+        result.run: f"{result.run.recipe} ({result.run.backend})" if several else result.run.recipe
+        for group in groups
+        for result in group.runs
+    }
+
+
+def main_table(groups: Sequence[Group]) -> Table:
+    """One row per recipe and suite: accuracy before and after training."""
+    names = names_of(groups)
+    rows, data = [], []
+    kinds = [
+        kind
+        for kind in ("lenient_accuracy", "greedy_accuracy", "pass", "maj")
+        if any(_found(group, suite, kind) for group in groups for suite in group.suites)
+    ]
+    largest = " Of pass@k and maj@k the largest k is shown." if "pass" in kinds else ""
+    found_k = {
+        kind: {_k(_found(group, suite, kind)) for group in groups for suite in group.suites} - {""}
+        for kind in kinds
+    }
+    for group in groups:
+        for suite in group.suites:
+            data += [
+                _long(group, suite, change)
+                for change in group.changes(suite)
+                if change.measure not in BEHAVIOUR
+            ]
+            accuracy = group.change(suite, "accuracy")
+            found = [_found(group, suite, kind) for kind in kinds]
+            rows.append(
+                (
+                    names[group.run],
+                    suite,
+                    str(len(group.runs)),
+                    arrow(accuracy),
+                    delta(accuracy),
+                    accuracy.verdict,
+                    *(
+                        _of_k(group.change(suite, name), found_k[kind]) if name else "–"
+                        for kind, name in zip(kinds, found, strict=True)
+                    ),
+                )
+            )
+    return Table(
+        name="main",
+        title="Base and trained model on held-out problems",
+        caption=(
+            "Step 0 → last evaluated step. Accuracy is the mean over sampled completions, taken"
+            " where the prompt asks for the answer; lenient accuracy takes it wherever it stands."
+            " Changes are in percentage points, with a 95 % interval paired by problem"
+            f" {_covers(groups)}.{largest}"
+        ),
+        data=rounded(pl.DataFrame(data, _LONG)),
+        headings=(
+            *("recipe", "suite", "seeds", "accuracy (%)", _INTERVAL, "verdict"),
+            *(_heading(kind, found_k[kind]) for kind in kinds),
+        ),
+        rows=tuple(rows),
+        numeric=frozenset({2, 3, 4, *range(6, 6 + len(kinds))}),
+        files=files_of(groups, ends_only=True),
+    )
+
+
+def behaviour_table(groups: Sequence[Group]) -> Table:
+    """One row per recipe and suite: form and length of completions before and after training."""
+    names = names_of(groups)
+    places = [(group, suite) for group in groups for suite in group.suites]
+    changes = [[group.change(suite, name) for name in BEHAVIOUR] for group, suite in places]
+    return Table(
+        name="behaviour",
+        title="What the completions look like",
+        caption=(
+            "Step 0 → last evaluated step, means over sampled completions. Truncated completions"
+            " hit the limit of new tokens; repeated 4-grams are those that occurred before in the"
+            " same completion. The CSV file has the intervals."
+        ),
+        data=rounded(
+            pl.DataFrame(
+                [
+                    _long(group, suite, change)
+                    for (group, suite), found in zip(places, changes, strict=True)
+                    for change in found
+                ],
+                _LONG,
+            )
+        ),
+        headings=("recipe", "suite", *(label(name) for name in BEHAVIOUR)),
+        rows=tuple(
+            (names[group.run], suite, *(arrow(change) for change in found))
+            for (group, suite), found in zip(places, changes, strict=True)
+        ),
+        numeric=frozenset(range(2, 2 + len(BEHAVIOUR))),
+        files=files_of(groups, ends_only=True),
+    )
+
+
+def seeds_table(groups: Sequence[Group]) -> Table:
+    """One row per run and suite; the raw data have every measure."""
+    names = names_of(groups)
+    rows, data = [], []
+    for group in groups:
+        for result in group.runs:
+            for suite in result.suites:
+                changes = {name: change_of([suite], name) for name in measures_of(suite)}
+                for change in changes.values():
+                    named = {"recipe": group.run.recipe, "backend": group.run.backend}
+                    data.append({**named, "seed": result.run.seed, **_numbers(suite.name, change)})
+                rows.append(
+                    (
+                        names[result.run],
+                        str(result.run.seed),
+                        suite.name,
+                        f"{suite.base.n_problems} × {suite.base.n_samples}",
+                        str(suite.trained.step),
+                        arrow(changes["accuracy"]),
+                        delta(changes["accuracy"]),
+                        changes["accuracy"].verdict,
+                    )
+                )
+    schema = {**_WHAT, "seed": pl.Int64, **_COUNTS, **_NUMBERS}
+    frame = pl.DataFrame(data, schema).drop("n_seeds")
+    return Table(
+        name="seeds",
+        title="Each run by itself",
+        caption=(
+            "The same comparison for each seed; its intervals cover the choice of problems and the"
+            " sampling of completions, not the seed of the training."
+        ),
+        data=rounded(frame),
+        headings=(
+            *("recipe", "seed", "suite", "problems × samples", "last step", "accuracy (%)"),
+            *(_INTERVAL, "verdict"),
+        ),
+        rows=tuple(rows),
+        numeric=frozenset({1, 3, 4, 5, 6}),
+        files=files_of(groups, ends_only=True),
+    )
+
+
+def pass_at_k_table(groups: Sequence[Group]) -> Table | None:
+    """One row per recipe, suite and k; None if no suite has several samples."""
+    names = names_of(groups)
+    rows, data = [], []
+    for group in groups:
+        for suite in group.suites:
+            found = [name for name in group.measures(suite) if name.startswith("pass@")]
+            for name in ["accuracy", *found] if found else []:
+                change = group.change(suite, name)
+                k = int(name.partition("@")[2] or 1)
+                data.append({**_long(group, suite, change), "metric": f"pass@{k}", "k": k})
+                rows.append(
+                    (names[group.run], suite, str(k), arrow(change), delta(change), change.verdict)
+                )
+    if not rows:
+        return None
+    return Table(
+        name="pass_at_k",
+        title="pass@k of base and trained model",
+        caption=(
+            "The share of problems of which at least one of k samples is right: the unbiased"
+            " estimate of Chen et al. 2021 (arXiv 2107.03374, equation 1)."
+        ),
+        data=rounded(pl.DataFrame(data, {**_WHAT, "k": pl.Int64, **_COUNTS, **_NUMBERS})),
+        headings=("recipe", "suite", "k", "pass@k (%)", _INTERVAL, "verdict"),
+        rows=tuple(rows),
+        numeric=frozenset({2, 3, 4}),
+        files=files_of(groups, ends_only=True),
+    )
+
+
+def _found(group: Group, suite: str, kind: str) -> str | None:
+    """Name of the measure of a kind on a suite, if it was measured."""
+    measures = group.measures(suite)
+    if kind in ("pass", "maj"):
+        return best_k(measures, "pass" if kind == "pass" else "maj")
+    return kind if kind in measures else None
+
+
+def _k(measure: str | None) -> str:
+    return (measure or "").partition("@")[2]
+
+
+def _heading(kind: str, ks: set[str]) -> str:
+    """Heading of a kind of measure, with its k if all rows have the same k."""
+    if not ks:
+        return f"{kind.removesuffix('_accuracy')} (%)"
+    return f"{kind}@{ks.copy().pop() if len(ks) == 1 else 'k'} (%)"
+
+
+def _of_k(change: Change, ks: set[str]) -> str:
+    """The values of a change, with its k if the rows have different k."""
+    return f"{arrow(change)} (k={_k(change.measure)})" if len(ks) > 1 else arrow(change)
+
+
+def _covers(groups: Sequence[Group]) -> str:
+    counts = {len(group.runs) for group in groups}
+    if counts == {1}:
+        return "(it covers problems and sampling, not the training seed: there is one)"
+    if 1 in counts:
+        return "that covers problems, and seeds where there are several"
+    return "that covers problems and seeds"
+
+
+def _long(group: Group, suite: str, change: Change) -> dict[str, object]:
+    named = {"recipe": group.run.recipe, "backend": group.run.backend}
+    return {**named, **_numbers(suite, change)}
+
+
+def _numbers(suite: str, change: Change) -> dict[str, object]:
+    found: Interval = change.delta
+    return {
+        "suite": suite,
+        "metric": change.measure,
+        "n_seeds": change.n_seeds,
+        "n_problems": change.n_problems,
+        "n_samples": change.n_samples,
+        "base": change.base,
+        "trained": change.trained,
+        "delta": found.estimate,
+        "delta_low": found.low,
+        "delta_high": found.high,
+    }

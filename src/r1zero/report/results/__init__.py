@@ -1,0 +1,1 @@
+"""Files of earlier stages: read, checked, and refused where they cannot be compared."""

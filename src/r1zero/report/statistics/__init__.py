@@ -1,0 +1,1 @@
+"""Measures of runs, with confidence intervals over problems and training seeds."""

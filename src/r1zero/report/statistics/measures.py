@@ -1,0 +1,217 @@
+"""Measures of a model on a suite, and of groups of runs that differ in their seed alone.
+
+A measure has one value per problem and sample, or one per problem, so that the problem is the unit
+of every interval.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from r1zero.evaluate.metrics import MEANS, ks, majority_at_k, pass_at_k
+from r1zero.report.results.inputs import Evaluation, Run, RunResults, SuiteResults
+from r1zero.report.statistics.intervals import (
+    Interval,
+    Outcomes,
+    hierarchical_delta,
+    hierarchical_mean,
+)
+
+_LABELS = {
+    "accuracy": "accuracy (%)",
+    "lenient_accuracy": "lenient accuracy (%)",
+    "greedy_accuracy": "greedy accuracy (%)",
+    "format": "format (%)",
+    "mean_length": "mean length (tokens)",
+    "truncated": "truncated (%)",
+    "repetition": "repeated 4-grams (%)",
+}
+BEHAVIOUR = ("format", "mean_length", "truncated", "repetition")
+
+
+@dataclass(frozen=True)
+class Change:
+    """A measure of base and trained model, and their difference with its interval."""
+
+    measure: str
+    n_seeds: int
+    n_problems: int
+    n_samples: int
+    base: float
+    trained: float
+    delta: Interval
+
+    @property
+    def verdict(self) -> Literal["higher", "lower", "not settled"]:
+        """Direction of the change; `not settled` if the interval contains 0."""
+        if not self.delta.settled:
+            return "not settled"
+        return "higher" if self.delta.low > 0 else "lower"
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ only in their seed: one recipe or variant on one backend."""
+
+    runs: tuple[RunResults, ...]
+
+    @property
+    def run(self) -> Run:
+        """The first run's identity."""
+        return self.runs[0].run
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Settings of the runs by dotted key, such as `algorithm.beta`."""
+        return self.runs[0].model.flat_settings
+
+    @property
+    def seeds(self) -> list[int]:
+        """Seeds of the runs."""
+        return [result.run.seed for result in self.runs]
+
+    @property
+    def suites(self) -> list[str]:
+        """Suites that every run was measured on."""
+        return [
+            suite.name
+            for suite in self.runs[0].suites
+            if all(suite.name in {item.name for item in result.suites} for result in self.runs)
+        ]
+
+    def of_suite(self, name: str) -> list[SuiteResults]:
+        """Results on a suite, one per seed."""
+        return [suite for result in self.runs for suite in result.suites if suite.name == name]
+
+    def measures(self, suite: str) -> list[str]:
+        """Names of what was measured on a suite."""
+        found = [measures_of(item) for item in self.of_suite(suite)]
+        return [name for name in found[0] if all(name in others for others in found)]
+
+    def changes(self, suite: str) -> list[Change]:
+        """Every measure of a suite before and after training, over seeds and problems."""
+        return [self.change(suite, name) for name in self.measures(suite)]
+
+    def change(self, suite: str, measure: str) -> Change:
+        """One measure of a suite before and after training."""
+        return change_of(self.of_suite(suite), measure)
+
+    def means(self, suite: str, measure: str) -> dict[int, Interval]:
+        """Mean of a measure over seeds and problems by step, where every seed was evaluated."""
+        found = self.of_suite(suite)
+        steps = set.intersection(*({item.step for item in one.evaluations} for one in found))
+        return {
+            step: hierarchical_mean(
+                [
+                    values(item, measure)
+                    for one in found
+                    for item in one.evaluations
+                    if item.step == step
+                ]
+            )
+            for step in sorted(steps)
+        }
+
+
+def files_of(groups: Sequence[Group], *, ends_only: bool = False) -> tuple[Path, ...]:
+    """Files of all runs; with `ends_only` the first and last evaluation of each suite alone."""
+    results = [result for group in groups for result in group.runs]
+    if not ends_only:
+        return tuple(path for result in results for path in result.files)
+    suites = [suite for result in results for suite in result.suites]
+    return tuple(item.source for suite in suites for item in (suite.base, suite.trained))
+
+
+def groups_of(runs: Sequence[RunResults]) -> list[Group]:
+    """Group runs by recipe and backend; the order of runs is kept."""
+    found: dict[tuple[str, str], list[RunResults]] = {}
+    for result in runs:
+        found.setdefault((result.run.recipe, result.run.backend), []).append(result)
+    return [Group(tuple(members)) for members in found.values()]
+
+
+def change_of(suites: Sequence[SuiteResults], measure: str) -> Change:
+    """One measure before and after training, of one suite of runs that differ in their seed."""
+    base = [values(suite.base, measure) for suite in suites]
+    trained = [values(suite.trained, measure) for suite in suites]
+    return Change(
+        measure,
+        len(suites),
+        suites[0].base.n_problems,
+        samples_of(suites[0].base, measure),
+        float(np.mean([item.mean() for item in base])),
+        float(np.mean([item.mean() for item in trained])),
+        hierarchical_delta(base, trained),
+    )
+
+
+def measures_of(suite: SuiteResults) -> list[str]:
+    """Names of what was measured on a suite, in reading order."""
+    larger = [k for k in ks(suite.base.n_samples) if k > 1]
+    # A base model may give no answer at all, where the task has votes all the same.
+    voted = any(
+        vote is not None
+        for item in (suite.base, suite.trained)
+        for problem in item.problems
+        for vote in problem.vote
+    )
+    greedy = all(
+        item.greedy_outcomes("correct") is not None for item in (suite.base, suite.trained)
+    )
+    return [
+        "accuracy",
+        "lenient_accuracy",
+        *(["greedy_accuracy"] if greedy else []),
+        *(f"pass@{k}" for k in larger),
+        *(f"maj@{k}" for k in larger if voted),
+        *BEHAVIOUR,
+    ]
+
+
+def samples_of(evaluation: Evaluation, measure: str) -> int:
+    """Completions of each problem that a measure takes into account."""
+    return 1 if measure == "greedy_accuracy" else evaluation.n_samples
+
+
+def values(evaluation: Evaluation, measure: str) -> Outcomes:
+    """Values of a measure, [n_problems, n_samples] or [n_problems, 1], ordered by problem_id."""
+    if measure not in evaluation.known:
+        evaluation.known[measure] = _values(evaluation, measure)
+    return evaluation.known[measure]
+
+
+def _values(evaluation: Evaluation, measure: str) -> Outcomes:
+    if measure in MEANS:
+        return evaluation.outcomes(MEANS[measure])
+    if measure == "greedy_accuracy":
+        greedy = evaluation.greedy_outcomes("correct")
+        if greedy is None:
+            raise ValueError(f"{evaluation.source}: no greedy completions")
+        return greedy
+    name, _, k = measure.partition("@")
+    per_problem: dict[str, Callable[[], Outcomes]] = {
+        "pass": lambda: pass_at_k(evaluation.outcomes("correct"), int(k)),
+        "maj": lambda: majority_at_k(
+            evaluation.outcomes("correct"), evaluation.outcomes("vote"), int(k)
+        ),
+    }
+    return per_problem[name]()[:, None]
+
+
+def label(measure: str) -> str:
+    """A measure with its unit, as it is shown."""
+    return _LABELS.get(measure, f"{measure} (%)")
+
+
+def factor(measure: str) -> float:
+    """What a value is multiplied by to be shown: 100 for shares."""
+    return 1 if measure == "mean_length" else 100
+
+
+def best_k(measures: Sequence[str], kind: Literal["pass", "maj"]) -> str | None:
+    """The measure of a kind with the largest k, if there is one."""
+    found = [name for name in measures if name.startswith(f"{kind}@")]
+    return max(found, key=lambda name: int(name.partition("@")[2])) if found else None

@@ -1,0 +1,84 @@
+r"""Extract the answer of a completion in the format that its prompt asks for.
+
+| answer | where it stands | if there are several |
+|---|---|---|
+| `tags` | between `<answer>` and `</answer>` | none counts: see `tags` |
+| `boxed` | in `\boxed{}` with matching braces | the last counts, as in every published grader |
+| `hash` | after `####` at the start of the last line | not possible |
+| `line` | after `Answer:` (in any case, as in DAPO) at the start of the last line | not possible |
+| `free` | the whole completion is the answer | not possible |
+
+The last line is the last that is not blank. If the prompt asks for a thought in tags, only the text
+after the last `</think>` is searched; without one there is no answer.
+
+The format is right if there is such an answer that is not blank, and before it exactly the thought
+that the prompt asks for: one `</think>`, and one `<think>` at the start, which the model has to
+write if it is `generated` and may write if it is `prefilled`. If the prompt asks for no thought
+(`free`), any text may precede the answer.
+
+Completions are untrusted: time and memory are linear in the length of any text, and nothing raises.
+"""
+
+import re
+
+from r1zero.tasks.answers import tags
+from r1zero.tasks.answers.tags import END_THINK, THINK, WHITE_SPACE, Parsed
+from r1zero.tasks.prompts import Style
+
+# An escaped brace is a character of the answer and does not count as a brace.
+_BRACES = re.compile(r"\\boxed[ \t]*\{|\\[\\{}]|[{}]")
+
+
+def extract(completion: str, style: Style) -> Parsed:
+    """Find the answer of a completion where its prompt asks for it, and check the format."""
+    if style.answer == "tags":
+        return tags.parse(completion, generated=style.thought == "generated")
+    text, well_formed = completion, True
+    if style.thought != "free":
+        thought, closed, text = completion.rpartition(END_THINK)
+        if not closed:
+            return Parsed(None, "no </think> before the answer", 0)
+        opened = thought.startswith(THINK)
+        well_formed = (
+            (opened or style.thought == "prefilled")
+            and END_THINK not in thought
+            and completion.find(THINK, len(THINK) if opened else 0) < 0
+        )
+    answer, problem = _find(text, style)
+    return Parsed(answer, problem, int(well_formed and bool(answer and answer.strip())))
+
+
+def last_boxed(text: str) -> str | None:
+    r"""Content of the closed `\boxed{...}` that starts last; None if there is none."""
+    depth = 0
+    opened: list[tuple[int, int]] = []  # boxes not closed so far: depth and start of the content
+    last: tuple[int, int] | None = None
+    for match in _BRACES.finditer(text):
+        found = match[0]
+        if found == "}":
+            if opened and opened[-1][0] == depth:
+                start = opened.pop()[1]
+                if last is None or start > last[0]:
+                    last = start, match.start()
+            depth = max(depth - 1, 0)
+        elif found == "{":
+            depth += 1
+        elif found.endswith("{") and found != r"\{":
+            depth += 1
+            opened.append((depth, match.end()))
+    return None if last is None else text[last[0] : last[1]]
+
+
+def _find(text: str, style: Style) -> tuple[str | None, str]:
+    """The answer in a text without its thought, or None and why there is none."""
+    if style.answer == "boxed":
+        answer = last_boxed(text)
+        return answer, "" if answer is not None else r"no complete \boxed{}"
+    text = text.strip(WHITE_SPACE)
+    if style.answer == "free":
+        return text, ""
+    marker = "####" if style.answer == "hash" else "answer:"
+    line = text[text.rfind("\n") + 1 :].lstrip(WHITE_SPACE)
+    if line[: len(marker)].lower() == marker:
+        return line[len(marker) :], ""
+    return None, f"the last line doesn't begin with {marker.capitalize()}"

@@ -1,0 +1,1 @@
+"""Backends: trainers that run a recipe, one folder each. The protocol is in `base.py`."""

@@ -1,0 +1,158 @@
+"""How a run is laid out and started with TRL, accelerate, DeepSpeed and vLLM. Needs no torch."""
+
+from pathlib import Path
+
+import yaml
+
+from r1zero.plan.assignment import assign_gpus
+from r1zero.plan.backend import Inputs, Process
+from r1zero.plan.layout import Constraints, Layout
+from r1zero.plan.machine import Machine
+from r1zero.settings.run import RunSettings
+from r1zero.train.backends.base import CheckpointFormat
+from r1zero.train.backends.trl.rendering import (
+    accelerate_config,
+    nodes_with_trainers,
+    trl_config,
+)
+
+_ENTRYPOINT = "r1zero.train.backends.trl.entrypoint"
+
+
+class TrlBackend:
+    """See `r1zero.train.backends.base.Backend`."""
+
+    name = "trl"
+    environment = None
+    packages = ("trl", "transformers", "torch")
+    # Saved by transformers, and the last two by DeepSpeed, beside the weights.
+    checkpoint = CheckpointFormat(
+        optimizer_states=(
+            "optimizer.*",
+            "scheduler.pt",
+            "rng_state*.pth",
+            "global_step*",
+            "latest",
+        )
+    )
+
+    def check(self, run: RunSettings) -> None:
+        """Accept every run: TRL and `RunTrainer` honour all settings of a recipe."""
+
+    def constraints(self, run: RunSettings) -> Constraints:
+        """TRL wants whole groups, and the same number of completions for each process."""
+        return Constraints(
+            equal_share_of="completions",
+            placements=("in_process", "colocate", "server"),
+            shardings=("none", "optimizer", "full"),
+            offload=True,
+        )
+
+    def requires(self, layout: Layout) -> dict[str, str]:
+        """Require vLLM to generate on GPUs, and DeepSpeed to shard or offload."""
+        needed = {
+            "vllm": layout.placement != "in_process",
+            "deepspeed": layout.sharding != "none",
+        }
+        return {
+            name: f"pip install 'r1zero[{name}]' in this environment"
+            for name, is_needed in needed.items()
+            if is_needed
+        }
+
+    def render(self, run: RunSettings, layout: Layout, inputs: Inputs) -> dict[str, str]:
+        """The configuration files of accelerate and TRL."""
+        trl = trl_config(
+            run,
+            layout,
+            model=inputs.model,
+            problems=inputs.problems.parent,
+            output=inputs.checkpoints,
+            reward_models=inputs.reward_models,
+        )
+        return {
+            "trl.yaml": yaml.safe_dump(trl, sort_keys=False, allow_unicode=True),
+            "accelerate.yaml": yaml.safe_dump(accelerate_config(layout), sort_keys=False),
+        }
+
+    def processes(
+        self,
+        run: RunSettings,
+        layout: Layout,
+        machine: Machine,
+        inputs: Inputs,
+        resume: Path | None = None,
+    ) -> list[Process]:
+        """The vLLM server if it has GPUs of its own, then the trainers of each node."""
+        trainers = [
+            _trainer(layout, machine, inputs, resume, node)
+            for node in range(nodes_with_trainers(layout))
+        ]
+        if layout.placement == "server":
+            return [_server(run, layout, machine, inputs.model), *trainers]
+        return trainers
+
+
+def _server(run: RunSettings, layout: Layout, machine: Machine, model: Path) -> Process:
+    """The server of vLLM, with the options that TRL's trainer needs (TRL 1.11 and later)."""
+    assigned = [each for each in assign_gpus(layout, machine) if each.role == "generator"]
+    longest = run.sizes.max_prompt_length + run.sizes.max_completion_length
+    return Process(
+        role="generator",
+        argv=(
+            *("vllm", "serve", str(model)),
+            *("--port", "{port:generator}"),
+            *("--dtype", "bfloat16"),
+            *("--tensor-parallel-size", str(layout.generator_tensor_parallel)),
+            *("--gpu-memory-utilization", f"{layout.generator_memory_share:g}"),
+            *("--max-model-len", str(longest)),
+            *("--weight-transfer-config", '{"backend":"nccl"}'),
+            *("--logprobs-mode", "processed_logprobs"),
+            *("--max-logprobs", "-1"),
+            "--enable-scale-out",
+        ),
+        env={"VLLM_SERVER_DEV_MODE": "1"},
+        gpus=tuple(each.gpu for each in assigned),
+        node=assigned[0].node,
+        health="http://127.0.0.1:{port:generator}/health",
+    )
+
+
+def _trainer(
+    layout: Layout, machine: Machine, inputs: Inputs, resume: Path | None, node: int
+) -> Process:
+    """The trainers of one node, behind one launcher."""
+    arguments = [str(inputs.run_file), str(inputs.config / "trl.yaml")]
+    if inputs.kept_optimizer_states is not None:
+        arguments += ["--keep-states", str(inputs.kept_optimizer_states)]
+    if layout.placement == "server":
+        arguments += ["--generator-port", "{port:generator}"]
+    if resume:
+        arguments += ["--resume", str(resume)]
+    return Process(
+        role="trainer",
+        argv=(*_launcher(layout, inputs, node), "-m", _ENTRYPOINT, *arguments),
+        # TRL warns at each start that `rollout_func` may change; its version is pinned.
+        env={"TRL_EXPERIMENTAL_SILENCE": "1"},
+        gpus=tuple(
+            each.gpu
+            for each in assign_gpus(layout, machine)
+            if each.role == "trainer" and each.node == node
+        ),
+        node=node,
+    )
+
+
+def _launcher(layout: Layout, inputs: Inputs, node: int) -> tuple[str, ...]:
+    """accelerate; torchrun for several processes on a CPU, of which accelerate would start one."""
+    if layout.placement == "in_process" and layout.trainers > 1:
+        return ("torchrun", "--standalone", "--nproc-per-node", str(layout.trainers))
+    launcher: tuple[str, ...] = (
+        "accelerate",
+        "launch",
+        "--config_file",
+        str(inputs.config / "accelerate.yaml"),
+    )
+    if nodes_with_trainers(layout) > 1:
+        launcher += ("--machine_rank", str(node), "--main_process_ip", "HEAD")
+    return launcher

@@ -1,0 +1,129 @@
+"""`python -m r1zero preflight`: check the machine that trains, in seconds.
+
+The configuration decides the layout of a run, which is checked when the Snakefile is read. Whether
+a machine has the GPUs, packages, reward functions and trackers that the run needs is checked here:
+by a rule of its own before any download if the machine of the driver trains, and at the start of
+every training.
+"""
+
+import importlib.util
+import json
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import Field
+
+from r1zero.core.errors import UserError
+from r1zero.core.files import write_text
+from r1zero.core.section import Section
+from r1zero.core.validation import validate
+from r1zero.plan.backend import load_backend
+from r1zero.plan.layout import Layout
+from r1zero.plan.machine import Machine, count_gpus
+from r1zero.rewards.functions import load
+from r1zero.settings.run import RunSettings
+from r1zero.settings.workflow import Tracking
+from r1zero.train.trackers import require_trackers
+
+
+class Needs(Section):
+    """What one or several runs need on the machine that trains them."""
+
+    gpus: int = Field(default=0, ge=0)
+    """GPUs of one node."""
+    packages: dict[str, str] = Field(default={})
+    """Packages beyond those of the training stack: how to install each, by the name to import."""
+    reward_functions: dict[str, str] = Field(default={})
+    """The user's reward functions: the recipe that names each, by its dotted path."""
+    tracking: Tracking = Tracking()
+    """Trackers, which need their packages and keys."""
+    environment: dict[str, str | None] = Field(default={})
+    """Versions that were installed when the needs were written; the check does not read them. The
+    rule `preflight` has the needs as its parameter, so that a changed environment is checked
+    again."""
+
+    def in_this_environment(self) -> "Needs":
+        """The same needs with the versions that are installed here."""
+        versions: dict[str, str | None] = {"python": sys.prefix}
+        for package in (*self.packages, *self.tracking.to):
+            try:
+                versions[package] = metadata.version(package)
+            except metadata.PackageNotFoundError:
+                versions[package] = None
+        return self.model_copy(update={"environment": versions})
+
+    @classmethod
+    def of(cls, run: RunSettings, layout: Layout, machine: Machine, tracking: Tracking) -> "Needs":
+        """What one run needs."""
+        own = [reward.name for reward in run.rewards if not reward.model and "." in reward.name]
+        return cls(
+            gpus=machine.gpus_per_node,
+            packages=_packages(run, layout),
+            reward_functions=dict.fromkeys(own, run.recipe),
+            tracking=tracking,
+        )
+
+    def joined(self, other: "Needs") -> "Needs":
+        """The needs of both; they have the same trackers."""
+        return Needs(
+            gpus=max(self.gpus, other.gpus),
+            packages=self.packages | other.packages,
+            reward_functions=other.reward_functions | self.reward_functions,
+            tracking=self.tracking,
+        )
+
+
+def check_machine(needs: Needs) -> None:
+    """Check that this machine has what runs need; the user's reward functions are imported.
+
+    Raises:
+        UserError: Something is missing.
+
+    """
+    found = count_gpus("auto") if needs.gpus else 0
+    if found < needs.gpus:
+        raise UserError(
+            f"{needs.gpus} GPUs are planned for, and this machine has {found}",
+            where="hardware.gpus",
+            hint="CUDA_VISIBLE_DEVICES and nvidia-smi show which GPUs can be used",
+        )
+    for package, install in needs.packages.items():
+        if importlib.util.find_spec(package) is None:
+            raise UserError(
+                f"the layout needs {package}, which is not installed",
+                where="hardware.gpus",
+                hint=install,
+            )
+    for path, recipe in needs.reward_functions.items():
+        try:
+            load(path)
+        except UserError as error:
+            where = f"recipe {recipe}: {error.where}"
+            raise UserError(error.message, where=where, hint=error.hint) from None
+    require_trackers(needs.tracking)
+
+
+def preflight(
+    needs: Annotated[str, typer.Argument(help="What the runs need, as JSON.")] = "{}",
+    out: Annotated[Path | None, typer.Option(help="File to write the needs to.")] = None,
+) -> None:
+    """Check that this machine has the GPUs, packages and reward functions that runs need."""
+    try:
+        values = json.loads(needs)
+    except ValueError as error:
+        raise UserError(f"not valid JSON: {error}", where="preflight") from None
+    check_machine(validate(values, Needs, "preflight"))
+    if out:
+        write_text(out, needs + "\n")
+
+
+def _packages(run: RunSettings, layout: Layout) -> dict[str, str]:
+    """Packages that a layout needs in the main environment, with the way to install each.
+
+    The lock of a backend with an environment of its own decides what is installed there.
+    """
+    backend = load_backend(run.backend)
+    return dict(backend.requires(layout)) if backend.environment is None else {}

@@ -1,0 +1,71 @@
+"""What the reports are on."""
+
+import json
+from typing import Any
+
+from r1zero.report.claims.plans import planned_recipes
+from r1zero.settings import RunSettings, Sources
+from r1zero.workflow.paths import Run
+from r1zero.workflow.runs import Runs
+
+
+class Reports:
+    """The two reports: `report` on what is selected, `report_all` on all that was published too.
+
+    Args:
+        runs: The runs.
+        table: Every dataset and model.
+
+    """
+
+    def __init__(self, runs: Runs, table: Sources) -> None:
+        self._runs, self._table = runs, table
+        every = list(dict.fromkeys([*runs.selected, *runs.published]))
+        self.names: dict[str, list[str]] = {"report": runs.selected, "report_all": every}
+        """Recipes and variants of each report, by its folder."""
+
+    def runs(self, report: str) -> list[Run]:
+        """Runs of a report."""
+        return self._runs.of(self.names[report])
+
+    def results(self, report: str, name: str) -> list[str]:
+        """One result of each of its runs, such as `model.json`."""
+        return [run.result(name) for run in self.runs(report)]
+
+    def evaluations(self, report: str) -> list[str]:
+        """Evaluations of its runs."""
+        return self._runs.evaluations(self.runs(report))
+
+    def sources(self, report: str) -> dict[str, Any]:
+        """Table entries that a report names: of its runs, and of the plans that claims are on."""
+        runs = [self._runs.shared_settings(run) for run in self.runs(report)]
+        datasets = {run.dataset for run in runs}
+        models = {run.model for run in (*runs, *self._planned().values())}
+        kept = Sources(
+            datasets={k: v for k, v in self._table.datasets.items() if k in datasets},
+            models={k: v for k, v in self._table.models.items() if k in models},
+        )
+        return kept.model_dump(mode="json", exclude_none=True)
+
+    def published_scores(self, report: str) -> str:
+        """Published scores of the recipes of a report, as JSON."""
+        recipes = self._runs.recipes
+        scores = {
+            name: [score.model_dump(mode="json") for score in recipes[name].published_scores]
+            for name in self.names[report]
+            if name in recipes
+        }
+        return json.dumps(scores)
+
+    def planned_runs(self) -> str:
+        """Settings of the published runs whose plans claims are on, as JSON."""
+        runs = {
+            name: run.model_dump(mode="json", exclude={"evaluation"})
+            for name, run in self._planned().items()
+        }
+        return json.dumps(runs, sort_keys=True)
+
+    def _planned(self) -> dict[str, RunSettings]:
+        return {
+            name: self._runs.settings(Run("paper", name, "trl", 0)) for name in planned_recipes()
+        }

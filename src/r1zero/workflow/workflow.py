@@ -1,0 +1,187 @@
+"""`Workflow`: the one object that the rules ask."""
+
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from r1zero.core.environments import ENVIRONMENTS, STAMP
+from r1zero.plan.backend import load_backend
+from r1zero.rewards.functions import check_reward_functions
+from r1zero.settings import check_suites, load_config
+from r1zero.settings.endpoints import Endpoint
+from r1zero.settings.load import CONFIG_FOLDER
+from r1zero.workflow.paths import Run
+from r1zero.workflow.reports import Reports
+from r1zero.workflow.resources import Layouts, share_of_cores
+from r1zero.workflow.runs import Runs
+from r1zero.workflow.sources import DataSources
+
+# Targets that train no run.
+_NO_TRAINING = ("download", "plan", "verify_sources")
+
+
+class Workflow:
+    """The checked configuration, and what follows from it for the rules.
+
+    Args:
+        values: The merged configuration of Snakemake.
+        trains_here: Whether trainings run on the machine of the driver, and not on a cluster.
+        folder: Folder with recipes, scales and sources.
+
+    Raises:
+        UserError: A file or key is invalid, a selected run has no layout on the configured
+            hardware, or a source on disk is not the one that the lock names.
+
+    """
+
+    preflight_file = "resources/preflight.json"
+    """What the machine was checked for. It stays, since rules have it as an `ancient` input, which
+    makes no job run again if the file is there before."""
+
+    def __init__(
+        self,
+        values: dict[str, Any],
+        *,
+        trains_here: bool = True,
+        folder: Path = CONFIG_FOLDER,
+    ) -> None:
+        self.config = load_config(values, folder=folder)
+        self.runs = Runs(self.config, folder)
+        self.sources = DataSources(self.config, self.runs, folder)
+        self.reports = Reports(self.runs, self.sources.table)
+        hardware = self.config.hardware
+        if self.sources.scale(self.config.scale).device == "cpu":
+            hardware = hardware.model_copy(update={"gpus": 0})
+        self.layouts = Layouts(hardware, self.sources.table)
+        self._trains_here = trains_here
+        self._shares: dict[tuple[tuple[str, ...], int | None], tuple[int, int]] = {}
+        self._check()
+
+    def _check(self) -> None:
+        for run in self.runs.of(self.runs.selected):
+            if run.seed == self.config.seeds[0]:
+                settings = self.runs.settings(run)
+                self.layouts.check(settings)
+                check_reward_functions(settings)
+                check_suites(settings, self.sources.table)
+        self.sources.check_lock(self.runs.selected)
+
+    # Targets.
+
+    def made_by(self, target: str) -> Sequence[str]:
+        """Recipes and variants that a target trains or evaluates.
+
+        A target without a name here, such as the path of a result, may belong to any selected run.
+        """
+        if target == "train_all":
+            return self.reports.names["report_all"]
+        name = target.removeprefix("train_").removeprefix("evaluate_")
+        if name in self.runs.tasks:
+            return [each for each in self.runs.selected if self.runs.task_of(each) == name]
+        return [name] if name in self.runs.recipes else self.runs.selected
+
+    def wanted(self, targets: Iterable[str]) -> list[Run]:
+        """Runs that targets of the command line train or evaluate; without any, of the report."""
+        names = [name for target in targets or ["report"] for name in self.made_by(target)]
+        return self.runs.of(dict.fromkeys(names))
+
+    def finished(self, target: str) -> list[str]:
+        """Files that a target makes: evaluations, and the report if it is on just these runs."""
+        names = self.made_by(target)
+        files = self.runs.evaluations(self.runs.of(names))
+        for report, reported in self.reports.names.items():
+            if set(names) == set(reported):
+                return [*files, f"results/{self.config.scale}/{report}/report.pdf"]
+        return files
+
+    def plans(self) -> list[str]:
+        """Plans of all selected runs, for people."""
+        return [run.result("plan/plan.md") for run in self.runs.of(self.runs.selected)]
+
+    # Resources.
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of a training on one node."""
+        return self.layouts.machine.gpus_per_node
+
+    @property
+    def hardware(self) -> str:
+        """The `hardware` of the configuration as `r1zero render` takes it, as JSON."""
+        return self.layouts.hardware.model_dump_json(exclude_none=True)
+
+    def training_threads(self, targets: Collection[str], cores: int | None) -> int:
+        """Cores of a training, which shares `cores` with the other runs of the targets."""
+        return self._threads(targets, cores)[0]
+
+    def base_threads(self, targets: Collection[str], cores: int | None) -> int:
+        """Cores of a training of a base model, which shares `cores` with the other models."""
+        return self._threads(targets, cores)[1]
+
+    def _threads(self, targets: Collection[str], cores: int | None) -> tuple[int, int]:
+        key = (tuple(targets), cores)
+        if key not in self._shares:
+            runs = self.wanted(targets)
+            models = {self.runs.shared_settings(run).model for run in runs}
+            shared = cores if self.gpus == 0 else None
+            self._shares[key] = (
+                share_of_cores(shared, len(runs)),
+                share_of_cores(shared, len(models)),
+            )
+        return self._shares[key]
+
+    def training_memory(self, run: Run) -> int:
+        """Host memory of a training, in 10^6 bytes."""
+        return self.layouts.training_memory(self.runs.shared_settings(run))
+
+    def evaluation_memory(self, run: Run) -> int:
+        """Host memory of an evaluation, in 10^6 bytes."""
+        return self.layouts.evaluation_memory(self.runs.shared_settings(run))
+
+    # Environment and preflight.
+
+    def environment_of(self, backend: str) -> list[str]:
+        """Stamp of the environment of a backend; empty for a backend that has none of its own."""
+        name = load_backend(backend).environment
+        return [str(ENVIRONMENTS / name / STAMP)] if name else []
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Environment variables of the jobs.
+
+        They are no parameters of rules: another mirror or tracker must not make a job run again.
+        """
+        endpoints = TypeAdapter(list[Endpoint])
+        return {
+            "R1ZERO_ENDPOINTS": endpoints.dump_json(
+                self.config.endpoints, exclude_none=True
+            ).decode(),
+            "R1ZERO_OFFLINE": str(int(self.config.offline)),
+            "R1ZERO_TRACKING": self.config.tracking.model_dump_json(),
+        }
+
+    def preflight_needs(self, targets: Collection[str]) -> str:
+        """What the machine of the driver is checked for before anything is fetched, as JSON.
+
+        Nothing if it trains nothing: on a cluster, where each training checks its own machine; for
+        a target such as `download`; and when every run is trained. The last check stays as it was
+        then, so that the rule does not run again.
+        """
+        training = [
+            target
+            for target in targets or ["report"]
+            if target not in _NO_TRAINING and not target.startswith("resources/")
+        ]
+        untrained = [
+            run
+            for run in (self.wanted(training) if training else [])
+            if not Path(run.result("model.json")).is_file()
+        ]
+        if not self._trains_here or not untrained:
+            path = Path(self.preflight_file)
+            return path.read_text(encoding="utf-8").strip() if path.is_file() else "{}"
+        first = {run[:3]: run for run in untrained}.values()
+        needs = self.layouts.needs(map(self.runs.shared_settings, first), self.config.tracking)
+        return needs.in_this_environment().model_dump_json()

@@ -1,0 +1,226 @@
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+import pypdfium2
+import pytest
+
+from r1zero.core.errors import UserError
+from r1zero.report.paper import samples
+from r1zero.report.paper.document import Contents, Part, Sample, Table
+from r1zero.report.paper.pdf import pdf
+from r1zero.report.paper.rendering import to_latex, to_markdown
+from r1zero.report.paper.sections import contents
+from r1zero.report.paper.tables.comparisons import ablations_of, ablations_table, backends_table
+from r1zero.report.paper.tables.scores import main_table, names_of
+from r1zero.report.results.inputs import RunResults
+from r1zero.report.results.load import load
+from r1zero.report.results.published import published_of, published_table
+from r1zero.report.statistics.intervals import two_sample_delta
+from r1zero.report.statistics.measures import groups_of
+from report_files import RunFiles, edit, paths, small_run, write_completions
+from tiny import CONFIG
+
+HOSTILE = (
+    '#set page(fill: red) #panic("x") $a^2$ @label <tag> *bold* `raw` ``` #{1/0}\n'
+    "<script>alert(1)</script> ![x](http://x) | cell \\input{/etc/passwd}"
+)
+
+
+def varied(folder: Path, name: str, seed: int = 0, **settings: object) -> RunFiles:
+    """A run of a variant, whose settings differ by dotted keys written with two underscores."""
+    run = small_run(folder, name, seed)
+    run.train(settings={key.replace("__", "."): value for key, value in settings.items()})
+    return run
+
+
+def part_of(report: Contents, anchor: str) -> Part:
+    return next(part for part in report.parts if part.anchor == anchor)
+
+
+def limits_of(runs: list[RunResults]) -> str:
+    return " ".join(part_of(contents(runs, ()), "limits").paragraphs)
+
+
+def test_the_abstract_has_its_figures_from_the_results(tmp_path: Path) -> None:
+    runs = load(*paths(small_run(tmp_path), small_run(tmp_path, seed=1)))
+    change = groups_of(runs)[0].change("countdown_3", "accuracy")
+    text = " ".join(contents(runs, ()).abstract)
+    assert f"from {100 * change.base:.1f} % to {100 * change.trained:.1f} %" in text
+    assert "mini-base on countdown with 1 recipe of GRPO and 2 seeds each at scale mini" in text
+    assert "10.0 min in all and generated 247 k tokens" in text
+
+
+def test_an_unsettled_change_is_not_told_as_one(tmp_path: Path) -> None:
+    run = RunFiles(tmp_path)
+    run.train(steps=[0, 20])
+    run.evaluate(0, [[0], [1], [0], [1]])
+    run.evaluate(20, [[1], [1], [0], [0]])
+    runs = load(*paths(run))
+    assert "No change of accuracy is settled" in " ".join(contents(runs, ()).abstract)
+
+
+def test_limits_come_from_the_data(tmp_path: Path) -> None:
+    one = load(*paths(small_run(tmp_path)))
+    assert "datawhale_r1: one seed" in limits_of(one)
+    assert "Scale mini" in limits_of(one)
+    assert "One backend, trl" in limits_of(one)
+    assert "hit the length limit" not in limits_of(one)
+    several = [small_run(tmp_path, seed=seed) for seed in (1, 2)]
+    for run in several:
+        path = run.evaluations["countdown_3", 40]
+        problems = json.loads(path.read_text())["problems"]
+        edit(path, problems=[{**item, "truncated": [1, 0]} for item in problems])
+    text = limits_of(load(*paths(*several)))
+    assert "one seed" not in text
+    assert "datawhale_r1 on countdown_3 (50.0 %)" in text
+
+
+def test_a_training_that_diverged_is_among_the_limits(tmp_path: Path) -> None:
+    run = small_run(tmp_path)
+    rows = [{"step": step, "loss": 0.1, "entropy": 1.0} for step in range(1, 41)]
+    rows[36]["loss"] = math.inf
+    rows[22]["loss"] = math.nan
+    run.train(metrics=rows)
+    text = limits_of(load(*paths(run)))
+    assert "Trainings diverged: datawhale_r1, seed 0 (loss is no number at step 23)." in text
+    assert "diverged" not in limits_of(load(*paths(small_run(tmp_path / "sound"))))
+
+
+def test_ablations_are_found_by_their_settings(tmp_path: Path) -> None:
+    runs = load(
+        *paths(
+            small_run(tmp_path),
+            small_run(tmp_path, seed=1),
+            varied(tmp_path, "datawhale_r1-beta_0.04", algorithm__beta=0.04),
+            varied(tmp_path, "another_name", algorithm__loss_type="dr_grpo"),
+            varied(tmp_path, "far", model="m", dataset="d", algorithm__loss_type="dapo"),
+        )
+    )
+    groups = {group.run.recipe: group for group in groups_of(runs)}
+    [found] = ablations_of(list(groups.values()))
+    # Recipes come before variants, and of these the first by name is what the others are held to.
+    assert found.reference.run.recipe == "another_name"
+    assert {arm.run.recipe for arm in found.arms} == {"datawhale_r1", "datawhale_r1-beta_0.04"}
+    assert found.keys == ["algorithm.beta", "algorithm.loss_type"]
+    table = ablations_table([found])
+    row = next(row for row in table.data.to_dicts() if row["recipe"] == "datawhale_r1-beta_0.04")
+    arms = [
+        [suite.trained.outcomes("correct") for suite in groups[name].of_suite("countdown_3")]
+        for name in ("another_name", "datawhale_r1-beta_0.04")
+    ]
+    assert row["delta_reference"] == pytest.approx(two_sample_delta(*arms).estimate, abs=1e-6)
+    assert "beta 0.04; loss_type grpo" in row["settings"]
+
+
+def test_runs_that_were_measured_otherwise_are_no_ablation(tmp_path: Path) -> None:
+    other = varied(tmp_path, "datawhale_r1-beta_0.04", algorithm__beta=0.04)
+    for path in other.evaluations.values():
+        edit(path, suite_sha256="of other problems")
+    groups = groups_of(load(*paths(small_run(tmp_path), other)))
+    assert ablations_of(groups) == []
+
+
+def test_without_ablations_and_backends_the_parts_say_so(tmp_path: Path) -> None:
+    report = contents(load(*paths(small_run(tmp_path))), ())
+    assert "no ablation was run" in part_of(report, "ablations").paragraphs[0]
+    assert "agreement was not tested" in part_of(report, "backends").paragraphs[0]
+
+
+def test_backends_are_compared_where_there_are_several(tmp_path: Path) -> None:
+    runs = load(*paths(small_run(tmp_path), small_run(tmp_path, backend="split", seed=1)))
+    table = backends_table(groups_of(runs))
+    assert table is not None
+    assert table.rows[0][2] == "split, trl"
+
+
+def test_published_scores_are_compared_at_paper_scale_only(tmp_path: Path) -> None:
+    mini = groups_of(load(*paths(small_run(tmp_path, "nano_aha"))))
+    files = small_run(tmp_path, "nano_aha", seed=1, scale="paper")
+    for path in files.evaluations.values():
+        edit(path, suite="countdown_3to4")
+    paper = groups_of(load(*paths(files)))
+    published = published_of(mini, CONFIG)
+    assert published_table(mini, published, names_of(mini)) is None
+    table = published_table(paper, published, names_of(paper))
+    assert table is not None
+    assert table.rows[0][3] == "– → 60.0"
+    assert table.rows[0][4] == main_table(paper).rows[0][3]
+    assert CONFIG / "recipes" / "nano_aha.yaml" in table.files
+
+
+def sampled_run(folder: Path, text: str = "<think>…</think>") -> RunFiles:
+    """Three problems; base length 50; the trained model solves p0000 and p0001, in 40 and 70."""
+    run = RunFiles(folder)
+    run.train(steps=[0, 20])
+    run.evaluate(0, [[0], [0], [0]], length=[[50]] * 3)
+    completions = run.folder / "completions.parquet"
+    write_completions(completions, [(f"p{i:04d}", 0, f"{text} {i}", int(i < 2)) for i in range(3)])
+    run.evaluate(20, [[1], [1], [0]], length=[[40], [70], [90]], completions=completions)
+    return run
+
+
+def test_samples_are_chosen_by_rule(tmp_path: Path) -> None:
+    groups = groups_of(load(*paths(sampled_run(tmp_path))))
+    found = samples.samples_of(groups, names_of(groups))
+    assert [sample.title.partition(":")[0] for sample in found] == [
+        "Correct",
+        "Correct, longer than the base model's mean",
+        "Wrong",
+    ]
+    assert [sample.completion[-1] for sample in found] == ["0", "1", "2"]
+    assert found[2].notes == ("problem p0002, sample 0", "90 tokens")
+
+
+def test_long_completions_are_cut_and_invisible_characters_marked() -> None:
+    assert samples.shortened("x" * 2000).endswith("[… 500 more characters]")
+    assert samples.shortened("a\x1b[31m\u202eb\u200bc\td\r\n") == "a\ufffd[31m\ufffdb\ufffdc\td\n"
+
+
+def test_completions_with_other_columns_are_refused(tmp_path: Path) -> None:
+    run = sampled_run(tmp_path)
+    path = run.folder / "completions.parquet"
+    path.write_text("no parquet")
+    with pytest.raises(UserError, match="problem_id, decoding, sample, completion") as caught:
+        contents(load(*paths(run)), ())
+    assert str(path) in str(caught.value)
+
+
+def test_completions_of_another_evaluation_are_refused(tmp_path: Path) -> None:
+    run = sampled_run(tmp_path)
+    path = run.folder / "completions.parquet"
+    write_completions(path, [("p0002", 0, "1 + 1", 1)])
+    with pytest.raises(UserError, match="problem p0002, sample 0 isn't as in") as caught:
+        contents(load(*paths(run)), ())
+    assert str(path) in str(caught.value)
+
+
+def test_untrusted_text_is_never_markup_in_the_pdf(tmp_path: Path) -> None:
+    runs = load(*paths(small_run(tmp_path)))
+    table = replace(main_table(groups_of(runs)), headings=(HOSTILE,), rows=((HOSTILE,),))
+    sample = Sample(HOSTILE, HOSTILE, (HOSTILE,))
+    part = Part("hostile", HOSTILE, (HOSTILE,), (table,), (), (sample,))
+    rendered = pdf(Contents(HOSTILE, (HOSTILE,), (part,)), {})
+    text = pypdfium2.PdfDocument(rendered)[0].get_textpage().get_text_range()
+    flat = "".join(text.split())
+    for shown in ("#setpage(fill:red)", '#panic("x")', "$a^2$", "#{1/0}", "<script>", "*bold*"):
+        assert shown in flat
+
+
+def test_untrusted_text_is_never_markup_in_tables() -> None:
+    cell = "<b>|`*_x_*\n[y](z) $1 % \\q"
+    table = Table("t", "T", "", pl.DataFrame(), ("a|b",), ((cell,),), frozenset(), ())
+    assert to_markdown(table) == (
+        "| a\\|b |\n| --- |\n| &lt;b>\\|\\`\\*\\_x\\_\\* \\[y\\](z) $1 % \\\\q |\n"
+    )
+    assert r"\textbackslash{}q" in to_latex(table)
+    assert r"\$1 \%" in to_latex(table)
+
+
+def test_latex_is_a_booktabs_table(tmp_path: Path) -> None:
+    text = to_latex(main_table(groups_of(load(*paths(small_run(tmp_path))))))
+    assert r"datawhale\_r1 & countdown\_3 & 1 & " in text
+    assert r"$\to$" in text
+    assert all(rule in text for rule in (r"\toprule", r"\midrule", r"\bottomrule"))

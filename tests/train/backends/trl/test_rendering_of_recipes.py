@@ -1,0 +1,256 @@
+"""The plans of the recipes as they are shipped, at their real sizes, and the command as a process.
+
+The arithmetic of any layout is in `test_layout.py`, the rendered files of one run in
+`test_render.py`.
+"""
+
+import dataclasses
+import importlib.util
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from accelerate.commands.config.config_args import ClusterConfig, load_config_from_file
+from r1zero.plan.render import accelerate_config, trl_config
+from r1zero.plan.versions import check_keys
+from transformers import TrainingArguments
+from trl import GRPOConfig, ModelConfig, TrlParser
+from trl.scripts.grpo import GRPOScriptArguments
+
+from r1zero.core.errors import UserError
+from r1zero.plan.layout import Layout
+from r1zero.plan.machine import count_gpus, find_machine, require_stack
+from r1zero.plan.search import lay_out
+from r1zero.settings import RunSettings, load_sources, recipe_names, resolve_run
+from r1zero.settings.workflow import Hardware
+from tiny import CONFIG, RECIPE, REPOSITORY
+
+READERS = (GRPOScriptArguments, GRPOConfig, ModelConfig)
+
+# What the GRPO papers name, and what TRL's releases gave different defaults.
+STATED = {
+    "beta",
+    "epsilon",
+    "epsilon_high",
+    "importance_sampling_level",
+    "loss_type",
+    "mask_truncated_completions",
+    "max_completion_length",
+    "num_generations",
+    "num_iterations",
+    "scale_rewards",
+    "steps_per_generation",
+    "sync_ref_model",
+    "temperature",
+    "top_k",
+    "top_p",
+    "use_vllm",
+}
+STATED_OF_VLLM = {
+    "vllm_gpu_memory_utilization",
+    "vllm_importance_sampling_clip_max",
+    "vllm_importance_sampling_correction",
+    "vllm_importance_sampling_mode",
+    "vllm_max_model_length",
+    "vllm_mode",
+}
+
+
+def resolved(recipe: str = RECIPE, scale: str = "mini") -> RunSettings:
+    return resolve_run(recipe, scale=scale, backend="trl", seed=3, folder=CONFIG)
+
+
+GPUS = {"mini": (0, 1), "paper": (1, 3, 8, 16)}
+
+
+def plannable() -> list[Any]:
+    """Every shipped recipe at both scales, on all hardware that it can be planned for."""
+    return [
+        pytest.param(run, gpus, id=f"{run.recipe}-{run.scale}-{gpus}")
+        for recipe in recipe_names(CONFIG)
+        for run in (resolved(recipe, "mini"), resolved(recipe, "paper"))
+        for gpus in GPUS[run.scale]
+        if isinstance(laid_out(run, gpus), Layout)
+    ]
+
+
+def laid_out(run: RunSettings, gpus: int) -> Any:
+    """Its layout on cards of 80 GiB, eight to a node."""
+    hardware = Hardware(gpus=min(gpus, 8), nodes=max(1, gpus // 8), gpu_memory_gb=80)
+    model = load_sources(CONFIG).models.get(run.model)
+    sizes = getattr(model, "architecture", None)
+    return lay_out(run, find_machine(hardware), sizes, hardware)
+
+
+def rendered(run: RunSettings, gpus: int, folder: Path) -> dict[str, Any]:
+    return trl_config(
+        run,
+        laid_out(run, gpus),
+        model=folder / "m",
+        problems=folder / "p",
+        output=folder / "o",
+        reward_models={reward.model: folder / "r" for reward in run.rewards if reward.model},
+    )
+
+
+@pytest.mark.parametrize(("run", "gpus"), plannable())
+def test_every_key_is_one_that_trl_knows(run: RunSettings, gpus: int, tmp_path: Path) -> None:
+    fields = [field.name for reader in READERS for field in dataclasses.fields(reader)]
+    assert set(rendered(run, gpus, tmp_path)) <= set(fields)
+
+
+def test_a_key_that_the_installed_trl_lacks_is_named(tmp_path: Path) -> None:
+    content = rendered(resolved(), 0, tmp_path)
+    check_keys(content)
+    with pytest.raises(UserError, match=r"knows no max_prompt_length, vllm_device \(install"):
+        check_keys(content | {"vllm_device": "cuda:1", "max_prompt_length": 256})
+
+
+def test_the_keys_that_are_read_from_the_source_are_those_of_trl() -> None:
+    fields = {field.name for reader in READERS for field in dataclasses.fields(reader)}
+    check_keys(dict.fromkeys(fields))
+
+
+@pytest.mark.parametrize(("run", "gpus"), plannable())
+def test_no_default_that_drifts_is_inherited(run: RunSettings, gpus: int, tmp_path: Path) -> None:
+    content = rendered(run, gpus, tmp_path)
+    of_vllm = STATED_OF_VLLM if gpus else set()
+    if content.get("vllm_mode") == "server":  # these two are the server's own
+        of_vllm = of_vllm - {"vllm_gpu_memory_utilization", "vllm_max_model_length"}
+    assert content.keys() >= STATED | of_vllm
+
+
+@pytest.mark.parametrize(("run", "gpus"), plannable())
+def test_trl_understands_what_the_recipe_says(
+    run: RunSettings, gpus: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = laid_out(run, gpus)
+    monkeypatch.setattr(
+        TrainingArguments, "world_size", property(lambda self: layout.num_processes)
+    )
+    # bf16 aside: transformers admits it only where there is a GPU.
+    content = rendered(run, gpus, tmp_path) | {"bf16": False}
+    path = tmp_path / "trl.yaml"
+    path.write_text(yaml.safe_dump(content))
+    script, config, model = TrlParser(READERS).parse_args_and_config(
+        ["--config", str(path)], fail_with_unknown_args=True
+    )
+    # transformers turns "none" into no integrations.
+    for name, value in (content | {"report_to": []}).items():
+        reader = next(reader for reader in (config, script, model) if hasattr(reader, name))
+        assert getattr(reader, name) == value, name
+    updates = run.algorithm.updates_per_rollout
+    assert config.generation_batch_size == run.completions_per_step * updates
+    assert config.beta == run.algorithm.beta
+    assert config.learning_rate == run.sizes.learning_rate
+    assert config.warmup_steps == math.ceil(run.algorithm.warmup_ratio * run.sizes.max_steps)
+    # So many optimizer steps take a batch of rollouts: with one, every step is on-policy.
+    assert config.steps_per_generation == config.gradient_accumulation_steps * updates
+    assert config.seed == 3
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "r1zero", "plan", *arguments],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_the_command_prints_one_json_object() -> None:
+    result = command(RECIPE, "--gpus", "0", "--json")
+    assert (result.returncode, result.stderr) == (0, "")
+    shown = json.loads(result.stdout)
+    recipe = yaml.safe_load((CONFIG / "recipes" / f"{RECIPE}.yaml").read_text())
+    scale = yaml.safe_load((CONFIG / "scales" / "mini.yaml").read_text())
+    prompts = scale["tasks"][recipe["task"]]["sizes"]["prompts_per_step"]
+    assert shown["completions_per_step"] == prompts * recipe["algorithm"]["num_generations"]
+    assert (shown["gpus"], shown["num_processes"]) == (0, 1)
+
+
+@pytest.mark.parametrize(("run", "gpus"), plannable())
+def test_accelerate_reads_its_config(run: RunSettings, gpus: int, tmp_path: Path) -> None:
+    layout = laid_out(run, gpus)
+    path = tmp_path / "accelerate.yaml"
+    path.write_text(yaml.safe_dump(accelerate_config(layout)))
+    config = load_config_from_file(str(path))
+    assert isinstance(config, ClusterConfig)
+    assert config.num_processes == layout.num_processes
+    assert config.use_cpu == (gpus == 0)
+    assert config.mixed_precision == layout.mixed_precision
+    wanted = "DEEPSPEED" if layout.zero_stage else "MULTI_GPU" if layout.training_gpus > 1 else "NO"
+    assert str(config.distributed_type.value) == wanted
+    if layout.zero_stage:
+        assert config.deepspeed_config["zero_stage"] == layout.zero_stage
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("deepspeed"), reason="DeepSpeed is not installed")
+@pytest.mark.parametrize(("run", "gpus"), plannable())
+def test_deepspeed_reads_its_config(run: RunSettings, gpus: int) -> None:
+    from accelerate.utils import DeepSpeedPlugin
+    from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
+
+    layout = laid_out(run, gpus)
+    if not layout.zero_stage:
+        pytest.skip("nothing is sharded")
+    keys = accelerate_config(layout)["deepspeed_config"]
+    plugin = DeepSpeedPlugin(
+        zero_stage=keys["zero_stage"],
+        offload_optimizer_device=keys["offload_optimizer_device"],
+        offload_param_device=keys["offload_param_device"],
+        gradient_accumulation_steps=keys["gradient_accumulation_steps"],
+        zero3_init_flag=keys["zero3_init_flag"],
+        zero3_save_16bit_model=keys["zero3_save_16bit_model"],
+    )
+    zero = DeepSpeedZeroConfig(**plugin.deepspeed_config["zero_optimization"])
+    assert zero.stage == layout.zero_stage
+
+
+def test_the_command_refuses_with_what_works() -> None:
+    result = command(RECIPE, "--gpus", "0", "--scale", "paper")
+    assert result.returncode == 3
+    assert "qwen2.5-3b-instruct is too large to train on a CPU" in result.stdout
+    assert "1 GPUs of 80 GiB: 1 cards train and generate" in result.stdout
+
+
+def test_gpus_are_counted_by_their_devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert count_gpus("auto", tmp_path) == 0
+    for name in ("nvidia0", "nvidia3", "nvidia12", "nvidiactl", "nvidia-uvm", "nvidia0-x", "null"):
+        (tmp_path / name).touch()
+    assert count_gpus("auto", tmp_path) == 3
+    assert count_gpus(1, tmp_path) == 1
+    assert count_gpus(0, tmp_path) == 0
+
+
+@pytest.mark.parametrize(("visible", "count"), [("", 0), ("-1", 0), ("1", 1), ("0,2,3", 3)])
+def test_gpus_that_are_hidden_do_not_count(
+    monkeypatch: pytest.MonkeyPatch, visible: str, count: int
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert count_gpus("auto") == count
+
+
+def test_a_gpu_without_vllm_is_refused_before_anything_starts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    require_stack("transformers", 0)
+    with pytest.raises(UserError, match=r"^hardware\.gpus: generation on a GPU needs vLLM"):
+        require_stack("colocate", 0)
+
+
+def test_sharding_without_deepspeed_is_refused_before_anything_starts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name == "vllm" or None)
+    with pytest.raises(UserError, match="ZeRO stage 2 needs DeepSpeed"):
+        require_stack("server", 2)
