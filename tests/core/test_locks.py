@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from r1zero.core.errors import UserError
-from r1zero.core.locks import LockedError, lock, wait_for_lock
+from r1zero.core.locks import LockedError, lock
 
 
 def test_one_holder_at_a_time(tmp_path: Path) -> None:
@@ -25,7 +25,7 @@ def test_waiting_for_a_lock_ends_when_it_is_released(tmp_path: Path) -> None:
     waits, got = threading.Event(), threading.Event()
 
     def wait() -> None:
-        with wait_for_lock(path, waits.set):
+        with lock(path, on_wait=waits.set):
             got.set()
 
     with lock(path):
@@ -69,7 +69,6 @@ def test_a_file_system_without_locks_is_named(
         raise OSError(number, "no locks")
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    for take in (lock, wait_for_lock):
-        with pytest.raises(UserError) as raised, take(tmp_path / "lock"):
-            pass
-        assert raised.value.where == str(tmp_path / "lock")
+    with pytest.raises(UserError) as raised, lock(tmp_path / "lock"):
+        pass
+    assert raised.value.where == str(tmp_path / "lock")

@@ -126,6 +126,16 @@ def test_scores_name_what_was_measured_and_how(run: Run, suite: Path) -> None:
     assert scores["seconds"] >= 0
 
 
+def test_a_summary_is_graded_by_the_target_that_the_recipe_rewards(run: Run, suite: Path) -> None:
+    lengths = completions(evaluate(run, suite, 2))["completion"].str.len_chars()
+    target = int(lengths[0])
+    reward = {"name": "length", "weight": 1.0, "options": {"target": target}}
+    change(run, lambda model: model["settings"].update(task="tldr", rewards=[reward]))
+    correct = completions(evaluate(run, suite, 2))["correct"]
+    assert correct.to_list() == [int(abs(n - target) <= target // 10) for n in lengths]
+    assert 0 < correct.sum() < len(correct)
+
+
 def test_problems_are_drawn_from_the_suite_with_so_many_samples(run: Run, suite: Path) -> None:
     decode(run, max_problems=5, n_samples=3)
     scores = evaluate(run, suite, 0)
@@ -164,8 +174,10 @@ def test_completions_end_where_the_positions_of_the_model_do(run: Run, suite: Pa
     assert all(row["length"] <= longest[row["problem_id"]] for row in table.to_dicts())
     assert table["truncated"].sum() > 0
     config.write_text(json.dumps(json.loads(config.read_text()) | {POSITIONS: room - 5}))
-    with pytest.raises(UserError, match=r"a prompt of \d+ tokens has no room in the \d+ positions"):
+    with pytest.raises(UserError) as raised:
         evaluate(run, suite, 0, "again")
+    assert raised.value.where == str(base_folder(run))
+    assert str(room - 5) in raised.value.message
     assert not (run.folder / "again.json").exists()
 
 
@@ -283,7 +295,7 @@ def test_batches_change_no_greedy_completion(
 ) -> None:
     decode(run, temperature=0.0)
     whole = completions(evaluate(run, suite, 2))
-    monkeypatch.setattr(transformers_engine, "_BATCH", {"cpu": 5, "cuda": 5})
+    monkeypatch.setattr(transformers_engine, "BATCH", {"cpu": 5, "cuda": 5})
     assert completions(evaluate(run, suite, 2)).equals(whole)
 
 
@@ -294,7 +306,7 @@ def test_completions_stand_beside_the_problem_they_answer(
         return [[*prompt, eos[0]] for prompt in prompts]
 
     monkeypatch.setattr(transformers_engine, "sample", echo)
-    monkeypatch.setattr(transformers_engine, "_BATCH", {"cpu": 5, "cuda": 5})
+    monkeypatch.setattr(transformers_engine, "BATCH", {"cpu": 5, "cuda": 5})
     prompts = dict(pl.read_parquet(suite).select("problem_id", "prompt").iter_rows())
     for problem, completion in (
         completions(evaluate(run, suite, 2)).select("problem_id", "completion").iter_rows()
@@ -326,7 +338,7 @@ def partial(run: Run, name: str = "scores") -> set[str]:
 def test_an_evaluation_that_was_cut_off_draws_only_what_is_missing(
     run: Run, suite: Path, monkeypatch: pytest.MonkeyPatch, cut: int
 ) -> None:
-    monkeypatch.setattr(transformers_engine, "_BATCH", {"cpu": 8, "cuda": 8})
+    monkeypatch.setattr(transformers_engine, "BATCH", {"cpu": 8, "cuda": 8})
     whole = evaluate(run, suite, 2, "whole")  # two chunks of 4 x 2 samples, one of 8 greedy ones
     with monkeypatch.context() as patched:
         Counted(patched, calls=cut - 1)
@@ -346,7 +358,7 @@ def test_an_evaluation_that_was_cut_off_draws_only_what_is_missing(
 def test_what_another_decoding_left_is_not_taken(
     run: Run, suite: Path, monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr(transformers_engine, "_BATCH", {"cpu": 8, "cuda": 8})
+    monkeypatch.setattr(transformers_engine, "BATCH", {"cpu": 8, "cuda": 8})
     with monkeypatch.context() as patched:
         Counted(patched, calls=1)
         with pytest.raises(RuntimeError, match="cut off"):
@@ -393,9 +405,10 @@ def refusal(run: Run, suite: Path, step: int) -> UserError:
 
 def test_a_step_without_checkpoint_lists_those_there_are(run: Run, suite: Path) -> None:
     change(run, lambda model: model["checkpoints"].append({**model["checkpoints"][0], "step": 4}))
-    assert str(refusal(run, suite, 3)) == (
-        f"{run.model}: no checkpoint of step 3 (there are: 2, 4)"
-    )
+    error = refusal(run, suite, 3)
+    assert error.where == str(run.model)
+    assert "step 3" in error.message
+    assert "2, 4" in error.hint
 
 
 @pytest.mark.parametrize("step", [0, 2])
@@ -415,7 +428,8 @@ def test_weights_that_were_changed_are_refused(run: Run, suite: Path, step: int)
 
 def test_weights_that_are_gone_are_refused(run: Run, suite: Path) -> None:
     shutil.rmtree(run.checkpoints / "checkpoint-2")
-    assert refusal(run, suite, 2).message == "no such file"
+    error = refusal(run, suite, 2)
+    assert error.where == str(run.checkpoints / "checkpoint-2" / "checkpoint.json")
 
 
 @pytest.mark.slow

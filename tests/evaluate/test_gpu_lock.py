@@ -21,7 +21,7 @@ with locked_gpu(1, Path(sys.argv[1])):
 
 
 @pytest.fixture(autouse=True)
-def cards(monkeypatch: pytest.MonkeyPatch) -> None:
+def gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,GPU-7/0")
 
 
@@ -36,10 +36,10 @@ def holder(folder: Path) -> tuple[subprocess.Popen[str], str]:
     return process, process.stdout.readline().strip()
 
 
-def test_each_process_takes_another_card_and_a_killed_one_gives_its_back(tmp_path: Path) -> None:
-    first, card = holder(tmp_path)
+def test_each_process_takes_another_gpu_and_a_killed_one_gives_its_back(tmp_path: Path) -> None:
+    first, gpu = holder(tmp_path)
     with locked_gpu(1, tmp_path):
-        assert {card, os.environ["CUDA_VISIBLE_DEVICES"]} == {"4", "GPU-7/0"}
+        assert {gpu, os.environ["CUDA_VISIBLE_DEVICES"]} == {"4", "GPU-7/0"}
         os.environ["CUDA_VISIBLE_DEVICES"] = "4,GPU-7/0"
         waiting = subprocess.Popen(
             [sys.executable, "-c", HOLDER, str(tmp_path)],
@@ -51,18 +51,18 @@ def test_each_process_takes_another_card_and_a_killed_one_gives_its_back(tmp_pat
         assert waiting.poll() is None
         first.kill()
         first.communicate()
-        assert waiting.communicate(timeout=30)[0].strip() == card
+        assert waiting.communicate(timeout=30)[0].strip() == gpu
         assert waiting.returncode == 0
 
 
 @pytest.mark.parametrize(("gpus", "seen"), [(0, ""), (None, "4,GPU-7/0")])
-def test_without_a_card_to_take_none_is_locked(tmp_path: Path, gpus: int | None, seen: str) -> None:
+def test_without_a_gpu_to_take_none_is_locked(tmp_path: Path, gpus: int | None, seen: str) -> None:
     with locked_gpu(gpus, tmp_path / "locks"):
         assert os.environ["CUDA_VISIBLE_DEVICES"] == seen
     assert not (tmp_path / "locks").exists()
 
 
-def test_the_one_card_of_a_job_is_taken_as_it_is(
+def test_the_one_gpu_of_a_job_is_taken_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")

@@ -92,12 +92,12 @@ def test_numbers_of_samples_are_powers_of_two_and_all(n: int, wanted: list[int])
 
 @pytest.mark.parametrize("k", [0, 3])
 def test_more_samples_than_there_are_is_an_error(k: int) -> None:
-    with pytest.raises(ValueError, match=f"k = {k} with 2 samples per problem"):
+    with pytest.raises(ValueError, match=f"{k}.*2"):
         pass_at_k([[1, 0]], k)
 
 
 def test_votes_of_other_samples_are_an_error() -> None:
-    with pytest.raises(ValueError, match="votes of shape"):
+    with pytest.raises(ValueError, match=r"\(1, 3\).*\(1, 2\)"):
         majority_at_k([[1, 0]], [[0, 0, 0]], 1)
 
 

@@ -125,6 +125,15 @@ def good_hub() -> Hub:
     return hub
 
 
+def as_repository(root: Path, kind: str, repo: str, files: dict[str, bytes]) -> Path:
+    """Write files as a local endpoint has them; returns the endpoint's folder."""
+    for name, content in files.items():
+        path = root / kind / repo / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return root
+
+
 _REFUSE = """
 import socket
 

@@ -7,11 +7,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from r1zero.core.errors import UserError
-from r1zero.plan.command import layout_or_error
 from r1zero.plan.cost import evaluation_memory_of, host_memory_of
 from r1zero.plan.layout import Layout
 from r1zero.plan.machine import Machine, find_machine
-from r1zero.plan.search import lay_out
+from r1zero.plan.search import lay_out, layout_or_error
 from r1zero.settings import Hardware, load_sources, resolve_run
 from r1zero.settings.architecture import Architecture, positions_of
 from r1zero.settings.sources import HubModel
@@ -49,8 +48,8 @@ def test_a_node_holds_the_weights_of_its_processes(recipe: str, gpus: int, nodes
     sizes = architecture(run.model)
     needed = host_memory_of(layout, machine, sizes)
     # Trainers fill the first nodes.
-    assert needed >= min(gpus, layout.training_gpus) * 2 * sizes.parameters
-    # Never more than a machine for such cards has: a quarter of a terabyte for each of them.
+    assert needed >= min(gpus, layout.trainer_gpus) * 2 * sizes.parameters
+    # Never more than a machine for such gpus has: a quarter of a terabyte for each of them.
     assert needed <= gpus * 256 * GB
 
 

@@ -140,13 +140,13 @@ def test_stages_shard_as_in_the_zero_paper() -> None:
 def test_peers_fit_on_the_cards_they_used() -> None:
     # Cards of published runs (facts/peers.md, section 5): mini-R1's 3 H100, Datawhale's 2 A800 with
     # 4096 tokens, oat-zero's 8 A100 with a 7B model. They fit here with ZeRO-3, one row a pass.
-    card = 80 * GIB
-    assert total("3B", processes=3, micro_batch=1) < card
-    assert total("3B", processes=2, micro_batch=1, completion_length=4096) < card
-    assert total("7B", processes=8, micro_batch=1, completion_length=3000) < card
-    # All of 7B's training state on one card does not.
-    assert total("7B", zero_stage=0, processes=1, micro_batch=1) > card
-    assert total("7B", zero_stage=2, processes=1, micro_batch=1) > card
+    gpu = 80 * GIB
+    assert total("3B", processes=3, micro_batch=1) < gpu
+    assert total("3B", processes=2, micro_batch=1, completion_length=4096) < gpu
+    assert total("7B", processes=8, micro_batch=1, completion_length=3000) < gpu
+    # All of 7B's training state on one gpu does not.
+    assert total("7B", zero_stage=0, processes=1, micro_batch=1) > gpu
+    assert total("7B", zero_stage=2, processes=1, micro_batch=1) > gpu
 
 
 def test_offload_takes_states_off_the_gpu() -> None:
@@ -297,20 +297,20 @@ def test_server_takes_most_of_its_cards() -> None:
 
 @given(
     name=st.sampled_from(sorted(CONFIGS)),
-    card=st.sampled_from([24, 40, 48, 80, 141]),
+    gpu=st.sampled_from([24, 40, 48, 80, 141]),
     processes=st.sampled_from([2, 4, 8]),
     sequences=st.integers(1, 512),
 )
 def test_colocated_vllm_gets_its_need_beside_its_trainer(
-    name: str, card: int, processes: int, sequences: int
+    name: str, gpu: int, processes: int, sequences: int
 ) -> None:
     resident = vllm_resident(train(name, processes=processes))
     parts = vllm_memory(PUBLISHED[name], tensor_parallel=1, sequences=sequences, max_length=1280)
-    need, share = sum(parts.values()), colocate_utilization(parts, card * GIB, resident)
+    need, share = sum(parts.values()), colocate_utilization(parts, gpu * GIB, resident)
     if share is None:
-        assert need + resident > (0.95 - 0.01) * card * GIB
+        assert need + resident > (0.95 - 0.01) * gpu * GIB
     else:
-        assert need <= share * card * GIB <= 0.95 * card * GIB - resident
+        assert need <= share * gpu * GIB <= 0.95 * gpu * GIB - resident
 
 
 def test_asleep_vllm_keeps_little() -> None:

@@ -1,4 +1,4 @@
-"""Rendered configs, as the programs that read them understand them."""
+"""The files of a plan, as the programs that read them understand them."""
 
 import json
 import shutil
@@ -40,8 +40,8 @@ def run_file(
 def rendered(run_file: Path, gpus: int, out: Path) -> dict[str, Any]:
     hardware = json.dumps({"gpus": gpus, "gpu_memory_gb": 80})
     places = ("--checkpoints", out / "checkpoints", "--out", out)
-    stage("render", run_file, "--hardware", hardware, *places)
-    content: dict[str, Any] = yaml.safe_load((out / "trl.yaml").read_text())
+    stage("layout", run_file, "--hardware", hardware, *places)
+    content: dict[str, Any] = yaml.safe_load((out / "config" / "trl.yaml").read_text())
     return content
 
 
@@ -70,7 +70,7 @@ def test_run_json_has_settings_and_hashes(run_file: Path, tiny_task: Path, tiny_
 
 def test_trl_reads_the_cpu_config(run_file: Path, tmp_path: Path) -> None:
     run, settings = settings_of(run_file), rendered(run_file, 0, tmp_path)
-    script, config, model = parsed(tmp_path / "trl.yaml")
+    script, config, model = parsed(tmp_path / "config" / "trl.yaml")
     check_algorithm(run, script, config)
     assert (config.use_cpu, config.bf16, config.use_vllm) == (True, False, False)
     assert (model.dtype, model.attn_implementation) == ("float32", "eager")
@@ -84,9 +84,9 @@ def test_trl_reads_the_gpu_config(run_file: Path, tmp_path: Path) -> None:
     """All but bf16, which transformers admits only where there is a GPU."""
     run = settings_of(run_file)
     assert rendered(run_file, 1, tmp_path)["bf16"] is True
-    with edited(tmp_path / "trl.yaml") as content:
+    with edited(tmp_path / "config" / "trl.yaml") as content:
         content["bf16"] = False
-    script, config, model = parsed(tmp_path / "trl.yaml")
+    script, config, model = parsed(tmp_path / "config" / "trl.yaml")
     check_algorithm(run, script, config)
     assert (config.use_vllm, config.vllm_mode) == (True, "colocate")
     assert config.vllm_enable_sleep_mode
@@ -102,7 +102,7 @@ def test_trl_reads_the_gpu_config(run_file: Path, tmp_path: Path) -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_trl_reads_the_gpu_config_with_bf16(run_file: Path, tmp_path: Path) -> None:
     rendered(run_file, 1, tmp_path)
-    config = parsed(tmp_path / "trl.yaml")[1]
+    config = parsed(tmp_path / "config" / "trl.yaml")[1]
     assert (config.bf16, config.use_cpu, config.device.type) == (True, False, "cuda")
 
 
@@ -145,7 +145,7 @@ def test_warm_up_is_the_share_of_the_steps_rounded_up(run_file: Path, tmp_path: 
     other = tmp_path / "run.json"
     other.write_text(json.dumps(content))
     assert rendered(other, 0, tmp_path)["warmup_steps"] == 14
-    assert parsed(tmp_path / "trl.yaml")[1].warmup_steps == 14
+    assert parsed(tmp_path / "config" / "trl.yaml")[1].warmup_steps == 14
 
 
 @pytest.mark.parametrize("gpus", [0, 1])
@@ -179,7 +179,12 @@ def test_rendering_again_gives_the_same_bytes(run_file: Path, tmp_path: Path) ->
     before = contents(tmp_path)
     rendered(run_file, 0, tmp_path)
     assert contents(tmp_path) == before
-    assert before.keys() == {"trl.yaml", "accelerate.yaml", "plan.json", "plan.md"}
+    assert before.keys() == {
+        "config/trl.yaml",
+        "config/accelerate.yaml",
+        "plan.json",
+        "plan.md",
+    }
 
 
 def test_problems_that_were_changed_are_named(
@@ -200,5 +205,7 @@ def test_settings_that_do_not_hold_are_named_with_the_file(run_file: Path, tmp_p
     content = json.loads(run_file.read_text())
     del content["settings"]["algorithm"]["beta"]
     (tmp_path / "run.json").write_text(json.dumps(content))
-    with pytest.raises(UserError, match=r"run\.json: algorithm\.beta: Field required"):
+    with pytest.raises(UserError) as raised:
         rendered(tmp_path / "run.json", 0, tmp_path)
+    assert raised.value.where == str(tmp_path / "run.json")
+    assert "algorithm.beta" in raised.value.message

@@ -124,7 +124,7 @@ def test_the_gsm8k_demo_has_the_steps_of_its_notes(name: str, gpus: int, steps: 
     layout = planned(name, gpus, "4090")
     assert isinstance(layout, Layout)
     assert layout.completions_per_step == 4 * 4 * gpus
-    assert (layout.training_gpus, layout.deviation) == (gpus, 0)
+    assert (layout.trainer_gpus, layout.deviation) == (gpus, 0)
 
 
 def test_gsm8k_has_the_rows_that_its_steps_are_computed_from(shared_data: Path) -> None:
@@ -157,11 +157,11 @@ def test_a_variant_differs_in_what_it_says(variant: str, of: str, keys: set[str]
 def test_seven_plus_one_and_one_shared_card_are_laid_out_as_published() -> None:
     multi = planned("swift_numina", 8, "a100-80g")
     assert isinstance(multi, Layout)
-    assert (multi.placement, multi.training_gpus, multi.vllm_gpus) == ("server", 7, 1)
+    assert (multi.placement, multi.trainer_gpus, multi.generator_gpus) == ("server", 7, 1)
     assert multi.completions_per_step == 2 * 8 * 7
     shared = planned("swift_numina_shared", 1, "a100-80g")
     assert isinstance(shared, Layout)
-    assert (shared.placement, shared.training_gpus, shared.vllm_gpus) == ("colocate", 1, 0)
+    assert (shared.placement, shared.trainer_gpus, shared.generator_gpus) == ("colocate", 1, 0)
     assert shared.completions_per_step == 2 * 8
 
 
@@ -169,4 +169,4 @@ def test_r1zero_math_trains_on_all_cards_but_one() -> None:
     for gpus in (2, 3, 5, 8):
         layout = planned("r1zero_math", gpus, "a100-80g")
         assert isinstance(layout, Layout)
-        assert (layout.training_gpus, layout.vllm_gpus) == (gpus - 1, 1)
+        assert (layout.trainer_gpus, layout.generator_gpus) == (gpus - 1, 1)

@@ -78,6 +78,14 @@ def test_the_paper_scale_changes_nothing(recipe: str) -> None:
     assert not run.is_mini_base
 
 
+def assert_names(error: UserError, key: str, *values: str) -> None:
+    """The message names the key, and the whole is one line with the values."""
+    assert key in error.message
+    assert "\n" not in str(error)
+    for value in values:
+        assert value in str(error)
+
+
 def changed_recipe(folder: Path, change: Callable[[Values], object]) -> Path:
     """Write the first recipe, changed, into a configuration of its own."""
     path = folder / "recipes" / f"{RECIPE}.yaml"
@@ -89,56 +97,40 @@ def changed_recipe(folder: Path, change: Callable[[Values], object]) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "key", "values"),
     [
-        (lambda v: v.update(tempo=1), "unknown key 'tempo' (known: description, source, task,"),
-        (
-            lambda v: v["sizes"].update(lerning_rate=1),
-            "unknown key 'sizes.lerning_rate' (known: max_steps, prompts_per_step,",
-        ),
-        (
-            lambda v: v["algorithm"].update(beta="small"),
-            "algorithm.beta: Input should be a valid number, unable to parse string as a number "
-            "(got 'small')",
-        ),
-        (
-            lambda v: v["algorithm"].update(num_generations=1),
-            "algorithm.num_generations: Input should be greater than or equal to 2 (got 1)",
-        ),
-        (
-            lambda v: v["algorithm"].update(loss_type="ppo"),
-            "algorithm.loss_type: Input should be 'grpo', 'dr_grpo', 'dapo' or 'bnpo' (got 'ppo')",
-        ),
-        (lambda v: v.pop("task"), "task: Field required"),
-        (
-            lambda v: v["rewards"].append({"name": "its length"}),
-            "rewards.2.name: String should match pattern "
-            r"'^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$' (got 'its length')",
-        ),
+        (lambda v: v.update(tempo=1), "tempo", ["description", "source", "task"]),
+        (lambda v: v["sizes"].update(lerning_rate=1), "sizes.lerning_rate", ["max_steps"]),
+        (lambda v: v["algorithm"].update(beta="small"), "algorithm.beta", ["'small'"]),
+        (lambda v: v["algorithm"].update(num_generations=1), "algorithm.num_generations", ["2"]),
+        (lambda v: v["algorithm"].update(loss_type="ppo"), "algorithm.loss_type", ["'dr_grpo'"]),
+        (lambda v: v.pop("task"), "task", []),
+        (lambda v: v["rewards"].append({"name": "its length"}), "rewards.2.name", ["'its length'"]),
         (
             lambda v: v["sizes"].update(max_steps=450, save_steps=40),
-            "sizes: save_steps 40 does not divide max_steps 450, so the last step would not be "
-            "saved; 30 does",
+            "save_steps 40",
+            ["max_steps 450", "30"],
         ),
         (
             lambda v: v["sizes"].update(max_steps=7, save_steps=8),
-            "sizes: save_steps 8 does not divide max_steps 7, so the last step would not be "
-            "saved; 7 does",
+            "save_steps 8",
+            ["max_steps 7", "; 7"],
         ),
         (
             lambda v: (v.update(tempo=1), v["sizes"].update(max_steps=0)),
-            "sizes.max_steps: Input should be greater than or equal to 1 (got 0; and 1 more)",
+            "sizes.max_steps",
+            ["got 0", "1 more"],
         ),
     ],
 )
 def test_a_bad_recipe_is_one_line_with_file_and_key(
-    tmp_path: Path, change: Callable[[Values], object], message: str
+    tmp_path: Path, change: Callable[[Values], object], key: str, values: list[str]
 ) -> None:
     path = changed_recipe(tmp_path, change)
     with pytest.raises(UserError) as raised:
         load_recipe(RECIPE, tmp_path)
-    assert str(raised.value).startswith(f"{path}: {message}")
-    assert "\n" not in str(raised.value)
+    assert raised.value.where == str(path)
+    assert_names(raised.value, key, *values)
 
 
 def test_a_number_that_yaml_reads_as_text_is_the_number(tmp_path: Path) -> None:
@@ -155,22 +147,15 @@ def test_a_scale_that_does_not_divide_is_named_with_its_recipe(tmp_path: Path) -
     scale.write_text("description: x\ntasks: {countdown: {sizes: {max_steps: 75}}}\n")
     with pytest.raises(UserError) as raised:
         resolve_run(RECIPE, scale="odd", backend="trl", seed=0, folder=tmp_path)
-    assert str(raised.value) == (
-        f"recipe {RECIPE} at scale odd: sizes: save_steps 50 does not divide max_steps 75, "
-        "so the last step would not be saved; 25 does"
-    )
+    assert raised.value.where == f"recipe {RECIPE} at scale odd"
+    assert_names(raised.value, "save_steps 50", "max_steps 75", "25")
 
 
 @pytest.mark.parametrize(
-    ("width", "heads", "message"),
-    [
-        (192, 5, "num_attention_heads 5 does not divide half of hidden_size 192; 4 does"),
-        (18, 2, "num_attention_heads 2 does not divide half of hidden_size 18; 1 does"),
-        (17, 1, "num_attention_heads 1 does not divide half of hidden_size 17"),
-    ],
+    ("width", "heads", "nearest"), [(192, 5, "; 4"), (18, 2, "; 1"), (17, 1, "")]
 )
 def test_heads_that_do_not_fit_a_base_are_refused(
-    tmp_path: Path, width: int, heads: int, message: str
+    tmp_path: Path, width: int, heads: int, nearest: str
 ) -> None:
     values = read_yaml(CONFIG / "scales" / "mini.yaml")
     for base in values["bases"].values():
@@ -180,7 +165,9 @@ def test_heads_that_do_not_fit_a_base_are_refused(
     path.write_text(yaml.safe_dump(values))
     with pytest.raises(UserError) as raised:
         load_scale("odd", tmp_path)
-    assert str(raised.value).startswith(f"{path}: bases.mini_countdown: {message}")
+    assert raised.value.where == str(path)
+    values = (f"num_attention_heads {heads}", f"hidden_size {width}", nearest)
+    assert_names(raised.value, "bases.mini_countdown", *values)
 
 
 def test_a_base_needs_rows_of_its_task(tmp_path: Path) -> None:
@@ -222,84 +209,85 @@ def test_a_scale_cannot_name_an_algorithm(tmp_path: Path) -> None:
     path.write_text("description: x\ntasks: {countdown: {algorithm: {beta: 0}}}\n")
     with pytest.raises(UserError) as raised:
         load_scale("other", tmp_path)
-    assert str(raised.value).startswith(f"{path}: unknown key 'tasks.countdown.algorithm'")
+    assert raised.value.where == str(path)
+    assert_names(raised.value, "tasks.countdown.algorithm")
 
 
 @pytest.mark.parametrize(
-    ("values", "message"),
+    ("values", "key", "value"),
     [
-        ({"recipe": ["x"]}, "config: unknown key 'recipe' (known: scale, recipes, ablations,"),
-        ({"hardware": {"gpu": 1}}, "config: hardware.gpu: Input should be a valid string (got 1)"),
-        ({"hardware": {"gpus": -1}}, "config: hardware.gpus.constrained-int: Input should be"),
-        ({"scale": "maxi"}, "config: scale: Input should be 'mini' or 'paper' (got 'maxi')"),
-        ({"seeds": [0, -1]}, "config: seeds.1: Input should be greater than or equal to 0"),
-        ({"seeds": 3}, "config: seeds: Input should be a valid list (got 3)"),
-        ({"backends": ["verl"]}, "config: backends.0: Input should be 'trl' (got 'verl')"),
-        ({"recipes": []}, "config: recipes: List should have at least 1 item"),
-        (
-            {"recipes": [*RECIPES, "r2_zero"]},
-            f"recipes: unknown recipe 'r2_zero' (there are: {', '.join(RECIPES)})",
-        ),
-        ({"datasets": {"mine": {"kind": "csv"}}}, "config: datasets.mine: Input tag 'csv' found"),
+        ({"recipe": ["x"]}, "recipe", "ablations"),
+        ({"hardware": {"gpu": 1}}, "hardware.gpu", "got 1"),
+        ({"hardware": {"gpus": -1}}, "hardware.gpus", "0"),
+        ({"scale": "maxi"}, "scale", "'paper'"),
+        ({"seeds": [0, -1]}, "seeds.1", "0"),
+        ({"seeds": 3}, "seeds", "got 3"),
+        ({"backends": ["verl"]}, "backends.0", "'verl'"),
+        ({"recipes": []}, "recipes", "1"),
+        ({"datasets": {"mine": {"kind": "csv"}}}, "datasets.mine", "'csv'"),
         (
             {"datasets": {"mine": {"kind": "local", "task": "math"}}},
-            "config: datasets.mine.local: ",
+            "datasets.mine.local",
+            "`train`",
         ),
         (
             {"datasets": {"mine": {"kind": "hub", "task": "math", "licence": "MIT"}}},
-            "config: datasets.mine.hub.gigabytes: Field required (and 1 more)",
+            "datasets.mine.hub.gigabytes",
+            "1 more",
         ),
-        (
-            {"endpoints": [{"local": "/data", "timeout": 3}]},
-            "config: unknown key 'endpoints.0.local.timeout'",
-        ),
+        ({"endpoints": [{"local": "/data", "timeout": 3}]}, "endpoints.0.local.timeout", ""),
         (
             {"endpoints": [{"huggingface": "https://me:secret1234@hub.example"}]},
-            "config: endpoints.0.huggingface.huggingface: ",
+            "endpoints.0.huggingface.huggingface",
+            "credentials",
         ),
         (
             {"suites": {"mine": {"task": "math", "path": "a.jsonl", "n_samples": 0}}},
-            "config: suites.mine.n_samples: Input should be greater than or equal to 1",
+            "suites.mine.n_samples",
+            "1",
         ),
-        ({"suites": {"Mine": {}}}, "config: suites.Mine.[key]: String should match pattern"),
+        ({"suites": {"Mine": {}}}, "suites.Mine.[key]", ""),
         (
             {"suites": {"mine": {"task": "math", "path": "a.jsonl", "numbers": [3]}}},
-            "config: suites.mine: `numbers` ",
+            "suites.mine",
+            "`numbers`",
         ),
         (
             {"datasets": {"mine": {**LOCAL, "task": "math", "numbers": [3]}}},
-            "config: datasets.mine.local: `numbers` ",
+            "datasets.mine.local",
+            "`numbers`",
         ),
         (
             {"datasets": {"mine": {**HOSTED, "task": "tldr", "numbers": [3]}}},
-            "config: datasets.mine.hub: `numbers` ",
+            "datasets.mine.hub",
+            "`numbers`",
         ),
         *(
             (
                 {"datasets": {"mine": {**HOSTED, "splits": {"test": {**FILES, "rows": rows}}}}},
-                "config: datasets.mine.hub.splits.test.rows: ",
+                "datasets.mine.hub.splits.test.rows",
+                "0",
             )
             for rows in ([5, 5], [5, 3], [-1, 3])
         ),
         *(
             (
                 {"endpoints": [{"modelscope": "https://hub.example", "timeout": seconds}]},
-                "config: endpoints.0.modelscope.timeout: Input should be ",
+                "endpoints.0.modelscope.timeout",
+                "",
             )
             for seconds in (0, 3601, float("inf"), float("nan"))
         ),
-        (
-            {"endpoints": [{"local": "~nobody-of-this-name/hub"}]},
-            "config: endpoints.0.local.local: ",
-        ),
-        (None, "config: (top level): Input should be a valid dictionary"),
+        ({"endpoints": [{"local": "~nobody-of-this-name/hub"}]}, "endpoints.0.local.local", ""),
+        (None, "(top level)", "dictionary"),
     ],
 )
-def test_a_bad_config_is_one_line_that_names_the_key(values: Any, message: str) -> None:
+def test_a_bad_config_is_one_line_that_names_the_key(values: Any, key: str, value: str) -> None:
     with pytest.raises(UserError) as raised:
         load_config(values, folder=CONFIG)
-    assert str(raised.value).startswith(message)
-    assert "\n" not in str(raised.value)
+    assert raised.value.where == "config"
+    assert_names(raised.value, key, value)
+    assert "secret1234" not in str(raised.value)
 
 
 def test_rows_of_numbers_are_chosen_in_every_kind_of_countdown(monkeypatch: Any) -> None:
@@ -339,58 +327,52 @@ def test_a_suite_has_rows_that_the_prompts_of_its_task_can_show(
     with pytest.raises(UserError) as raised:
         table_of(config, CONFIG)
     assert raised.value.where == "suites.mine"
-    assert dataset in raised.value.message
+    assert_names(raised.value, dataset, task)
 
 
 def test_a_suite_is_not_called_as_another_dataset() -> None:
     suites = {"gsm8k": {"task": "math", "dataset": "math500"}}
     with pytest.raises(UserError) as raised:
         table_of(load_config({"suites": suites}, folder=CONFIG), CONFIG)
-    assert str(raised.value) == "suites.gsm8k: is the name of a dataset (take another name)"
+    assert raised.value.where == "suites.gsm8k"
     own = {"gsm8k": {"task": "math", "dataset": "gsm8k", "n_samples": 8}}
     table_of(load_config({"suites": own}, folder=CONFIG), CONFIG)
 
 
 def test_unknown_names_list_those_there_are() -> None:
     with pytest.raises(UserError) as recipe:
-        load_recipe("nope", CONFIG)
-    assert str(recipe.value) == (
-        f"recipes: unknown recipe 'nope' (there are: {', '.join(RECIPES)})"
-    )
+        load_config({"recipes": [*RECIPES, "nope"]}, folder=CONFIG)
+    assert recipe.value.where == "recipes"
+    assert_names(recipe.value, "nope", ", ".join(RECIPES))
     with pytest.raises(UserError) as scale:
         load_scale("nope", CONFIG)
-    assert str(scale.value) == f"scale: unknown scale 'nope' (there are: {', '.join(SCALES)})"
-
-
-def test_missing_and_broken_files_are_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"sources\.yaml: no such file"):
-        load_sources(tmp_path)
-    (tmp_path / "sources.yaml").write_text("datasets: [\n  x: }\n")
-    with pytest.raises(UserError, match=r"sources\.yaml: not valid YAML: .*line 2") as raised:
-        load_sources(tmp_path)
-    assert "\n" not in str(raised.value)
+    assert scale.value.where == "scale"
+    assert_names(scale.value, "nope", *SCALES)
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("content", "value"),
     [
-        (b"\xff\xfe", "not text in UTF-8"),
-        (b"caf\xe9: 1", "not text in UTF-8"),
-        (b"x: 2025-13-01", "not valid YAML: month must be in 1..12"),
-        (None, "Is a directory"),
+        (None, ""),
+        (b"datasets: [\n  x: }\n", "line 2"),
+        (b"\xff\xfe", "UTF-8"),
+        (b"caf\xe9: 1", "UTF-8"),
+        (b"x: 2025-13-01", "YAML"),
+        ("a folder", ""),
     ],
 )
-def test_files_that_are_no_text_are_named(
-    tmp_path: Path, content: bytes | None, message: str
+def test_files_that_cannot_be_read_are_named(
+    tmp_path: Path, content: bytes | str | None, value: str
 ) -> None:
     path = tmp_path / "sources.yaml"
-    if content is None:
-        path.mkdir()
-    else:
+    if isinstance(content, bytes):
         path.write_bytes(content)
+    elif content:
+        path.mkdir()
     with pytest.raises(UserError) as raised:
         load_sources(tmp_path)
-    assert str(raised.value).startswith(f"{path}: {message}")
+    assert raised.value.where == str(path)
+    assert_names(raised.value, value)
 
 
 def test_an_empty_table_has_no_sources(tmp_path: Path) -> None:

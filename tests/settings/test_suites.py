@@ -98,11 +98,18 @@ def test_a_dataset_does_not_hold_out_itself_as_a_suite() -> None:
 
 
 @pytest.mark.parametrize(
-    ("recipe", "suite"),
-    [("dapo", "aime2024"), ("dapo", "countdown_3"), ("tinyzero", "math500")],
+    ("recipe", "suite", "fitting"),
+    [
+        ("dapo", "aime2024", "word_problems"),
+        ("dapo", "countdown_3", "word_problems"),
+        ("tinyzero", "math500", "countdown_3to4"),
+    ],
 )
-def test_an_unusable_suite_is_named(recipe: str, suite: str, table: Sources) -> None:
+def test_a_suite_that_cannot_be_is_named(
+    recipe: str, suite: str, fitting: str, table: Sources
+) -> None:
     with pytest.raises(UserError) as raised:
         check_suites(resolved(recipe, suites=[suite]), table)
     assert raised.value.where == f"recipe {recipe}: evaluation.suites"
-    assert suite in raised.value.message
+    assert f"'{suite}'" in raised.value.message
+    assert fitting in raised.value.hint

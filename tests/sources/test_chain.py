@@ -16,6 +16,7 @@ from fetching import (
     SMALL,
     SUMS,
     Place,
+    as_repository,
     dead_address,
     endpoint,
     good_hub,
@@ -31,17 +32,9 @@ def place(tmp_path: Path) -> Place:
     return Place(tmp_path / "place")
 
 
-def as_repository(root: Path, files: dict[str, bytes]) -> Path:
-    for name, content in files.items():
-        path = root / "datasets" / REPO / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    return root
-
-
 def test_a_listing_of_sizes_alone_mixes_no_endpoints(place: Place) -> None:
     """A folder lists no checksums; a hub with other bytes of the same sizes begins a file."""
-    root = as_repository(place.folder / "shared", FILES)
+    root = as_repository(place.folder / "shared", "datasets", REPO, FILES)
     hub = Hub()
     hub.put("datasets", REPO, OLD)
     hub.faults = [Fault("GET /api", status=500), Fault("GET .*train", truncate=2_000_000)]
@@ -219,7 +212,7 @@ def test_a_lock_without_entries_is_empty(place: Place) -> None:
 
 
 def test_a_shared_file_that_we_may_not_read_is_passed_over(place: Place) -> None:
-    root = as_repository(place.folder / "shared", FILES)
+    root = as_repository(place.folder / "shared", "datasets", REPO, FILES)
     (root / "datasets" / REPO / "rows.jsonl").unlink()
     (root / "datasets" / REPO / "rows.jsonl").symlink_to("rows.jsonl")  # a loop
     with serve(good_hub()) as url:

@@ -19,6 +19,7 @@ from fetching import (
     SMALL,
     SUMS,
     Place,
+    as_repository,
     clean_environment,
     dead_address,
     endpoint,
@@ -234,14 +235,6 @@ def test_a_file_that_the_repository_lacks_is_named_with_what_it_has(place: Place
     assert result.returncode == 2
     assert "main/train.parquet" in result.stdout
     assert "data/train.parquet, rows.jsonl" in result.stdout
-
-
-def as_repository(root: Path, kind: str, repo: str, files: dict[str, bytes]) -> Path:
-    folder = root / kind / repo
-    for name, content in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
-    return root
 
 
 def as_cache(root: Path, repo: str, files: dict[str, bytes]) -> Path:

@@ -1,7 +1,4 @@
-"""Every way a hub fails us: the next endpoint serves, or one line says what happened.
-
-`pytest -s tests/sources/test_faults.py` prints fault by outcome.
-"""
+"""A misbehaving hub: the next endpoint serves, or the error is one line."""
 
 import contextlib
 import os
@@ -9,7 +6,7 @@ import re
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -74,18 +71,6 @@ FAULTS: dict[str, tuple[list[Fault], str | None]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def outcomes() -> Iterator[Callable[..., None]]:
-    """Collect rows of the table, and print it in the end."""
-    rows: list[tuple[str, ...]] = []
-    yield lambda *cells: rows.append(cells)
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    print("\n")
-    for row in [("fault", "hub", "alone", "with a good endpoint after it"), *rows]:
-        cells = (f"{cell:{width}}" for cell, width in zip(row, widths, strict=True))
-        print("  ".join(cells).rstrip())
-
-
 def settled(place: Place, result: "subprocess.CompletedProcess[str]") -> None:
     """Whatever happened: only right bytes have a name, and errors are one line."""
     assert "Traceback" not in result.stdout, result.stdout
@@ -96,18 +81,9 @@ def settled(place: Place, result: "subprocess.CompletedProcess[str]") -> None:
         assert result.stdout.splitlines()[-1].startswith("error: datasets.mine")
 
 
-def short(result: "subprocess.CompletedProcess[str]") -> str:
-    """Outcome for the table: who gave what, or the error."""
-    if result.returncode == 0:
-        return "fetched"
-    reason = re.sub(r"http://[\w.:]+", "", result.stdout.splitlines()[-1])
-    reason = re.sub(r"[0-9a-f]{64}", lambda match: match[0][:6] + "…", reason)
-    return "error: " + reason.split("datasets.mine: ")[-1].partition(" (`endpoints`")[0]
-
-
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", FAULTS)
-def test_fault(name: str, kind: str, tmp_path: Path, outcomes: Callable[..., None]) -> None:
+def test_fault(name: str, kind: str, tmp_path: Path) -> None:
     faults, message = FAULTS[name]
     hub, other = good_hub(), good_hub()
     with serve(hub) as url, serve(other) as good:
@@ -129,11 +105,10 @@ def test_fault(name: str, kind: str, tmp_path: Path, outcomes: Callable[..., Non
         assert second.returncode == 0, second.stdout
         assert chained.is_complete()
         assert bool(other.requests) == (message is not None)
-    outcomes(name, kind, short(result), short(second))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_connection_refused(kind: str, tmp_path: Path, outcomes: Callable[..., None]) -> None:
+def test_connection_refused(kind: str, tmp_path: Path) -> None:
     alone, chained = Place(tmp_path / "alone"), Place(tmp_path / "chained")
     result = alone.fetch(endpoint_of(kind, dead_address()))
     settled(alone, result)
@@ -142,7 +117,6 @@ def test_connection_refused(kind: str, tmp_path: Path, outcomes: Callable[..., N
     with serve(good_hub()) as good:
         second = chained.fetch(endpoint_of(kind, dead_address()), endpoint_of(other, good))
     assert chained.is_complete(), second.stdout
-    outcomes("connection refused", kind, short(result), f"{short(second)} from {other}")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -162,9 +136,7 @@ def test_an_endpoint_that_is_down_is_left_alone_for_the_other_files(
     assert len(hub.downloads("")) <= 4 * 2 + 8
 
 
-def test_a_file_that_one_endpoint_began_another_goes_on_with(
-    tmp_path: Path, outcomes: Callable[..., None]
-) -> None:
+def test_a_file_that_one_endpoint_began_another_goes_on_with(tmp_path: Path) -> None:
     place, hub, other = Place(tmp_path), good_hub(), good_hub()
     with serve(hub) as url, serve(other) as good:
         hub.faults = [
@@ -178,7 +150,6 @@ def test_a_file_that_one_endpoint_began_another_goes_on_with(
     assert redirect == content
     start = int(content.removeprefix("bytes=").rstrip("-"))
     assert 2_000_000 - (1 << 16) <= start <= 2_000_000
-    outcomes("breaks off, then dies", "modelscope", "", f"fetched: it goes on at byte {start:,}")
 
 
 def test_a_first_part_of_wrong_bytes_costs_no_good_endpoint(tmp_path: Path) -> None:
@@ -192,7 +163,7 @@ def test_a_first_part_of_wrong_bytes_costs_no_good_endpoint(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_killed_in_the_middle(kind: str, tmp_path: Path, outcomes: Callable[..., None]) -> None:
+def test_killed_in_the_middle(kind: str, tmp_path: Path) -> None:
     place, hub = Place(tmp_path / "place"), good_hub()
     with serve(hub) as url:
         pausing = Fault("GET .*(content|repo).*train", pause_at=2 << 20, times=1)
@@ -214,11 +185,10 @@ def test_killed_in_the_middle(kind: str, tmp_path: Path, outcomes: Callable[...,
         result = place.fetch(endpoint_of(kind, url))
         assert place.is_complete(), result.stdout
         assert hub.downloads("train.parquet")[-1].range == f"bytes={2 << 20}-"
-    outcomes("kill -9 in mid-download", kind, "the next run goes on at byte 2,097,152", "")
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_two_processes_at_once(kind: str, tmp_path: Path, outcomes: Callable[..., None]) -> None:
+def test_two_processes_at_once(kind: str, tmp_path: Path) -> None:
     place, hub = Place(tmp_path / "place"), good_hub()
     with serve(hub) as url:
         hub.faults = [Fault("GET .*(content|repo).*train", stall=1.0)]
@@ -233,7 +203,6 @@ def test_two_processes_at_once(kind: str, tmp_path: Path, outcomes: Callable[...
     contents = [r for r in hub.downloads("train.parquet") if "/resolve/" not in r.line]
     assert len(contents) == 1, "one of them waited"
     assert any("another process" in text for text in printed)
-    outcomes("two processes at once", kind, "both fetched; each file came once", "")
 
 
 def locked_place(folder: Path, kind: str) -> Place:
@@ -246,7 +215,7 @@ def locked_place(folder: Path, kind: str) -> Place:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_branch_that_moved(kind: str, tmp_path: Path, outcomes: Callable[..., None]) -> None:
+def test_a_branch_that_moved(kind: str, tmp_path: Path) -> None:
     place, hub = locked_place(tmp_path / "place", kind), good_hub()
     hub.put("datasets", REPO, {**FILES, "data/train.parquet": LARGE[::-1]})
     with serve(hub) as url:
@@ -254,14 +223,12 @@ def test_a_branch_that_moved(kind: str, tmp_path: Path, outcomes: Callable[..., 
     settled(place, result)
     if kind == "huggingface":  # the lock knows the commit, which is asked for
         assert place.is_complete(), result.stdout
-        outcomes("branch moved on", kind, "fetched: the locked commit", "")
     else:
         assert result.returncode == 2
         assert SUMS["data/train.parquet"] in result.stdout
-        outcomes("branch moved on", kind, short(result), "")
 
 
-def test_a_commit_that_is_gone(tmp_path: Path, outcomes: Callable[..., None]) -> None:
+def test_a_commit_that_is_gone(tmp_path: Path) -> None:
     place, hub = locked_place(tmp_path / "place", "huggingface"), good_hub()
     commit = hub.branch["datasets", REPO]
     hub.put("datasets", REPO, {**FILES, "data/train.parquet": LARGE[::-1]})
@@ -270,7 +237,6 @@ def test_a_commit_that_is_gone(tmp_path: Path, outcomes: Callable[..., None]) ->
         result = place.fetch(endpoint_of("huggingface", url))
     settled(place, result)
     assert commit in result.stdout.splitlines()[-1]
-    outcomes("locked commit is gone", "huggingface", short(result), "")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -306,9 +272,7 @@ def fill(path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_room(
-    kind: str, tmp_path: Path, small_disk: Path, outcomes: Callable[..., None]
-) -> None:
+def test_no_room(kind: str, tmp_path: Path, small_disk: Path) -> None:
     place, hub = Place(small_disk / "place"), Hub()
     hub.put("datasets", REPO, {**FILES, "data/train.parquet": bytes(30 << 20)})
     with serve(hub) as url:
@@ -316,13 +280,10 @@ def test_no_room(
     assert result.returncode == 2
     assert "31.5 MB" in result.stdout
     assert not hub.downloads("train.parquet"), "not one byte"
-    outcomes("no room on the disk", kind, short(result), "")
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_disk_fills_up(
-    kind: str, tmp_path: Path, small_disk: Path, outcomes: Callable[..., None]
-) -> None:
+def test_the_disk_fills_up(kind: str, tmp_path: Path, small_disk: Path) -> None:
     place, hub = Place(small_disk / "place"), good_hub()
     with serve(hub) as url:
         pausing = Fault("GET .*(content|repo).*train", pause_at=1 << 20, times=1)
@@ -344,7 +305,6 @@ def test_the_disk_fills_up(
         (small_disk / "other").unlink()
         result = place.fetch(endpoint_of(kind, url))
         assert place.is_complete(), result.stdout
-    outcomes("disk fills up on the way", kind, "error: the disk is full; later it goes on", "")
 
 
 def test_the_wrong_kind_of_endpoint_is_named(tmp_path: Path) -> None:

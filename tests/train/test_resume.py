@@ -1,5 +1,6 @@
 """A run that was cut off ends as an unbroken one does: the real trainer, killed and restarted."""
 
+import json
 import os
 import shutil
 import signal
@@ -28,6 +29,17 @@ TIMED = {"step_time", "time/rollout", "total_flos", "train_runtime"}
 def run(slow_config: Path, tiny_task: Path, slow_base: Path, tmp_path: Path) -> Run:
     """The same run in another folder."""
     return make_run(tmp_path / "run", slow_config, tiny_task, slow_base)
+
+
+@pytest.fixture(scope="module")
+def unbroken_pair(
+    slow_config: Path, tiny_task: Path, slow_base: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Run:
+    """A run that was trained without a break by two processes."""
+    folder = tmp_path_factory.mktemp("pair") / "run"
+    run = make_run(folder, slow_config, tiny_task, slow_base, cpu_processes=2)
+    finish(run)
+    return run
 
 
 def start(run: Run) -> "subprocess.Popen[bytes]":
@@ -103,8 +115,9 @@ def test_a_killed_run_ends_with_the_same_weights(run: Run, unbroken_run: Run) ->
     process = start(run)
     wait_for(lambda: 2 in sealed(run.checkpoints), process)
     # While it runs, nobody else may train here.
-    with pytest.raises(UserError, match="another trainer is at work here"):
+    with pytest.raises(UserError) as raised:
         stage("train", *run.options)
+    assert raised.value.where == str(run.checkpoints)
     kill(process)
     assert STEPS not in sealed(run.checkpoints)
     assert not run.model.exists()
@@ -146,3 +159,20 @@ def test_a_stopped_run_leaves_no_process_and_goes_on_later(run: Run, unbroken_ru
     assert not psutil.wait_procs(started, timeout=10)[1]
     finish(run)
     check_it_ended_like(run, unbroken_run)
+
+
+def test_a_killed_run_of_two_processes_ends_with_the_same_weights(
+    unbroken_pair: Run, slow_config: Path, tiny_task: Path, slow_base: Path, tmp_path: Path
+) -> None:
+    run = make_run(tmp_path / "run", slow_config, tiny_task, slow_base, cpu_processes=2)
+    process = start(run)
+    wait_for(lambda: 2 in sealed(run.checkpoints), process)
+    # The seal covers the random states of both.
+    sealed_files = json.loads((run.checkpoints / "checkpoint-2" / "checkpoint.json").read_text())
+    assert {"rng_state_0.pth", "rng_state_1.pth"} <= {
+        each["path"] for each in sealed_files["files"]
+    }
+    kill(process)
+    assert STEPS not in sealed(run.checkpoints)
+    finish(run)
+    check_it_ended_like(run, unbroken_pair)

@@ -1,32 +1,35 @@
-"""The launcher: what a trainer is given, what it leaves behind."""
+"""The supervisor: the environment of the processes, their deaths, and nothing left behind."""
 
 import json
 import os
+import re
 import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from r1zero.core.errors import UserError
+from r1zero.plan.backend import Process
 from r1zero.train.checkpoints import exclusive
-from r1zero.train.supervisor import launch, serve
+from r1zero.train.supervisor import supervise
 
-# Holds the folder as `r1zero train` does, and starts a trainer that says its process id and stays.
+# Holds the folder as `r1zero train` does, and starts a process that prints its id and stays.
 LAUNCHER = """
 import sys
 from pathlib import Path
+from r1zero.plan.backend import Process
 from r1zero.train.checkpoints import exclusive
-from r1zero.train.supervisor import launch, serve
+from r1zero.train.supervisor import supervise
 
-folder, trainer = Path(sys.argv[1]), sys.argv[2]
+folder, role, code = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+health = "http://127.0.0.1:{port:generator}/health" if role == "generator" else None
 with exclusive(folder):
-    launch([sys.executable, "-c", trainer], gpus=0, log=folder / "console.log")
+    supervise([Process(role=role, argv=("python", "-c", code), health=health)], folder)
 """
 STAYS = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
 # A trainer whose own child ignores the polite signal.
@@ -39,8 +42,14 @@ time.sleep(600)
 """
 
 
-def python(code: str) -> list[str]:
-    return [sys.executable, "-c", code]
+def trainer(code: str, *arguments: str, gpus: tuple[str, ...] = ()) -> Process:
+    return Process(role="trainer", argv=("python", "-c", code, *arguments), gpus=gpus)
+
+
+def run(folder: Path, *processes: Process, **options: Any) -> str:
+    """Supervise processes to the end; returns the log of the trainer."""
+    supervise(processes, folder, **options)
+    return (folder / "console.log").read_text()
 
 
 def is_alive(pid: int) -> bool:
@@ -58,74 +67,81 @@ def gone(pid: int, patience: float = 10.0) -> bool:
 def test_output_goes_on_and_into_the_log_which_is_kept(
     tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
-    log = tmp_path / "console.log"
     code = "import sys; print('out', flush=True); print('err', file=sys.stderr)"
     for _ in range(2):
-        launch(python(code), gpus=0, log=log)
-    assert log.read_text() == "out\nerr\n" * 2
+        run(tmp_path, trainer(code))
+    assert (tmp_path / "console.log").read_text() == "out\nerr\n" * 2
     assert capfdbinary.readouterr().out == b"out\nerr\n" * 2
 
 
 def test_a_failure_names_status_and_log(tmp_path: Path) -> None:
-    log = tmp_path / "console.log"
     with pytest.raises(UserError) as raised:
-        launch(python("print('why', flush=True); raise SystemExit(7)"), gpus=0, log=log)
-    assert str(raised.value) == f"{log}: the trainer failed with status 7"
-    assert log.read_text() == "why\n"
+        run(tmp_path, trainer("print('why', flush=True); raise SystemExit(7)"))
+    assert raised.value.where == str(tmp_path / "console.log")
+    assert re.findall(r"trainer|\d+", raised.value.message) == ["trainer", "7"]
+    assert (tmp_path / "console.log").read_text() == "why\n"
 
 
-def test_a_run_without_gpus_sees_none_and_asks_no_hub(tmp_path: Path) -> None:
+@pytest.mark.parametrize("gpus", [(), ("3",), ("1", "5")])
+def test_a_process_sees_its_gpus_and_asks_no_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gpus: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3,4,5")
     names = ("CUDA_VISIBLE_DEVICES", "HF_HUB_OFFLINE")
     code = f"import os, json; print(json.dumps([os.environ.get(name) for name in {names}]))"
-    launch(python(code), gpus=0, log=tmp_path / "console.log")
-    assert json.loads((tmp_path / "console.log").read_text()) == ["", "1"]
+    assert json.loads(run(tmp_path, trainer(code, gpus=gpus))) == [",".join(gpus), "1"]
 
 
-def test_a_run_with_gpus_keeps_those_it_was_given(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
-    code = "import os; print(os.environ['CUDA_VISIBLE_DEVICES'])"
-    launch(python(code), gpus=1, log=tmp_path / "console.log")
-    assert (tmp_path / "console.log").read_text() == "3\n"
+def test_variables_of_a_process_win_over_those_of_the_run(tmp_path: Path) -> None:
+    code = "import os; print(os.environ['ONE'], os.environ['OTHER'])"
+    process = Process(role="trainer", argv=("python", "-c", code), env={"ONE": "own"})
+    assert run(tmp_path, process, env={"ONE": "run", "OTHER": "run"}) == "own run\n"
 
 
-def test_threads_that_were_asked_for_are_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    code = "import os; print(os.environ['OMP_NUM_THREADS'])"
-    launch(python(code), gpus=0, log=tmp_path / "console.log")
-    assert (tmp_path / "console.log").read_text() == "7\n"
+def test_programs_are_those_of_the_environment(tmp_path: Path) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, body in (("python", "echo $0 $PATH; helper"), ("helper", "echo helped")):
+        (programs / name).write_text(f"#!/bin/sh\n{body}\n")
+        (programs / name).chmod(0o755)
+    output = run(tmp_path, trainer(""), programs=programs)
+    assert output.startswith(f"{programs / 'python'} {programs}{os.pathsep}")
+    assert output.endswith("helped\n")
 
 
-def test_what_a_trainer_leaves_running_is_ended(tmp_path: Path) -> None:
-    log = tmp_path / "console.log"
-    # The child keeps none of our pipes open, or the launcher would wait for it.
+@pytest.mark.parametrize("keeps_output_open", [False, True])
+def test_what_a_trainer_leaves_running_is_ended(tmp_path: Path, keeps_output_open: bool) -> None:
+    streams = "" if keeps_output_open else ", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL"
     code = (
         "import subprocess, sys; "
-        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], "
-        "stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL); print(child.pid)"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']"
+        f"{streams}); print(child.pid)"
     )
-    launch(python(code), gpus=0, log=log)
-    assert gone(int(log.read_text()))
+    assert gone(int(run(tmp_path, trainer(code))))
 
 
-def start(folder: Path, trainer: str) -> tuple["subprocess.Popen[bytes]", int]:
-    """A launcher at work, and the process that its trainer named."""
-    launcher = subprocess.Popen(
-        [sys.executable, "-c", LAUNCHER, str(folder), trainer], stdout=subprocess.PIPE
-    )
-    assert launcher.stdout is not None
-    return launcher, int(launcher.stdout.readline())
+def start(folder: Path, code: str, role: str = "trainer") -> tuple["subprocess.Popen[bytes]", int]:
+    """A launcher at work, and the process id that its trainer or server prints."""
+    launcher = subprocess.Popen([sys.executable, "-c", LAUNCHER, str(folder), role, code])
+    log = folder / {"trainer": "console.log", "generator": "generator.log"}[role]
+    end = time.monotonic() + 60
+    while not (log.is_file() and log.read_text().endswith("\n")):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    return launcher, int(log.read_text())
 
 
-@pytest.mark.parametrize("trainer", [STAYS, STUBBORN], ids=["polite", "stubborn"])
+@pytest.mark.parametrize(
+    ("role", "code"),
+    # A server is still loading: it starts first, and must not be left either.
+    [("trainer", STAYS), ("trainer", STUBBORN), ("generator", STAYS)],
+    ids=["polite", "stubborn", "server"],
+)
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_a_stopped_launcher_leaves_no_process(
-    tmp_path: Path, trainer: str, how: signal.Signals
+    tmp_path: Path, role: str, code: str, how: signal.Signals
 ) -> None:
-    launcher, pid = start(tmp_path, trainer)
+    launcher, pid = start(tmp_path, code, role)
     with launcher:
         launcher.send_signal(how)
         status = launcher.wait(timeout=30)
@@ -142,8 +158,9 @@ def test_while_a_trainer_lives_no_other_may_start(tmp_path: Path) -> None:
         launcher.wait()
     try:
         if is_alive(pid):
-            with pytest.raises(UserError, match="another trainer"), exclusive(tmp_path):
+            with pytest.raises(UserError) as raised, exclusive(tmp_path):
                 pass
+            assert raised.value.where == str(tmp_path)
     finally:
         if is_alive(pid):
             os.kill(pid, signal.SIGKILL)
@@ -155,52 +172,67 @@ child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 print(os.getpid(), child.pid, os.environ["CUDA_VISIBLE_DEVICES"], flush=True)
 time.sleep(0.5)
 handler = type("Handler", (http.server.BaseHTTPRequestHandler,), {
-    "do_GET": lambda self: (self.send_response(200), self.end_headers()),
+    "do_GET": lambda self: (
+        os._exit(9) if self.path == "/die" else (self.send_response(200), self.end_headers())
+    ),
     "log_message": lambda self, *_: None,
 })
 http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), handler).serve_forever()
 """
+# Asks the server once, then says what it got.
+ASKS = """
+import sys, urllib.request
+with urllib.request.urlopen(f"http://127.0.0.1:{sys.argv[1]}/{sys.argv[2]}") as response:
+    print(response.status)
+"""
+# Has its server die, and stays.
+DIES = """
+import sys, time, urllib.error, urllib.request
+try:
+    urllib.request.urlopen(f"http://127.0.0.1:{sys.argv[1]}/die")
+except OSError:
+    time.sleep(600)
+"""
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def server(code: str = SERVER) -> Process:
+    return Process(
+        role="generator",
+        argv=("python", "-c", code, "{port:generator}"),
+        gpus=("2",),
+        health="http://127.0.0.1:{port:generator}/health",
+    )
 
 
 def test_a_server_is_there_while_it_is_needed_and_gone_after(tmp_path: Path) -> None:
-    log, port = tmp_path / "vllm.log", free_port()
-    health = f"http://127.0.0.1:{port}/health"
-    with serve(
-        [*python(SERVER), str(port)],
-        environment={"CUDA_VISIBLE_DEVICES": "2"},
-        health=health,
-        log=log,
-    ):
-        with urllib.request.urlopen(health) as response:
-            assert response.status == 200
-        server, child, cards = map(int, log.read_text().split())
-        assert cards == 2
-        assert is_alive(server)
-    assert gone(server)
+    assert run(tmp_path, server(), trainer(ASKS, "{port:generator}", "anything")) == "200\n"
+    pid, child, gpu = map(int, (tmp_path / "generator.log").read_text().split())
+    assert gpu == 2
+    assert gone(pid)
     assert gone(child)
 
 
+def test_a_server_that_dies_ends_the_run_with_its_log(tmp_path: Path) -> None:
+    started = time.monotonic()
+    with pytest.raises(UserError) as raised:
+        run(tmp_path, server(), trainer(DIES, "{port:generator}"))
+    assert raised.value.where == str(tmp_path / "generator.log")
+    assert re.findall(r"generator|\d+", raised.value.message) == ["generator", "9"]
+    assert time.monotonic() - started < 60
+
+
 def test_a_server_that_fails_is_named_with_its_log(tmp_path: Path) -> None:
-    log = tmp_path / "vllm.log"
     code = "print('no such model', flush=True); raise SystemExit(3)"
-    health = f"http://127.0.0.1:{free_port()}/health"
-    server = serve(python(code), environment={}, health=health, log=log)
-    with pytest.raises(UserError, match="the server ended with status 3") as raised, server:
-        pytest.fail("it never answered")
-    assert raised.value.where == str(log)
-    assert "no such model" in log.read_text()
+    with pytest.raises(UserError) as raised:
+        run(tmp_path, server(code), trainer("raise AssertionError"))
+    assert raised.value.where == str(tmp_path / "generator.log")
+    assert re.findall(r"generator|\d+", raised.value.message) == ["generator", "3"]
+    assert "no such model" in (tmp_path / "generator.log").read_text()
+    assert not (tmp_path / "console.log").exists()
 
 
 def test_a_server_that_never_answers_is_given_up(tmp_path: Path) -> None:
-    log = tmp_path / "vllm.log"
-    health = f"http://127.0.0.1:{free_port()}/health"
-    server = serve(python(STAYS), environment={}, health=health, log=log, patience=2)
-    with pytest.raises(UserError, match=r"no answer at .* in 2 s"), server:
-        pytest.fail("it never answered")
-    assert gone(int(log.read_text()))
+    with pytest.raises(UserError) as raised:
+        run(tmp_path, server(STAYS), trainer("raise AssertionError"), patience=2)
+    assert raised.value.where == str(tmp_path / "generator.log")
+    assert gone(int((tmp_path / "generator.log").read_text()))

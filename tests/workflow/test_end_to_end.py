@@ -63,7 +63,7 @@ def test_everything_is_made(finished: Path) -> None:
         f"resources/problems/{DATASET}/{PROMPT}/manifest.json",
         f"resources/bases/mini/{BASE}/manifest.json",
         f"results/{RUN}/run.json",
-        *(f"results/{RUN}/plan/{name}" for name in ("plan.json", "plan.md", "trl.yaml")),
+        *(f"results/{RUN}/plan/{name}" for name in ("plan.json", "plan.md", "config/trl.yaml")),
         f"results/{RUN}/model.json",
         f"results/{RUN}/metrics.jsonl",
         *(f"results/{RUN}/evaluations/countdown_3/step{step}.json" for step in STEPS),

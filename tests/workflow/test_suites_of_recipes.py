@@ -21,19 +21,11 @@ def workflow(tmp_path: Path) -> Path:
     return copy_workflow(tmp_path / "workflow")
 
 
-def installed(folder: Path) -> str:
-    """Folder of a vLLM and a DeepSpeed that are found, and are not imported."""
-    for name in ("vllm", "deepspeed"):
-        (folder / "stubs" / name).mkdir(parents=True)
-        (folder / "stubs" / name / "__init__.py").write_text("raise SystemExit\n")
-    return str(folder / "stubs")
-
-
 def test_suites_of_a_recipe_are_measured_and_held_out(workflow: Path) -> None:
     options = ("evaluate_oat_zero", "--dry-run", "--printshellcmds")
-    shown = snakemake(workflow, *options, config=PAPER, PYTHONPATH=installed(workflow)).stdout
+    shown = snakemake(workflow, *options, config=PAPER).stdout
     run = resolve_run("oat_zero", scale="paper", backend="trl", seed=0, folder=CONFIG)
-    # The training has all cards, each evaluation one of them.
+    # The training has all GPUs, each evaluation one of them.
     assert shown.count("--gpus 8 ") == 1
     listed = [suite.name for suite in run.evaluation.suites]
     suites = [run.dataset, *listed, "mine"]
@@ -56,7 +48,7 @@ def test_a_suite_has_sizes_of_its_own(workflow: Path) -> None:
     }
     config = PAPER | {"recipes": ["simplerl_zoo"], "suites": own}
     options = ("evaluate_simplerl_zoo", "--dry-run", "--printshellcmds")
-    shown = snakemake(workflow, *options, config=config, PYTHONPATH=installed(workflow)).stdout
+    shown = snakemake(workflow, *options, config=config).stdout
     run = resolve_run("simplerl_zoo", scale="paper", backend="trl", seed=0, folder=CONFIG)
     steps = len(run.evaluated_steps)
     assert shown.count("--suite aime24 --n-samples 32 ") == steps, shown

@@ -10,7 +10,6 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 from r1zero.core.errors import UserError
 
@@ -23,56 +22,39 @@ class LockedError(Exception):
 
 
 @contextmanager
-def lock(path: Path, *, inherited: bool = False) -> Iterator[None]:
-    """Hold the lock of a file while the block runs; fail at once if another process holds it.
+def lock(
+    path: Path, *, on_wait: Callable[[], object] | None = None, inherited: bool = False
+) -> Iterator[None]:
+    """Hold the exclusive lock of a file while the block runs.
 
     Args:
         path: The lock file. It is created if it does not exist; its folder must exist.
+        on_wait: Called if another process holds the lock, which is then waited for. Without it,
+            the lock is not waited for.
         inherited: Let child processes that inherit open files hold the lock too. It then lasts
             until the last of them has ended, also if this process was killed before.
 
     Raises:
-        LockedError: Another process holds the lock.
+        LockedError: Another process holds the lock, and there is no `on_wait`.
         UserError: The file system has no locks.
 
     """
     with path.open("a") as stream:
-        if not _acquire(stream, path, fcntl.LOCK_NB):
-            raise LockedError(str(path))
+        try:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if on_wait is None:
+                    raise LockedError(str(path)) from None
+                on_wait()
+                fcntl.flock(stream, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in _UNSUPPORTED:
+                raise
+            raise UserError(
+                f"the file system has no file locks: {error.strerror}",
+                where=str(path),
+                hint="use a folder on another file system, or mount this one with flock",
+            ) from None
         os.set_inheritable(stream.fileno(), inherited)
         yield
-
-
-@contextmanager
-def wait_for_lock(path: Path, on_wait: Callable[[], object] = lambda: None) -> Iterator[None]:
-    """Hold the lock of a file while the block runs, waiting while another process holds it.
-
-    Args:
-        path: As for `lock`.
-        on_wait: Called once, before a wait.
-
-    Raises:
-        UserError: The file system has no locks.
-
-    """
-    with path.open("a") as stream:
-        if not _acquire(stream, path, fcntl.LOCK_NB):
-            on_wait()
-            _acquire(stream, path, 0)
-        yield
-
-
-def _acquire(stream: IO[str], path: Path, flags: int) -> bool:
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | flags)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        if error.errno not in _UNSUPPORTED:
-            raise
-        raise UserError(
-            f"the file system has no file locks: {error.strerror}",
-            where=str(path),
-            hint="use a folder on another file system, or mount this one with flock",
-        ) from None
-    return True

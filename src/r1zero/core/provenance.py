@@ -24,6 +24,9 @@ PACKAGES = (
     "tokenizers",
     "deepspeed",
     "vllm",
+    "ms-swift",
+    "math-verify",
+    "latex2sympy2-extended",
     "snakemake",
 )
 

@@ -1,8 +1,8 @@
 """GPU memory of training and of vLLM, in bytes by part.
 
-What is held all the time follows the ZeRO paper (arXiv 1910.02054, section 3) and DeepSpeed 0.19;
-what a pass holds is in `activations.py`, and was measured. Constants marked "allowance" are round
-numbers on the safe side, not measurements.
+Parameters, gradients and optimizer states follow the ZeRO paper (arXiv 1910.02054, section 3) and
+DeepSpeed 0.19. The memory of a pass is in `activations.py`, and was measured. Constants marked
+"allowance" are round numbers on the safe side, not measurements.
 """
 
 from math import ceil
@@ -17,9 +17,9 @@ Parts = dict[str, int]
 _GIB = 1 << 30
 # Allowance: CUDA context, loaded kernels and cuBLAS workspaces of one process.
 _CUDA_CONTEXT = _GIB
-# Allowance: NCCL's channels and buffers, once there are processes to talk to.
+# Allowance: NCCL's channels and buffers, with more than one process.
 _NCCL = _GIB // 2
-# Allowance: what the caching allocator holds beyond the tensors of a pass. Not measured.
+# Allowance: memory of the caching allocator beyond the tensors of a pass. Not measured.
 _FRAGMENTATION = 0.1
 # DeepSpeed's default `reduce_bucket_size`, in numbers.
 REDUCE_BUCKET = 500_000_000
@@ -31,9 +31,9 @@ _BATCHED_TOKENS = 4096
 # Tokens in a block of vLLM's KV cache, and the multiple its vocabulary is padded to.
 _KV_BLOCK = 16
 _VOCABULARY_MULTIPLE = 64
-# vLLM's default `gpu_memory_utilization`, and the most of a card that is ever planned for.
+# vLLM's default `gpu_memory_utilization`, and the largest share of a GPU that is planned for.
 _SERVER_SHARE = 0.9
-_CARD_SHARE = 0.95
+_GPU_SHARE = 0.95
 _RESIDENT = ("parameters", "gradients", "optimizer", "reference", "communication")
 # Logits, their processed copy and probabilities, in float32.
 _SAMPLER_COPIES = 3
@@ -60,9 +60,9 @@ def training_memory(
     reduce_bucket: int = REDUCE_BUCKET,
     live_parameters: int | None = None,
 ) -> Parts:
-    """Bytes on one GPU at the worst moment of a training step, by part; their sum is the need.
+    """Bytes on one GPU at the peak of a training step, by part; their sum is the need.
 
-    Gradients are counted as all there, as they are from a step's second pass on.
+    All gradients are counted, as they are held from the second pass of a step on.
 
     Args:
         architecture: The model.
@@ -134,7 +134,7 @@ def _held(
     offload_parameters: bool,
     master_weights: bool,
 ) -> Parts:
-    """What is there all the time: parameters, gradients and optimizer states.
+    """Parameters, gradients and optimizer states, which are held all the time.
 
     Per parameter, with plain AdamW: a weight, a gradient and two moments of the weight's type.
     With DeepSpeed: a weight and a gradient of the model's type, and float32 master weight and
@@ -160,7 +160,7 @@ def _held(
 
 
 def _worst(step: Pass, stage: ZeroStage, processes: int, offload_optimizer: bool) -> Parts:
-    """The worst moment of a pass, or of the optimizer step if that is worse.
+    """The peak of a pass, or of the optimizer step if that is larger.
 
     ZeRO-2 and 3 turn their share of the gradients into float32 for the step.
     """
@@ -239,7 +239,7 @@ def _vllm_weights(architecture: Architecture, tensor_parallel: int) -> int:
 
 
 def vllm_asleep(parts: Parts) -> int:
-    """Bytes that stay taken while vLLM sleeps at level 2: its CUDA graphs.
+    """Bytes that stay allocated while vLLM sleeps at level 2: its CUDA graphs.
 
     Weights and KV cache go. Its CUDA context is the trainer's, which counts it.
     """
@@ -247,7 +247,7 @@ def vllm_asleep(parts: Parts) -> int:
 
 
 def vllm_resident(training: Parts) -> int:
-    """Bytes of a trainer that stay taken while vLLM, awake, generates on the same card.
+    """Bytes of a trainer that stay allocated while vLLM generates on the same GPU.
 
     Activations, logits and working memory of a pass are gone. Gradients are counted, though an
     optimizer frees them after its step. The CUDA context is counted with vLLM, which runs in the
@@ -256,30 +256,30 @@ def vllm_resident(training: Parts) -> int:
     return sum(size for part, size in training.items() if part in _RESIDENT)
 
 
-def server_utilization(parts: Parts, card: int) -> float | None:
-    """`gpu_memory_utilization` for a vLLM with a card of `card` bytes to itself; None: no room.
+def server_utilization(parts: Parts, gpu: int) -> float | None:
+    """`gpu_memory_utilization` of a vLLM with a GPU of `gpu` bytes to itself; None: no room.
 
     vLLM gives the KV cache what its share leaves, and more of it never slows generation: so 0.9,
     vLLM's default, or up to 0.95 where `parts`, from `vllm_memory`, need it.
     """
-    share = max(_SERVER_SHARE, _share(parts, card))
-    return share if share <= _CARD_SHARE else None
+    share = max(_SERVER_SHARE, _share(parts, gpu))
+    return share if share <= _GPU_SHARE else None
 
 
-def colocate_utilization(parts: Parts, card: int, resident: int) -> float | None:
-    """`gpu_memory_utilization` for a vLLM that shares a card with a trainer; None: no room.
+def colocate_utilization(parts: Parts, gpu: int, resident: int) -> float | None:
+    """`gpu_memory_utilization` of a vLLM that shares a GPU with a trainer; None: no room.
 
     Args:
         parts: From `vllm_memory`.
-        card: Bytes of the card.
+        gpu: Bytes of the GPU.
         resident: Bytes of the trainer while vLLM generates, from `vllm_resident`; without sleep
             mode the sum of all its parts but the context.
 
     """
-    share = _share(parts, card)
-    return share if share + resident / card <= _CARD_SHARE else None
+    share = _share(parts, gpu)
+    return share if share + resident / gpu <= _GPU_SHARE else None
 
 
-def _share(parts: Parts, card: int) -> float:
-    """What is needed as a share of the card, in hundredths, upwards."""
-    return ceil(100 * sum(parts.values()) / card) / 100
+def _share(parts: Parts, gpu: int) -> float:
+    """The need as a share of the GPU, rounded up to hundredths."""
+    return ceil(100 * sum(parts.values()) / gpu) / 100

@@ -37,7 +37,9 @@ def render_page(
         parts.append("## Disk\n\n" + _disk(disk, kept_states))
     if layout.gpus:
         parts.append("## Time\n\n" + _time(run, time, published))
-    shown = "\n".join(process.as_shell() for process in processes)
+    shown = "\n".join(
+        f"# {process.role}, node {process.node}\n{process.as_shell()}" for process in processes
+    )
     parts.append(f"## Commands\n\n```bash\n{shown}\n```")
     return "\n\n".join(parts) + "\n"
 

@@ -8,9 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from r1zero.core.files import atomic_path, sha256_file, write_json
 from r1zero.core.provenance import provenance
 from r1zero.report.claims.base import Configured
@@ -72,7 +69,7 @@ def make_report(
     paper = contents(runs, verdicts, published, read)
     outputs = render(paper, runs, configured.sources, browser_mb=browser_mb)
     write(out, read, {**outputs, "claims.json": _claims_json(verdicts)})
-    _show(rendering.to_terminal(next(item for item in paper.tables if item.name == "main")))
+    print(rendering.to_text(next(item for item in paper.tables if item.name == "main")), end="")
     print(f"report: {out / 'report.pdf'}, {out / 'index.html'}")
 
 
@@ -125,12 +122,6 @@ def _delete_old(out: Path, outputs: Mapping[str, bytes]) -> None:
                 path.unlink()
             elif path.is_dir() and not any(path.iterdir()):
                 path.rmdir()
-
-
-def _show(table: Table) -> None:
-    """Print a table at its own width, so that a narrow terminal wraps whole lines."""
-    needed = Console(width=1000).measure(table).maximum
-    Console(width=max(Console().width, needed)).print(table)
 
 
 def _describe(path: Path, name: str) -> dict[str, Any]:

@@ -7,10 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from r1zero.core import locks
 from r1zero.core.errors import UserError
 from r1zero.core.files import sha256_file
 from r1zero.core.formatting import duration, size
-from r1zero.core.locks import wait_for_lock
 from r1zero.settings.endpoints import Endpoint
 from r1zero.sources.chain import Chain, FetchedFile, checksum, nothing_left, pause
 from r1zero.sources.hubs import Hub, HubError, Listing, RemoteFile, connect
@@ -62,7 +62,7 @@ def fetch(
     _check_folder(out, where)
     started = time.monotonic()
     waits = partial(print, f"{where}: waiting for another process that fetches it", flush=True)
-    with wait_for_lock(out / _GUARD, waits):
+    with locks.lock(out / _GUARD, on_wait=waits):
         entry = lock.find(section, name)
         hubs = connect(endpoints, source, locked=entry.revisions if entry else {}, offline=offline)
         down: dict[str, str] = {}

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from r1zero.core.errors import UserError
 from r1zero.core.files import write_text
-from r1zero.core.locks import wait_for_lock
+from r1zero.core.locks import lock
 from r1zero.core.section import Section
 from r1zero.core.validation import read_yaml, validate
 from r1zero.settings.sources import HubDataset, HubModel
@@ -99,14 +99,14 @@ class Lock:
         """Raise `UserError` if an entry could not be added."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with wait_for_lock(self._guard):
+            with lock(self._guard, on_wait=lambda: None):
                 pass
         except OSError as error:
             raise UserError(f"cannot be written: {error.strerror}", where=str(self.path)) from None
 
     def add(self, section: str, name: str, entry: LockedSource) -> None:
         """Add an entry; one that another process has added must have the same files."""
-        with wait_for_lock(self._guard):
+        with lock(self._guard, on_wait=lambda: None):
             content = self._read()
             known = self._of(content, section).get(name)
             if known:

@@ -149,19 +149,19 @@ def on_backends(first: float, second: float, names: tuple[str, str], seeds: int 
     ]
 
 
-def workers(steps: int, seconds: float, cards: int = 2, seeds: int = 2) -> Runs:
-    sizes = {"trl_gsm8k": (1868, 46800.0, 1), "trl_gsm8k_2x4090": (steps, seconds, cards)}
+def workers(steps: int, seconds: float, gpus: int = 2, seeds: int = 2) -> Runs:
+    sizes = {"trl_gsm8k": (1868, 46800.0, 1), "trl_gsm8k_2x4090": (steps, seconds, gpus)}
     return [
         planted.run(
             recipe,
             seed,
             settings={"sizes.max_steps": count},
             train_seconds=time * (1 + 0.01 * seed),
-            gpus=gpus,
+            gpus=on,
             scale="paper",
             task="gsm8k",
         )
-        for recipe, (count, time, gpus) in sizes.items()
+        for recipe, (count, time, on) in sizes.items()
         for seed in range(seeds)
     ]
 
@@ -257,7 +257,7 @@ CASES: dict[str, list[tuple[str, Runs]]] = {
         ("contradicted", workers(1868, 36000.0)),
         ("contradicted", workers(934, 23500.0)),
         ("inconclusive", workers(934, 28100.0)),
-        ("not tested", workers(934, 36000.0, cards=1)),
+        ("not tested", workers(934, 36000.0, gpus=1)),
         ("not tested", workers(934, 36000.0, seeds=1)),
         ("not tested", workers(934, 36000.0)[:2]),
         ("not tested", learns(0.3, 0.6)),

@@ -176,10 +176,10 @@ def test_a_broken_file_is_named(tmp_path: Path, content: bytes | pl.DataFrame | 
         path.write_bytes(content)
     elif content is not None:
         content.write_parquet(path)
-    says = {type(None): "no such file", bytes: "not a Parquet file"}
-    with pytest.raises(UserError, match=says.get(type(content), "no column problem_id")) as error:
+    with pytest.raises(UserError) as error:
         browser.pack(results(run), megabytes=1)
-    assert "completions-20.parquet" in str(error.value)
+    assert error.value.where == str(path)
+    assert not isinstance(content, pl.DataFrame) or "problem_id" in error.value.message
 
 
 def test_files_are_those_that_are_read(tmp_path: Path) -> None:

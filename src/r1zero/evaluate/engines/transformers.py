@@ -10,7 +10,7 @@ from r1zero.evaluate.engines.base import Decoding, Model
 from r1zero.sampling import sample
 
 # On a CPU, a decoding step of many completions costs little more than one of few.
-_BATCH = {"cpu": 256, "cuda": 64}
+BATCH = {"cpu": 256, "cuda": 64}
 _DTYPE = {"cpu": torch.float32, "cuda": torch.bfloat16}
 
 
@@ -22,7 +22,7 @@ class TransformersEngine:
         self._model = model
         self.version = f"transformers {version('transformers')}"
         self.device = f"{self._on}, {str(_DTYPE[self._on]).removeprefix('torch.')}"
-        self.batch = _BATCH[self._on]
+        self.batch = BATCH[self._on]
         self._loaded: PreTrainedModel | None = None
 
     def load(self) -> None:

@@ -14,7 +14,6 @@ from r1zero.report.claims.base import Configured, Evidence, Setups
 from r1zero.report.claims.findings import (
     Expected,
     Finding,
-    Number,
     bounded,
     certain,
     first_unlogged,
@@ -52,11 +51,11 @@ def change(
     """
     findings, left_out = [], []
     for group in setups.groups:
-        preconditions = (held(of_setup(group, q), e) for q, e in (given or {}).items())
+        preconditions = (of_setup(group, q, e) for q, e in (given or {}).items())
         if unmet := _first_unmet(preconditions):
             left_out.append(unmet)
         else:
-            findings.append(held(of_setup(group, quantity), expected))
+            findings.append(of_setup(group, quantity, expected))
     return Evidence(tuple(findings), left_out=tuple(left_out))
 
 
@@ -83,12 +82,12 @@ def contrast(
     compared = pairs(arms, setups.groups)
     findings, left_out = [], []
     for first, second in compared:
-        if given_first and (unmet := _first_unmet([held(of_setup(first, quantity), given_first)])):
+        if given_first and (unmet := _first_unmet([of_setup(first, quantity, given_first)])):
             left_out.append(unmet)
             continue
-        findings.append(held(of_pair(first, second, quantity), expected))
+        findings.append(of_pair(first, second, quantity, expected))
         if expected_second:
-            findings.append(held(of_setup(second, quantity), expected_second))
+            findings.append(of_setup(second, quantity, expected_second))
     missing = "" if compared else f"pair of setups that differ in {arms} alone"
     return Evidence(tuple(findings), missing, tuple(left_out))
 
@@ -118,10 +117,10 @@ def trends(
     for group in setups.groups:
         if absent := first_unlogged(group, [*metrics, *given, *starts_at]):
             missing = f"run that logs {absent}"
-        elif unmet := _first_unmet(held(of_trend(group, key), e) for key, e in given.items()):
+        elif unmet := _first_unmet(of_trend(group, key, e) for key, e in given.items()):
             left_out.append(unmet)
         else:
-            findings += [held(of_trend(group, key), item) for key, item in metrics.items()]
+            findings += [of_trend(group, key, item) for key, item in metrics.items()]
             findings += [
                 first_values(group, metric, value, tolerance) for metric, value in starts_at.items()
             ]
@@ -207,8 +206,9 @@ def scaling(
     counted = certain(
         subject, "optimizer steps", after == steps * before, f"{before} become {after}", *files
     )
-    timed = Number(subject, "training time", _time_ratio(one, other), "times", files)
-    return Evidence((counted, held(timed, time)))
+    ratio = _time_ratio(one, other)
+    timed = held(subject, "training time", ratio, time, files, unit="times")
+    return Evidence((counted, timed))
 
 
 def _published(recipe: str, configured: Configured) -> RunSettings:

@@ -50,23 +50,6 @@ def within(border: float) -> Expected:
 
 
 @dataclass(frozen=True)
-class Number:
-    """A number with its interval, and what it is a number of."""
-
-    subject: str
-    """The setup, or the pair of setups."""
-    quantity: str
-    """What is measured, in words."""
-    interval: Interval
-    unit: str
-    files: tuple[Path, ...]
-    factor: float = 1.0
-    """Multiplier to the unit."""
-    undefined: str = "undefined"
-    """Text that is shown if there is no estimate."""
-
-
-@dataclass(frozen=True)
 class Finding:
     """What one setup, or one pair of setups, shows about a claim."""
 
@@ -83,23 +66,41 @@ class Finding:
     unit: str = ""
 
 
-def held(number: Number, expected: Expected) -> Finding:
-    """Compare a number with where a claim puts it."""
-    interval, (side, border) = number.interval, expected
-    scaled = Interval(
-        interval.estimate * number.factor,
-        interval.low * number.factor,
-        interval.high * number.factor,
-    )
+def held(
+    subject: str,
+    quantity: str,
+    interval: Interval,
+    expected: Expected,
+    files: tuple[Path, ...],
+    *,
+    unit: str = "",
+    factor: float = 1,
+    undefined: str = "undefined",
+) -> Finding:
+    """Compare a number with where a claim puts it.
+
+    Args:
+        subject: The setup, or the pair of setups.
+        quantity: What is measured, in words.
+        interval: The number with its interval.
+        expected: Where the claim puts it.
+        files: Files that it comes from.
+        unit: Unit of the finding.
+        factor: Multiplier from the number to the unit.
+        undefined: Text that is shown if there is no estimate.
+
+    """
+    side, border = expected
+    scaled = Interval(interval.estimate * factor, interval.low * factor, interval.high * factor)
     return Finding(
-        number.subject,
-        number.quantity,
+        subject,
+        quantity,
         verdict(interval, wanted=side, margin=-border if side == "below" else border),
         _against(interval, expected),
-        number.undefined if math.isnan(interval.estimate) else _figures(scaled, number.unit),
-        number.files,
+        undefined if math.isnan(interval.estimate) else _figures(scaled, unit),
+        files,
         scaled,
-        number.unit,
+        unit,
     )
 
 
@@ -155,35 +156,36 @@ def measured(group: Group) -> list[SuiteResults]:
     return group.of_suite(own if own in group.suites else group.suites[0])
 
 
-def of_setup(group: Group, quantity: Quantity) -> Number:
-    """A held-out quantity of a setup, over its seeds and the problems; NaN if it is undefined."""
+def of_setup(group: Group, quantity: Quantity, expected: Expected) -> Finding:
+    """A held-out quantity of a setup, over its seeds and the problems."""
     found = _values(group, quantity)
     starts = [start for _, start in found if start is not None]
     ends = [end for end, _ in found]
-    if not found:
-        interval = _UNDEFINED
-    elif starts:
+    interval = _UNDEFINED
+    if starts:
         interval = hierarchical_delta(starts, ends)
-    else:
+    elif ends:
         interval = hierarchical_mean(ends, differences=quantity.linearised)
+    words, unit, factor = quantity.words, quantity.unit, quantity.factor
     files = measured_files(group)
-    return Number(name_of(group), quantity.words, interval, quantity.unit, files, quantity.factor)
+    return held(name_of(group), words, interval, expected, files, unit=unit, factor=factor)
 
 
-def of_pair(first: Group, second: Group, quantity: Quantity) -> Number:
+def of_pair(first: Group, second: Group, quantity: Quantity, expected: Expected) -> Finding:
     """A held-out quantity of the first setup minus that of the second, on the same problems."""
     ours, theirs = _values(first, quantity), _values(second, quantity)
     interval = _UNDEFINED
     if ours and theirs:
         differences = quantity.linearised or ours[0][1] is not None
         interval = two_sample_delta(_combined(theirs), _combined(ours), differences=differences)
-    return Number(
+    return held(
         f"{name_of(first)} minus {name_of(second)}",
         f"difference in {quantity.words}",
         interval,
-        quantity.unit,
+        expected,
         measured_files(first) + measured_files(second),
-        quantity.factor,
+        unit=quantity.unit,
+        factor=quantity.factor,
     )
 
 
@@ -199,16 +201,22 @@ def _combined(found: Sequence[Values]) -> list[Outcomes]:
     return [end if start is None else end - start for end, start in found]
 
 
-def of_trend(group: Group, metric: str) -> Number:
+def of_trend(group: Group, metric: str, expected: Expected) -> Finding:
     """Change of a metric of the trainer from the first to the last step, along its trend.
 
     A training that diverged has none, whatever its metrics were before.
     """
-    quantity, files = f"trend of {metric}", logged_files(group)
-    if words := _diverged(group):
-        return Number(name_of(group), quantity, _UNDEFINED, "", files, undefined=words)
-    found = [series(result, metric) for result in group.runs]
-    return Number(name_of(group), quantity, trend(found), "", files)
+    words = _diverged(group)
+    interval = _UNDEFINED if words else trend([series(run, metric) for run in group.runs])
+    files = logged_files(group)
+    return held(
+        name_of(group),
+        f"trend of {metric}",
+        interval,
+        expected,
+        files,
+        undefined=words or "undefined",
+    )
 
 
 def first_values(group: Group, metric: str, wanted: float, tolerance: float) -> Finding:

@@ -7,8 +7,6 @@ import altair as alt
 import polars as pl
 import typst
 import vl_convert
-from rich.markup import escape
-from rich.table import Table as TerminalTable
 
 from r1zero.core.formatting import visible
 from r1zero.report.paper.document import Table
@@ -46,14 +44,10 @@ def to_latex(table: Table) -> str:
     return f"% needs \\usepackage{{booktabs}}\n{text}"
 
 
-def to_terminal(table: Table) -> TerminalTable:
-    """The shown cells, for the terminal."""
-    rendered = TerminalTable(box=None, pad_edge=False)
-    for index, heading in enumerate(table.headings):
-        rendered.add_column(heading, justify="right" if index in table.numeric else "left")
-    for row in table.rows:
-        rendered.add_row(*(escape(visible(cell)) for cell in row))
-    return rendered
+def to_text(table: Table) -> str:
+    """The shown cells in columns, for the terminal."""
+    cells = [[visible(cell) for cell in row] for row in table.rows]
+    return table_text(table.headings, cells, table.numeric, "plain")
 
 
 def rounded(data: pl.DataFrame, decimals: int = 6) -> pl.DataFrame:

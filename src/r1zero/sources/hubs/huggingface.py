@@ -76,9 +76,7 @@ class HuggingFace:
             endpoint=self._address,
         )
         headers = build_hf_headers(token=self._token, library_name="r1zero")
-        headers["Accept-Encoding"] = (
-            "identity"  # the plain bytes of the file, so that offsets are known
-        )
+        headers["Accept-Encoding"] = "identity"  # plain bytes, so that offsets are known
         if start:
             headers["Range"] = f"bytes={start}-"
         with (

@@ -1,4 +1,4 @@
-"""`LengthBucketingTrainer` against GRPOTrainer: the same numbers, less padding."""
+"""`LengthBucketingTrainer` against GRPOTrainer: the same numbers with less padding."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,6 @@
 """The plans of the recipes as they are shipped, at their real sizes, and the command as a process.
 
-The arithmetic of any layout is in `test_layout.py`, the rendered files of one run in
-`test_render.py`.
+The arithmetic of any layout is in `test_layout.py`, the files of one plan in `test_plan_files.py`.
 """
 
 import dataclasses
@@ -16,18 +15,17 @@ from typing import Any
 import pytest
 import yaml
 from accelerate.commands.config.config_args import ClusterConfig, load_config_from_file
-from r1zero.plan.render import accelerate_config, trl_config
-from r1zero.plan.versions import check_keys
 from transformers import TrainingArguments
 from trl import GRPOConfig, ModelConfig, TrlParser
 from trl.scripts.grpo import GRPOScriptArguments
 
-from r1zero.core.errors import UserError
+from r1zero.plan.backend import Inputs, load_backend
 from r1zero.plan.layout import Layout
-from r1zero.plan.machine import count_gpus, find_machine, require_stack
+from r1zero.plan.machine import find_machine
 from r1zero.plan.search import lay_out
 from r1zero.settings import RunSettings, load_sources, recipe_names, resolve_run
 from r1zero.settings.workflow import Hardware
+from r1zero.train.backends.trl.rendering import accelerate_config, trl_config
 from tiny import CONFIG, RECIPE, REPOSITORY
 
 READERS = (GRPOScriptArguments, GRPOConfig, ModelConfig)
@@ -65,6 +63,7 @@ def resolved(recipe: str = RECIPE, scale: str = "mini") -> RunSettings:
     return resolve_run(recipe, scale=scale, backend="trl", seed=3, folder=CONFIG)
 
 
+ZERO_STAGE = {"optimizer": 2, "full": 3}
 GPUS = {"mini": (0, 1), "paper": (1, 3, 8, 16)}
 
 
@@ -80,7 +79,7 @@ def plannable() -> list[Any]:
 
 
 def laid_out(run: RunSettings, gpus: int) -> Any:
-    """Its layout on cards of 80 GiB, eight to a node."""
+    """Its layout on gpus of 80 GiB, eight to a node."""
     hardware = Hardware(gpus=min(gpus, 8), nodes=max(1, gpus // 8), gpu_memory_gb=80)
     model = load_sources(CONFIG).models.get(run.model)
     sizes = getattr(model, "architecture", None)
@@ -104,18 +103,6 @@ def test_every_key_is_one_that_trl_knows(run: RunSettings, gpus: int, tmp_path: 
     assert set(rendered(run, gpus, tmp_path)) <= set(fields)
 
 
-def test_a_key_that_the_installed_trl_lacks_is_named(tmp_path: Path) -> None:
-    content = rendered(resolved(), 0, tmp_path)
-    check_keys(content)
-    with pytest.raises(UserError, match=r"knows no max_prompt_length, vllm_device \(install"):
-        check_keys(content | {"vllm_device": "cuda:1", "max_prompt_length": 256})
-
-
-def test_the_keys_that_are_read_from_the_source_are_those_of_trl() -> None:
-    fields = {field.name for reader in READERS for field in dataclasses.fields(reader)}
-    check_keys(dict.fromkeys(fields))
-
-
 @pytest.mark.parametrize(("run", "gpus"), plannable())
 def test_no_default_that_drifts_is_inherited(run: RunSettings, gpus: int, tmp_path: Path) -> None:
     content = rendered(run, gpus, tmp_path)
@@ -130,9 +117,7 @@ def test_trl_understands_what_the_recipe_says(
     run: RunSettings, gpus: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     layout = laid_out(run, gpus)
-    monkeypatch.setattr(
-        TrainingArguments, "world_size", property(lambda self: layout.num_processes)
-    )
+    monkeypatch.setattr(TrainingArguments, "world_size", property(lambda self: layout.trainers))
     # bf16 aside: transformers admits it only where there is a GPU.
     content = rendered(run, gpus, tmp_path) | {"bf16": False}
     path = tmp_path / "trl.yaml"
@@ -173,7 +158,7 @@ def test_the_command_prints_one_json_object() -> None:
     scale = yaml.safe_load((CONFIG / "scales" / "mini.yaml").read_text())
     prompts = scale["tasks"][recipe["task"]]["sizes"]["prompts_per_step"]
     assert shown["completions_per_step"] == prompts * recipe["algorithm"]["num_generations"]
-    assert (shown["gpus"], shown["num_processes"]) == (0, 1)
+    assert (shown["gpus"], shown["trainers"]) == (0, 1)
 
 
 @pytest.mark.parametrize(("run", "gpus"), plannable())
@@ -183,13 +168,19 @@ def test_accelerate_reads_its_config(run: RunSettings, gpus: int, tmp_path: Path
     path.write_text(yaml.safe_dump(accelerate_config(layout)))
     config = load_config_from_file(str(path))
     assert isinstance(config, ClusterConfig)
-    assert config.num_processes == layout.num_processes
+    assert config.num_processes == layout.trainers
     assert config.use_cpu == (gpus == 0)
-    assert config.mixed_precision == layout.mixed_precision
-    wanted = "DEEPSPEED" if layout.zero_stage else "MULTI_GPU" if layout.training_gpus > 1 else "NO"
+    assert config.mixed_precision == ("bf16" if layout.compute_dtype == "bfloat16" else "no")
+    wanted = (
+        "DEEPSPEED"
+        if layout.sharding != "none"
+        else "MULTI_GPU"
+        if layout.trainer_gpus > 1
+        else "NO"
+    )
     assert str(config.distributed_type.value) == wanted
-    if layout.zero_stage:
-        assert config.deepspeed_config["zero_stage"] == layout.zero_stage
+    if layout.sharding != "none":
+        assert config.deepspeed_config["zero_stage"] == ZERO_STAGE[layout.sharding]
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("deepspeed"), reason="DeepSpeed is not installed")
@@ -199,7 +190,7 @@ def test_deepspeed_reads_its_config(run: RunSettings, gpus: int) -> None:
     from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
 
     layout = laid_out(run, gpus)
-    if not layout.zero_stage:
+    if layout.sharding == "none":
         pytest.skip("nothing is sharded")
     keys = accelerate_config(layout)["deepspeed_config"]
     plugin = DeepSpeedPlugin(
@@ -211,46 +202,49 @@ def test_deepspeed_reads_its_config(run: RunSettings, gpus: int) -> None:
         zero3_save_16bit_model=keys["zero3_save_16bit_model"],
     )
     zero = DeepSpeedZeroConfig(**plugin.deepspeed_config["zero_optimization"])
-    assert zero.stage == layout.zero_stage
+    assert zero.stage == ZERO_STAGE[layout.sharding]
 
 
 def test_the_command_refuses_with_what_works() -> None:
     result = command(RECIPE, "--gpus", "0", "--scale", "paper")
     assert result.returncode == 3
-    assert "qwen2.5-3b-instruct is too large to train on a CPU" in result.stdout
-    assert "1 GPUs of 80 GiB: 1 cards train and generate" in result.stdout
+    assert "qwen2.5-3b-instruct" in result.stdout
+    assert "'gpus': 1" in result.stdout
 
 
-def test_gpus_are_counted_by_their_devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert count_gpus("auto", tmp_path) == 0
-    for name in ("nvidia0", "nvidia3", "nvidia12", "nvidiactl", "nvidia-uvm", "nvidia0-x", "null"):
-        (tmp_path / name).touch()
-    assert count_gpus("auto", tmp_path) == 3
-    assert count_gpus(1, tmp_path) == 1
-    assert count_gpus(0, tmp_path) == 0
+def test_a_layout_names_the_packages_that_it_needs() -> None:
+    backend = load_backend("trl")
+    sharded = laid_out(resolved("datawhale_r1", "paper"), 8)
+    assert sharded.sharding != "none"
+    assert set(backend.requires(sharded)) == {"vllm", "deepspeed"}
+    assert not backend.requires(laid_out(resolved(), 0))
 
 
-@pytest.mark.parametrize(("visible", "count"), [("", 0), ("-1", 0), ("1", 1), ("0,2,3", 3)])
-def test_gpus_that_are_hidden_do_not_count(
-    monkeypatch: pytest.MonkeyPatch, visible: str, count: int
-) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert count_gpus("auto") == count
+@pytest.mark.parametrize("processes", [1, 2])
+def test_launchers_leave_all_arguments_to_the_trainer(processes: int, tmp_path: Path) -> None:
+    """argparse takes an argument for an option that it is a prefix of, also among the rest."""
+    from accelerate.commands.launch import launch_command_parser
+    from torch.distributed.run import get_args_parser
 
-
-def test_a_gpu_without_vllm_is_refused_before_anything_starts(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    require_stack("transformers", 0)
-    with pytest.raises(UserError, match=r"^hardware\.gpus: generation on a GPU needs vLLM"):
-        require_stack("colocate", 0)
-
-
-def test_sharding_without_deepspeed_is_refused_before_anything_starts(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name == "vllm" or None)
-    with pytest.raises(UserError, match="ZeRO stage 2 needs DeepSpeed"):
-        require_stack("server", 2)
+    run = resolved()
+    machine = find_machine(Hardware(gpus=0, cpu_processes=processes))
+    inputs = Inputs(
+        *(tmp_path / name for name in ("run.json", "model", "train.parquet")),
+        reward_models={},
+        plan=tmp_path / "plan",
+        checkpoints=tmp_path / "checkpoints",
+        kept_optimizer_states=2,
+    )
+    layout = lay_out(run, machine)
+    assert isinstance(layout, Layout)
+    (process,) = load_backend("trl").processes(
+        run, layout, machine, inputs, resume=tmp_path / "checkpoint-2"
+    )
+    own = process.argv[process.argv.index("-m") + 2 :]
+    assert {"--keep-states", "--resume"} <= set(own)
+    for extra in ((), ("--generator-port", "1")):
+        if process.argv[0] == "torchrun":
+            options = get_args_parser().parse_args([*process.argv[1:], *extra])
+        else:
+            options = launch_command_parser().parse_args([*process.argv[2:], *extra])
+        assert tuple(options.training_script_args) == (*own, *extra)

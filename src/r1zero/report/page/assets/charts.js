@@ -62,7 +62,7 @@ async function drawChart(plot) {
     await view.signal(plot.signal, picked).runAsync();
 }
 
-/** Buttons for the series of a chart. One that is picked stands out in all charts. */
+/** Buttons for the series of a chart. The picked series is highlighted in all charts. */
 function listSeries(plot) {
   if (plot.series.length < 2) return;
   plot.legend.hidden = false;
@@ -95,7 +95,7 @@ function pick(name) {
   }
 }
 
-/** Change what is drawn for white paper to the colours of the page. */
+/** Change the colours of a chart that was drawn for white paper to those of the page. */
 function themed(spec) {
   const light = { ...spec, background: "transparent" };
   if (!dark()) return light;
@@ -122,7 +122,7 @@ function recoloured(value, key = "") {
   );
 }
 
-/** A colour for the theme: on dark, greys change places and strong colours get lighter. */
+/** A colour for the theme: in the dark theme greys are inverted and strong colours get lighter. */
 function color(value) {
   if (!dark()) return value;
   const name = { white: "#ffffff", black: "#000000" }[value.toLowerCase()] ?? value;
@@ -144,7 +144,7 @@ function luminance(channels) {
   return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
 }
 
-/** Lay a chart out for a width: panels beside each other go below each other where they must. */
+/** Lay out a chart for a width: panels move below each other if they do not fit side by side. */
 function fitted(spec, width) {
   const fit = { ...spec };
   if (fit.title) fit.title = wrapped(fit.title, width);
@@ -165,13 +165,13 @@ function fitted(spec, width) {
   return fit;
 }
 
-/** A panel is as wide as it was made, but on a phone as wide as that is. */
+/** A panel keeps its width, except on a phone, whose width it takes. */
 function panelWidth(made, width) {
   const most = Math.max(180, width - MARGIN);
   return width < WIDE ? most : Math.min(made, most);
 }
 
-/** About how many pixels wide a chart is. */
+/** Approximate width of a chart in pixels. */
 function across(spec) {
   if (spec.hconcat) return spec.hconcat.reduce((sum, part) => sum + across(part), 0);
   if (spec.vconcat || spec.concat) return Math.max(...(spec.vconcat ?? spec.concat).map(across));

@@ -2,7 +2,7 @@
 
 const AT_FIRST = 20000; // Characters of a completion that are shown before the reader asks for all.
 
-/** Run, source, step, problem, verdict, reward and length of a completion, on a line. */
+/** Run, source, step, problem, verdict, reward and length of a completion in one line. */
 function facts(rollouts, row, { where = true } = {}) {
   const line = make("span", { class: "facts" });
   const add = (text, name = null) => line.append(make("span", { class: name }, ...visible(text)));
@@ -89,7 +89,7 @@ function detail(list, row) {
   ].filter((element) => element !== null);
 }
 
-/** The prompt, closed if it is long; null where none is known. */
+/** The prompt, collapsed if it is long; null if it is unknown. */
 function promptBox(prompt) {
   if (prompt === null) return null;
   return make(
@@ -142,7 +142,7 @@ function values(rollouts, row) {
   );
 }
 
-/** A completion, of which at first only so much is shown, but always the first match. */
+/** A completion. A long one is shown in part, but always with the first match. */
 function completion(text, pattern, atFirst) {
   const box = make("pre", { tabindex: 0, "aria-label": "Completion" });
   const [first] = matches(text, pattern);

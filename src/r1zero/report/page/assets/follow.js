@@ -75,7 +75,7 @@ function stepColumn(list, rows) {
   );
 }
 
-/** Reward of each completion by step, and its mean; in evaluations, which have no reward, 1 for right. */
+/** Reward of each completion by step, and its mean. Evaluations have no reward; right counts as 1. */
 function curve(rollouts, groups) {
   const value = (row) => rollouts.value("reward", row) ?? rollouts.value("right", row);
   const points = groups
@@ -86,7 +86,7 @@ function curve(rollouts, groups) {
   const steps = all.map((row) => rollouts.value("step", row));
   const [first, last] = [Math.min(...steps), Math.max(...steps)];
   const [low, high] = [Math.min(0, ...all.map(value)), Math.max(1, ...all.map(value))];
-  // Its letters have the size of those around it, so it is made as wide as it is shown.
+  // The drawing is as wide as it is shown, so that its letters have the size of the text around it.
   const width = Math.min(CURVE.width, byId("rollouts").clientWidth);
   const x = (step) =>
     CURVE.left + ((step - first) / (last - first || 1)) * (width - CURVE.left - CURVE.right);
@@ -151,7 +151,7 @@ function curve(rollouts, groups) {
   return chart;
 }
 
-/** At most so many of the distinct values, evenly chosen. */
+/** At most this many of the distinct values, evenly spaced. */
 function spread(values, most) {
   const distinct = [...new Set(values)];
   const stride = Math.ceil(distinct.length / most);

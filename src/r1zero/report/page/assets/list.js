@@ -1,4 +1,4 @@
-// The list of completions, and the state of the browser, which lives in the address.
+// The list of completions, and the state of the browser, which is kept in the URL.
 
 const PER_PAGE = 50;
 const SNIPPET = 160; // Characters.
@@ -19,7 +19,7 @@ const FIELDS = [
 ];
 const PREFIX = "#rollouts";
 
-/** Where the reader is: filters, page, the row that is open (null), the problem that is followed. */
+/** State: filters, page, the open row or null, the followed problem. */
 function stateOf(hash) {
   const given = new URLSearchParams(hash.slice(PREFIX.length + 1));
   const query = Object.fromEntries(FIELDS.map((name) => [name, given.get(name) ?? ""]));
@@ -74,7 +74,7 @@ class List {
     }
   }
 
-  /** Take over what the address says. */
+  /** Read the state from the URL. */
   async restore() {
     this.state = stateOf(location.hash);
     for (const name of FIELDS) {
@@ -85,7 +85,7 @@ class List {
     await this.search();
   }
 
-  /** Go somewhere: `visit` makes an entry of the history, so that going back works. */
+  /** Change the state. `visit` adds an entry to the history, so that going back works. */
   go(changes, visit = true) {
     Object.assign(this.state, changes);
     const hash = hashOf(this.state);
@@ -93,7 +93,7 @@ class List {
     else history.replaceState(null, "", hash);
   }
 
-  /** Search for what the form says; what is chosen is a visit, what is being typed is not. */
+  /** Search with the values of the form. A choice adds an entry to the history, typing does not. */
   typed(visit) {
     clearTimeout(this.waiting);
     this.waiting = setTimeout(() => {
@@ -142,7 +142,7 @@ class List {
     byId("summary").textContent = parts.join(" · ");
   }
 
-  /** Draw the page of the list and what is open. */
+  /** Draw the current page of the list and the open completion. */
   show() {
     const pages = Math.max(1, Math.ceil(this.found.length / PER_PAGE));
     this.state.page = Math.min(this.state.page, pages - 1);
@@ -170,7 +170,7 @@ class List {
     return button;
   }
 
-  /** The beginning of a completion, or what surrounds its first match. */
+  /** The beginning of a completion, or the text around its first match. */
   snippet(row) {
     const text = this.rollouts.text("completion", row) ?? "";
     const [first] = matches(text, this.pattern);
@@ -222,7 +222,7 @@ class List {
     this.show();
   }
 
-  /** The next completion of the list, or the one before. */
+  /** The next or previous completion of the list. */
   move(by) {
     const place =
       this.state.row === null
@@ -259,7 +259,7 @@ function onScreen(element) {
   return top < innerHeight * 0.75 && bottom > 0;
 }
 
-/** Scroll a box, and nothing around it, until it shows one of its elements. */
+/** Scroll only a box until one of its elements is visible. */
 function scrollWithin(box, element) {
   const [outer, inner] = [box.getBoundingClientRect(), element.getBoundingClientRect()];
   if (inner.top < outer.top) box.scrollTop += inner.top - outer.top;

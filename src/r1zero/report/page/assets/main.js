@@ -1,7 +1,7 @@
 watchTheme(drawCharts);
 startCharts();
 
-/** The completions are unpacked when the reader comes near them. */
+/** Unpack the completions when the reader scrolls near them. */
 let browser = null;
 
 async function openBrowser() {

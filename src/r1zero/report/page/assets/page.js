@@ -1,6 +1,6 @@
-// What all parts of the page use. Text from data is only ever set as text.
+// Helpers of all parts of the page. Text from data is set as text only, never as markup.
 
-// Characters that can't be seen, or turn the text about: shown by their code points.
+// Hidden characters and those that reorder text, shown by their code points.
 const UNSEEN = /(?![\n\t])[\p{Cc}\p{Cf}\p{Cs}\u2028\u2029]/gu;
 
 const byId = (id) => document.getElementById(id);
@@ -17,7 +17,7 @@ function make(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** The same for SVG. */
+/** Make an SVG element. */
 function draw(tag, attributes = {}, text = "") {
   const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
@@ -25,7 +25,7 @@ function draw(tag, attributes = {}, text = "") {
   return element;
 }
 
-/** Untrusted text with marks for what can't be seen, and the matches of a pattern highlighted. */
+/** Untrusted text with marks for hidden characters and highlighted matches of a pattern. */
 function shown(text, pattern = null) {
   const fragment = document.createDocumentFragment();
   let end = 0;
@@ -64,7 +64,7 @@ function visible(text) {
   return [...parts, text.slice(end)];
 }
 
-/** Up to four significant digits, or all of a whole number. */
+/** Up to four significant digits, or all digits of an integer. */
 function number(value) {
   if (!Number.isFinite(value)) return "–";
   const text = Number.isInteger(value)

@@ -1,8 +1,8 @@
-// The completions: unpacking, filtering, sorting, grouping. Nothing here touches the page.
+// The completions: unpacking, filtering, sorting, grouping. Nothing here changes the page.
 
 const SLICE = 12; // Milliseconds of searching after which the page may draw.
 
-/** Columns of numbers (NaN: not known), places of texts, and what is looked up by them. */
+/** Columns of numbers (NaN if unknown), indices of texts, and lookups by them. */
 class Rollouts {
   static async load() {
     const stream = new Blob([bytes(byId("rollout-data").textContent)]).stream();
@@ -36,7 +36,7 @@ class Rollouts {
     return groups;
   }
 
-  /** Value of a column, null where it is not known; texts as texts. */
+  /** Value of a column, null if it is unknown; the text itself for columns of text. */
   value(name, row) {
     return this.columns[name][row];
   }
@@ -53,7 +53,7 @@ class Rollouts {
     return this.sources[this.columns.source[row]].suite;
   }
 
-  /** Completions of the same problem in the same step, this one among them. */
+  /** Completions of the same problem in the same step, including this one. */
   mates(row) {
     const { source, step, draw, problem_id } = this.columns;
     return this.groups.get(`${source[row]} ${step[row]} ${draw[row]} ${problem_id[row]}`);
@@ -65,14 +65,14 @@ class Rollouts {
     return rows.toSorted((one, other) => this.numbers.step[one] - this.numbers.step[other]);
   }
 
-  /** The prompt, from any completion of the problem where this one's file has none. */
+  /** The prompt, taken from another completion of the problem if this one's file has none. */
   prompt(row) {
     const known = this.problems.get(`${this.run(row)} ${this.columns.problem_id[row]}`) ?? [];
     const found = [row, ...known].find((other) => this.columns.prompt[other] !== null);
     return found === undefined ? null : this.text("prompt", found);
   }
 
-  /** Rows that a query admits, in its order; null if `current` says that it is out of date. */
+  /** Rows that match a query, in its order; null if `current` says that the query is outdated. */
   async find(query, pattern, current) {
     const admitted = pattern ? await this.search(pattern, current) : null;
     if (pattern && !admitted) return null;
@@ -105,12 +105,12 @@ class Rollouts {
     if (!order) return rows;
     const [sign, name] = order.startsWith("-") ? [-1, order.slice(1)] : [1, order];
     const values = this.numbers[name];
-    // What is not known comes last, whichever way round.
+    // Unknown values come last in either order.
     const key = (row) => (Number.isNaN(values[row]) ? Infinity : sign * values[row]);
     return rows.sort((one, other) => key(one) - key(other) || one - other);
   }
 
-  /** Which texts match; searched once for all rows that have them. */
+  /** Which texts match. Each text is searched once for all rows that have it. */
   async search(pattern, current) {
     const matched = new Uint8Array(this.texts.length);
     let started = performance.now();
@@ -135,7 +135,7 @@ function limit(text, otherwise) {
   return text === "" || !Number.isFinite(Number(text)) ? otherwise : Number(text);
 }
 
-/** The pattern of a query: null for none, an Error where it is no regular expression. */
+/** The pattern of a query: null for none, an Error if it is not a regular expression. */
 function patternOf(query) {
   if (!query.text) return null;
   const source = query.regex ? query.text : query.text.replace(/[.*+?^${}()|[\]\\/]/g, "\\$&");

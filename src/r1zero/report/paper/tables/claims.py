@@ -12,11 +12,6 @@ from r1zero.report.paper.rendering import rounded
 
 def claims_table(verdicts: Sequence[Judged]) -> Table:
     """One row per claim: statement, verdict, why, source."""
-    schema = {
-        **dict.fromkeys(("id", "statement", "source", "verdict"), pl.String),
-        **dict.fromkeys(("estimate", "low", "high"), pl.Float64),
-        **dict.fromkeys(("unit", "why", "files"), pl.String),
-    }
     data = [
         {
             "id": item.claim.id,
@@ -39,7 +34,7 @@ def claims_table(verdicts: Sequence[Judged]) -> Table:
             "Inconclusive: the interval allows both. Not tested: these runs cannot show it; the"
             " reason is followed by what it takes."
         ),
-        data=rounded(pl.DataFrame(data, schema)),
+        data=rounded(pl.DataFrame(data)),
         headings=("claim", "verdict", "why", "source"),
         rows=tuple(
             (item.claim.statement, item.verdict, item.why, item.claim.source) for item in verdicts

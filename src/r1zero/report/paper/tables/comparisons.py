@@ -116,13 +116,6 @@ def ablations_table(found: Sequence[Ablation]) -> Table:
                         "length_trained": length.trained,
                     }
                 )
-    schema = {
-        **dict.fromkeys(("reference", "recipe", "backend", "settings", "suite"), pl.String),
-        "n_seeds": pl.Int64,
-        **dict.fromkeys(("base", "trained"), pl.Float64),
-        **dict.fromkeys(("delta_reference", "delta_low", "delta_high"), pl.Float64),
-        **dict.fromkeys(("length_base", "length_trained"), pl.Float64),
-    }
     return Table(
         name="ablations",
         title="Variants of a recipe",
@@ -132,7 +125,7 @@ def ablations_table(found: Sequence[Ablation]) -> Table:
             " both arms have one seed, it doesn't cover the training seed; a single run is given"
             " the other arm's spread between seeds."
         ),
-        data=rounded(pl.DataFrame(data, schema)),
+        data=rounded(pl.DataFrame(data)),
         headings=(
             *("recipe", "varied", "suite", "seeds", "accuracy (%)"),
             *("against the recipe [95 % interval]", "length (tokens)"),

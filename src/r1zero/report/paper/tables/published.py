@@ -63,9 +63,6 @@ def published_table(
             )
     if not rows:
         return None
-    numbers = dict.fromkeys(("published_base", "published_trained", "base", "trained"), pl.Float64)
-    names_first = dict.fromkeys(("recipe", "backend", "suite", "metric"), pl.String)
-    schema = {**names_first, **numbers, "protocol": pl.String, "source": pl.String}
     return Table(
         name="published",
         title="Beside what was published",
@@ -73,7 +70,7 @@ def published_table(
             "Base → trained in per cent. The protocols differ in the ways that are named: a"
             " difference between the columns is no failure by itself."
         ),
-        data=rounded(pl.DataFrame(data, schema)),
+        data=rounded(pl.DataFrame(data)),
         headings=(
             *("recipe", "suite", "metric", "published", "here", "change here [95 % interval]"),
             *("protocol there", "protocol here", "source"),

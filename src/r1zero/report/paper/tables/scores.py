@@ -8,7 +8,6 @@ from r1zero.report.paper.document import Table
 from r1zero.report.paper.rendering import rounded
 from r1zero.report.paper.text import arrow, delta
 from r1zero.report.results.inputs import Run
-from r1zero.report.statistics.intervals import Interval
 from r1zero.report.statistics.measures import (
     BEHAVIOUR,
     Change,
@@ -20,12 +19,6 @@ from r1zero.report.statistics.measures import (
     measures_of,
 )
 
-# Columns of the long tables. Shares are between 0 and 1, lengths in tokens. Base is step 0, trained
-# the last evaluated step. Limits are empty if there is no interval.
-_WHAT = {"recipe": pl.String, "backend": pl.String, "suite": pl.String, "metric": pl.String}
-_COUNTS = {"n_seeds": pl.Int64, "n_problems": pl.Int64, "n_samples": pl.Int64}
-_NUMBERS = {name: pl.Float64 for name in ("base", "trained", "delta", "delta_low", "delta_high")}
-_LONG = {**_WHAT, **_COUNTS, **_NUMBERS}
 _INTERVAL = "change [95 % interval]"
 
 
@@ -85,7 +78,7 @@ def main_table(groups: Sequence[Group]) -> Table:
             " Changes are in percentage points, with a 95 % interval paired by problem"
             f" {_covers(groups)}.{largest}"
         ),
-        data=rounded(pl.DataFrame(data, _LONG)),
+        data=rounded(pl.DataFrame(data)),
         headings=(
             *("recipe", "suite", "seeds", "accuracy (%)", _INTERVAL, "verdict"),
             *(_heading(kind, found_k[kind]) for kind in kinds),
@@ -115,8 +108,7 @@ def behaviour_table(groups: Sequence[Group]) -> Table:
                     _long(group, suite, change)
                     for (group, suite), found in zip(places, changes, strict=True)
                     for change in found
-                ],
-                _LONG,
+                ]
             )
         ),
         headings=("recipe", "suite", *(label(name) for name in BEHAVIOUR)),
@@ -137,9 +129,10 @@ def seeds_table(groups: Sequence[Group]) -> Table:
         for result in group.runs:
             for suite in result.suites:
                 changes = {name: change_of([suite], name) for name in measures_of(suite)}
-                for change in changes.values():
-                    named = {"recipe": group.run.recipe, "backend": group.run.backend}
-                    data.append({**named, "seed": result.run.seed, **_numbers(suite.name, change)})
+                data += [
+                    _long(group, suite.name, change, seed=result.run.seed)
+                    for change in changes.values()
+                ]
                 rows.append(
                     (
                         names[result.run],
@@ -152,8 +145,6 @@ def seeds_table(groups: Sequence[Group]) -> Table:
                         changes["accuracy"].verdict,
                     )
                 )
-    schema = {**_WHAT, "seed": pl.Int64, **_COUNTS, **_NUMBERS}
-    frame = pl.DataFrame(data, schema).drop("n_seeds")
     return Table(
         name="seeds",
         title="Each run by itself",
@@ -161,7 +152,7 @@ def seeds_table(groups: Sequence[Group]) -> Table:
             "The same comparison for each seed; its intervals cover the choice of problems and the"
             " sampling of completions, not the seed of the training."
         ),
-        data=rounded(frame),
+        data=rounded(pl.DataFrame(data).drop("n_seeds")),
         headings=(
             *("recipe", "seed", "suite", "problems × samples", "last step", "accuracy (%)"),
             *(_INTERVAL, "verdict"),
@@ -182,7 +173,7 @@ def pass_at_k_table(groups: Sequence[Group]) -> Table | None:
             for name in ["accuracy", *found] if found else []:
                 change = group.change(suite, name)
                 k = int(name.partition("@")[2] or 1)
-                data.append({**_long(group, suite, change), "metric": f"pass@{k}", "k": k})
+                data.append({**_long(group, suite, change, k=k), "metric": f"pass@{k}"})
                 rows.append(
                     (names[group.run], suite, str(k), arrow(change), delta(change), change.verdict)
                 )
@@ -195,7 +186,7 @@ def pass_at_k_table(groups: Sequence[Group]) -> Table | None:
             "The share of problems of which at least one of k samples is right: the unbiased"
             " estimate of Chen et al. 2021 (arXiv 2107.03374, equation 1)."
         ),
-        data=rounded(pl.DataFrame(data, {**_WHAT, "k": pl.Int64, **_COUNTS, **_NUMBERS})),
+        data=rounded(pl.DataFrame(data)),
         headings=("recipe", "suite", "k", "pass@k (%)", _INTERVAL, "verdict"),
         rows=tuple(rows),
         numeric=frozenset({2, 3, 4}),
@@ -236,22 +227,23 @@ def _covers(groups: Sequence[Group]) -> str:
     return "that covers problems and seeds"
 
 
-def _long(group: Group, suite: str, change: Change) -> dict[str, object]:
-    named = {"recipe": group.run.recipe, "backend": group.run.backend}
-    return {**named, **_numbers(suite, change)}
+def _long(group: Group, suite: str, change: Change, **more: int) -> dict[str, object]:
+    """A row of raw numbers: shares between 0 and 1, lengths in tokens.
 
-
-def _numbers(suite: str, change: Change) -> dict[str, object]:
-    found: Interval = change.delta
+    `base` is step 0 and `trained` the last evaluated step; limits are NaN if there are none.
+    """
     return {
+        "recipe": group.run.recipe,
+        "backend": group.run.backend,
         "suite": suite,
         "metric": change.measure,
+        **more,
         "n_seeds": change.n_seeds,
         "n_problems": change.n_problems,
         "n_samples": change.n_samples,
         "base": change.base,
         "trained": change.trained,
-        "delta": found.estimate,
-        "delta_low": found.low,
-        "delta_high": found.high,
+        "delta": change.delta.estimate,
+        "delta_low": change.delta.low,
+        "delta_high": change.delta.high,
     }
