@@ -165,10 +165,10 @@ class Qwen3Decoder:
             Outputs of the heads, `[n, h d]`.
         """
         n, h, k, d = len(qkv), self._heads, self._kv_heads, self._head_dim
-        qk, new_values = qkv.view(n, h + 2 * k, d).split([h + k, k], dim=1)
+        qk, new_values = qkv.view(n, h + 2 * k, d).split_with_sizes([h + k, k], dim=1)
         qk = rms_norm(qk, (d,), None, self._epsilon) * layer.qk_norm
         qk = torch.view_as_real(torch.view_as_complex(qk.view(n, h + k, d // 2, 2)) * rotations)
-        queries, new_keys = qk.flatten(2).split([h, k], dim=1)
+        queries, new_keys = qk.flatten(2).split_with_sizes([h, k], dim=1)
         keys[:, self._length - 1] = new_keys.reshape(n * k, d)
         values[:, self._length - 1] = new_values.reshape(n * k, d)
         queries = queries.reshape(n * k, h // k, d)

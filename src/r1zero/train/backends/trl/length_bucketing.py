@@ -1,18 +1,23 @@
 """TRL's GRPOTrainer without computation on padding, and with the time of its rollouts."""
 
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from functools import wraps
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
+from transformers import PreTrainedModel
 from trl import GRPOTrainer
+from trl.trainer.utils import FusedCausalLMOutput
 
 from r1zero.sampling import sample
 
 # Tokens in one bucket of a forward pass: on a CPU small ones stay in its caches.
 _TOKENS_PER_BUCKET = 4096
+# Label of a token that is not scored.
+_IGNORED = -100
 
 
 class LengthBucketingTrainer(GRPOTrainer):  # type: ignore[misc]
@@ -20,9 +25,21 @@ class LengthBucketingTrainer(GRPOTrainer):  # type: ignore[misc]
 
     TRL pads every completion of a batch to the longest. Lengths differ tenfold here, so most of a
     forward and backward pass would be padding. Log-probabilities, loss and gradients are the same
-    up to rounding, which a test checks. On a GPU and with several processes it is TRL's own.
-    `r1zero.train.backends.trl` lists the members of TRL that are overridden.
+    up to rounding, which a test checks. On a GPU, and with DeepSpeed, it is TRL's own computation.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # A GPU is fastest on large batches, DeepSpeed counts the passes through a model, and the
+        # loss of a router is not supported here.
+        if (
+            self.accelerator.device.type == "cpu"
+            and not self.is_deepspeed_enabled
+            and not self.aux_loss_enabled
+        ):
+            bucket_by_length(self.model, self.temperature, entropy=True)
+            if self.ref_model is not None:
+                bucket_by_length(self.ref_model, self.temperature, entropy=False)
 
     def _generate(self, prompts: list[Any]) -> Any:
         started = time.perf_counter()
@@ -30,83 +47,109 @@ class LengthBucketingTrainer(GRPOTrainer):  # type: ignore[misc]
         self._log_metric("time/rollout", time.perf_counter() - started)
         return result
 
-    def _get_per_token_logps_and_entropies(
-        self,
-        model: torch.nn.Module,
-        input_ids: Tensor,
-        attention_mask: Tensor,
-        logits_to_keep: int,
-        *args: Any,
-        compute_entropy: bool = False,
-        **kwargs: Any,
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """As in TRL: `[n, logits_to_keep]` log-probabilities and entropies; padding holds 0."""
-        compute = super()._get_per_token_logps_and_entropies
-        # A GPU is fastest on large batches, a distributed wrapper needs one forward pass for each
-        # backward pass, and images or the loss of a router are not supported here.
-        if (
-            self.accelerator.device.type != "cpu"
-            or self.accelerator.num_processes > 1
-            or kwargs.get("compute_aux_loss")
-            or kwargs.get("pixel_values") is not None
-        ):
-            return compute(  # type: ignore[no-any-return]
-                model,
-                input_ids,
-                attention_mask,
-                logits_to_keep,
-                *args,
-                compute_entropy=compute_entropy,
-                **kwargs,
-            )
-        order, logps, entropies = [], [], []
-        for rows, columns, kept in _buckets(attention_mask, logits_to_keep):
-            part = compute(
-                model,
-                input_ids[rows, columns],
-                attention_mask[rows, columns],
-                kept,
-                compute_entropy=compute_entropy,
-            )
-            order.append(rows)
-            logps.append(pad(part[0], (0, logits_to_keep - kept)))
-            if compute_entropy:
-                entropies.append(pad(part[1], (0, logits_to_keep - kept)))
-        back = torch.cat(order).argsort()
-        return (
-            torch.cat(logps)[back],
-            torch.cat(entropies)[back] if compute_entropy else None,
-            None,
-        )
 
+def bucket_by_length(model: PreTrainedModel, temperature: float, *, entropy: bool) -> None:
+    """Let a model score completions in buckets when it is called as TRL's trainer does.
 
-def _buckets(mask: Tensor, kept: int) -> Iterator[tuple[Tensor, slice, int]]:
-    """Divide a batch into buckets of similar completion lengths.
+    TRL 1.16 adds a second way to call a model: `model(..., labels=..., fused_lm_head=True)` returns
+    log-probabilities of the labels in place of logits. This replaces what `add_fused_lm_head` does
+    there. It is inside the model's forward pass, and not around it, because a wrapper for several
+    processes wants as many forward as backward passes.
 
     Args:
-        mask: Attention mask `[n, prompt + kept]`; prompts are padded on the left, completions on
-            the right.
-        kept: Columns of the completions.
-
-    Yields:
-        The rows of a bucket, the columns that hold any of their tokens, and the number of these
-        columns that are completion.
+        model: The model; its forward pass is replaced.
+        temperature: Number that logits are divided by.
+        entropy: Whether to compute entropies too.
     """
-    prompt = mask.shape[1] - kept
-    lengths = mask[:, prompt:].sum(dim=1)
-    starts = (mask[:, :prompt] != 0).int().argmax(dim=1)
-    order = lengths.argsort(stable=True)
-    first = 0
-    while first < len(order):
-        last = first + 1
-        while last < len(order) and (
-            (last + 1 - first) * (prompt + int(lengths[order[last]])) <= _TOKENS_PER_BUCKET
-        ):
-            last += 1
-        rows = order[first:last]
-        longest = max(1, int(lengths[rows].max()))
-        yield rows, slice(int(starts[rows].min()), prompt + longest), longest
-        first = last
+    forward = model.forward
+
+    @wraps(forward)
+    def bucketed(*args: Any, fused_lm_head: bool = False, **kwargs: Any) -> Any:
+        if not fused_lm_head:
+            return forward(*args, **kwargs)
+        labels = kwargs["labels"]
+        rows, log_probs, entropies = [], [], []
+        for bucket in buckets(kwargs["attention_mask"], labels):
+            # The label of a column is the next token of the column before.
+            margins = (bucket.completion.start - 1, labels.shape[1] - bucket.completion.stop)
+            scores = _scores(forward, bucket, temperature, entropy=entropy, **kwargs)
+            rows.append(bucket.rows)
+            log_probs.append(pad(scores[0], margins))
+            if scores[1] is not None:
+                entropies.append(pad(scores[1], margins))
+        back = torch.cat(rows).argsort()
+        return FusedCausalLMOutput(
+            log_probs=torch.cat(log_probs)[back],
+            entropy=torch.cat(entropies)[back] if entropy else None,
+        )
+
+    model.forward = bucketed
+
+
+class Bucket(NamedTuple):
+    """Rows of a batch with completions of similar lengths."""
+
+    rows: Tensor
+    """Their indices."""
+    tokens: slice
+    """The columns that hold any of their tokens."""
+    completion: slice
+    """Those of these columns that hold any of their completions."""
+
+
+def buckets(mask: Tensor, labels: Tensor) -> Iterator[Bucket]:
+    """Divide a batch into buckets.
+
+    Args:
+        mask: Attention mask `[n, length]`; prompts are padded on the left, completions on the
+            right.
+        labels: The tokens to score `[n, length]`, those of completions.
+    """
+    length = labels.shape[1]
+    columns = torch.arange(length)
+    scored = labels != _IGNORED
+    first = int(scored.any(dim=0).int().argmax()) if scored.any() else length - 1
+    ends = (scored * (columns + 1)).amax(dim=1).clamp(min=first + 1)
+    starts = (mask[:, :first] != 0).int().argmax(dim=1).tolist()
+    order = ends.argsort(stable=True).tolist()
+    stops = ends.tolist()
+    while order:
+        size = 1
+        while size < len(order) and (size + 1) * stops[order[size]] <= _TOKENS_PER_BUCKET:
+            size += 1
+        rows, order = order[:size], order[size:]
+        stop = stops[rows[-1]]
+        start = min(starts[row] for row in rows)
+        yield Bucket(torch.tensor(rows), slice(start, stop), slice(first, stop))
+
+
+def _scores(
+    forward: Callable[..., Any],
+    bucket: Bucket,
+    temperature: float,
+    *,
+    entropy: bool,
+    input_ids: Tensor,
+    attention_mask: Tensor,
+    labels: Tensor,
+) -> tuple[Tensor, Tensor | None]:
+    """Log-probabilities and entropies of a bucket's completions, `[rows, columns]`."""
+    tokens, completion = (bucket.rows, bucket.tokens), (bucket.rows, bucket.completion)
+    targets = labels[completion]
+    logits = forward(
+        input_ids=input_ids[tokens],
+        attention_mask=attention_mask[tokens],
+        use_cache=False,
+        logits_to_keep=targets.shape[1] + 1,
+    ).logits[:, :-1]
+    scored = targets != _IGNORED
+    log_p = (logits[scored] / temperature).log_softmax(dim=-1)
+    nothing = log_p.new_zeros(scored.shape)
+    log_probs = log_p.gather(-1, targets[scored][:, None])
+    if not entropy:
+        return nothing.masked_scatter(scored, log_probs), None
+    entropies = -(log_p.exp() * log_p).sum(dim=-1)
+    return nothing.masked_scatter(scored, log_probs), nothing.masked_scatter(scored, entropies)
 
 
 def rollout(prompts: list[str], trainer: GRPOTrainer) -> dict[str, Any]:
