@@ -1,6 +1,7 @@
 """What the rules share: one `Workflow`, and functions that ask it with the wildcards of a job."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 from shlex import quote
@@ -22,7 +23,7 @@ def or_exit(function, *args, **kwargs):
 # Whether jobs run on this machine. `workflow.local_exec` is always true while the Snakefile is
 # read; only an executor for a cluster has a number of jobs.
 here = workflow.resource_settings.nodes is None and not workflow.remote_exec
-flow = or_exit(Workflow, config, trains_here=here)
+flow = or_exit(Workflow, config)
 # Snakemake only counts GPUs. By default as many are in use at once as there are here, so that jobs
 # share none.
 if here and "gpu" not in workflow.global_resources:
@@ -48,5 +49,10 @@ def targets():
 
 
 def threads_of(method):
-    """Function of the wildcards that asks for cores; a job on a cluster shares them with none."""
-    return lambda wildcards: method(targets(), None if workflow.remote_exec else workflow.cores)
+    """Function of the wildcards that asks for cores, which only local jobs share."""
+
+    def threads(wildcards):
+        shared = workflow.local_exec and not workflow.remote_exec
+        return method(targets(), workflow.cores if shared else None)
+
+    return threads

@@ -1,26 +1,17 @@
-"""Preflight: check the machine that trains before anything is downloaded.
+"""Preflight: check the machine that trains in seconds, before the first job and any download.
 
-Needs: nothing.
-Makes: resources/preflight.json, what this machine was checked for.
-       Rules that download or train have it as an `ancient` input. It stays where it is, so that
-       a new check makes none of them run again. On a cluster it checks nothing: each training
-       checks its own machine as it starts.
+Needs: the GPUs, packages, reward functions and trackers of the runs that are about to be trained.
+Makes: nothing. A run of Snakemake without a training checks nothing. On a cluster neither does the
+       login node: `r1zero train` makes the same check where it starts.
 """
 
 
-rule preflight:
-    """Check that this machine has the GPUs, packages and reward functions of the runs."""
-    output:
-        flow.preflight_file,
-    log:
-        "logs/preflight.log",
-    localrule: True
-    conda:
-        "../envs/r1zero.yaml"
-    params:
-        needs=lambda wildcards: flow.preflight_needs(targets()),
-    shell:
-        r"""
-        python -m r1zero preflight {params.needs:q} \
-            --out {output:q} 2>&1 | tee {log:q}
-        """
+onstart:
+    trained = {
+        Run.of(job.wildcards) for job in workflow.dag.needrun_jobs() if job.rule.name == "train"
+    }
+    if workflow.local_exec and trained:
+        # A process of its own, since it imports the user's reward functions.
+        check = ["python", "-m", "r1zero", "preflight", or_exit(flow.preflight_needs, trained)]
+        if status := subprocess.run(check).returncode:
+            sys.exit(status)

@@ -8,7 +8,6 @@ Makes: resources/bases/<scale>/<base>/manifest.json, with the model and its toke
 rule base:
     """Pretrain a small base model on synthetic traces of a task."""
     input:
-        preflight=ancient(flow.preflight_file),
         rows=of(flow.sources.base_rows, "scale", "base"),
     output:
         manifest="resources/bases/{scale}/{base}/manifest.json",

@@ -10,7 +10,6 @@ Makes: resources/datasets/<dataset>/manifest.json and resources/models/<model>/m
 rule dataset:
     """Fetch or generate the rows of one dataset, or copy them from the user's files."""
     input:
-        preflight=ancient(flow.preflight_file),
         files=of(flow.sources.local_files, "dataset"),
     output:
         manifest="resources/datasets/{dataset}/manifest.json",
@@ -33,8 +32,6 @@ rule dataset:
 
 rule model:
     """Fetch a published model, or link to the user's folder."""
-    input:
-        preflight=ancient(flow.preflight_file),
     output:
         manifest="resources/models/{model}/manifest.json",
     log:

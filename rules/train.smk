@@ -29,7 +29,6 @@ rule environment:
 rule train:
     """Train one run with GRPO."""
     input:
-        preflight=ancient(flow.preflight_file),
         run="results/{scale}/{recipe}/{backend}/seed{seed}/run.json",
         plan=ancient("results/{scale}/{recipe}/{backend}/seed{seed}/plan/plan.json"),
         config=ancient("results/{scale}/{recipe}/{backend}/seed{seed}/plan/config"),

@@ -43,13 +43,7 @@ rule report:
         "results/report.pdf",
 
 
-rule preflight:
-    output: "preflight.json"
-    shell: "touch {{output}}"
-
-
 rule dataset:
-    input: preflight=ancient("preflight.json")
     output: "datasets/{{recipe}}.json"
     log: "logs/dataset/{{recipe}}.log"
     shell: "touch {{output}}"
@@ -85,7 +79,6 @@ rule plan:
 
 rule train:
     input:
-        preflight=ancient("preflight.json"),
         run=RUN + "/run.json",
         plan=ancient(RUN + "/plan/plan.json"),
         config=ancient(RUN + "/plan/config"),

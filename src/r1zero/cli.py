@@ -48,7 +48,8 @@ app.command()(schema)
 def main() -> None:
     """Run the command line. An error for the user is one line on standard error, with status 2."""
     # Idle OpenMP threads spin for milliseconds by default. Beside another busy process that slows
-    # training manyfold; a short spin costs little on a quiet machine. Read when torch is loaded.
+    # training down many times; a short spin costs little on a quiet machine. torch reads this when
+    # it is loaded.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:

@@ -73,12 +73,8 @@ def test_a_tracker_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatc
     assert "wandb" in str(error)
 
 
-def test_the_command_writes_what_it_checked(tmp_path: Path) -> None:
-    needs = Needs(packages={"json": ""}).in_this_environment().model_dump_json()
-    stage("preflight", needs, "--out", tmp_path / "preflight.json")
-    written = (tmp_path / "preflight.json").read_text()
-    assert written.strip() == needs
-    assert Needs.model_validate_json(written).environment["json"] is None  # part of Python
+def test_the_command_takes_what_the_workflow_computes() -> None:
+    stage("preflight", Needs(packages={"json": ""}).model_dump_json())
 
 
 @pytest.mark.parametrize("needs", ["{", '{"gpu": 1}'])

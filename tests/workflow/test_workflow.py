@@ -129,43 +129,27 @@ def test_memory_grows_with_the_model() -> None:
     assert workflow({"recipes": [RECIPE]}).training_memory(paper) == 0
 
 
-def needs_of(flow: Workflow, *targets: str) -> dict[str, Any]:
-    needs: dict[str, Any] = json.loads(flow.preflight_needs(targets))
+def needs_of(flow: Workflow, *runs: Run) -> dict[str, Any]:
+    needs: dict[str, Any] = json.loads(flow.preflight_needs(runs))
     return needs
 
 
-def test_preflight_asks_for_what_the_layout_needs() -> None:
-    needs = needs_of(workflow(PAPER))
+def test_preflight_asks_for_what_the_layouts_need() -> None:
+    needs = needs_of(workflow(PAPER), RUN._replace(scale="paper"))
     assert needs["gpus"] == 1
-    assert "vllm" in needs["packages"]
-    assert "vllm" in needs["environment"]
-    assert not needs_of(workflow())["packages"]
+    assert list(needs["packages"]) == ["vllm"]
+    assert not needs_of(workflow(), RUN)["packages"]
 
 
 def test_preflight_asks_for_the_reward_functions_of_the_user(tmp_path: Path) -> None:
     folder = Path(shutil.copytree(CONFIG, tmp_path / "changed"))
     with edited(folder / "recipes" / f"{RECIPE}.yaml") as recipe:
         recipe["rewards"].append({"name": "nowhere.brevity"})
-    needs = needs_of(workflow(folder=folder))
-    assert needs["reward_functions"] == {"nowhere.brevity": RECIPE}
-    assert not needs_of(workflow(folder=folder), "train_dapo")["reward_functions"]
-
-
-@pytest.mark.parametrize("target", ["download", "plan", "resources/models/x/manifest.json"])
-def test_preflight_asks_for_nothing_where_nothing_is_trained(target: str) -> None:
-    assert needs_of(workflow(PAPER), target) == {}
-    assert needs_of(workflow(PAPER, trains_here=False)) == {}
-
-
-def test_preflight_is_as_it_was_once_all_is_trained() -> None:
-    marker, model = Path(Workflow.preflight_file), Path(RUN.result("model.json"))
-    for path in (marker, model):
-        path.parent.mkdir(parents=True)
-    marker.write_text('{"gpus": 8}\n')
-    assert needs_of(workflow())["gpus"] == 0
-    model.touch()
-    assert workflow().preflight_needs(()) == '{"gpus": 8}'
-    assert workflow({"seeds": [0, 1]}).preflight_needs(()) != '{"gpus": 8}'
+    flow = workflow(folder=folder)
+    assert needs_of(flow, RUN)["reward_functions"] == {"nowhere.brevity": RECIPE}
+    other = RUN._replace(recipe="dapo")
+    assert not needs_of(flow, other)["reward_functions"]
+    assert needs_of(flow, other, RUN)["reward_functions"]
 
 
 def test_jobs_inherit_what_must_not_make_them_run_again() -> None:

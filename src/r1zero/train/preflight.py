@@ -2,22 +2,17 @@
 
 The configuration decides the layout of a run, which is checked when the Snakefile is read. Whether
 a machine has the GPUs, packages, reward functions and trackers that the run needs is checked here:
-by a rule of its own before any download if the machine of the driver trains, and at the start of
-every training.
+before the first job if the machine of the driver trains, and at the start of every training.
 """
 
 import importlib.util
 import json
-import sys
-from importlib import metadata
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from pydantic import Field
 
 from r1zero.core.errors import UserError
-from r1zero.core.files import write_text
 from r1zero.core.section import Section
 from r1zero.core.validation import validate
 from r1zero.plan.backend import load_backend
@@ -40,20 +35,6 @@ class Needs(Section):
     """The user's reward functions: the recipe that names each, by its dotted path."""
     tracking: Tracking = Tracking()
     """Trackers, which need their packages and keys."""
-    environment: dict[str, str | None] = Field(default={})
-    """Versions that were installed when the needs were written; the check does not read them. The
-    rule `preflight` has the needs as its parameter, so that a changed environment is checked
-    again."""
-
-    def in_this_environment(self) -> "Needs":
-        """The same needs with the versions that are installed here."""
-        versions: dict[str, str | None] = {"python": sys.prefix}
-        for package in (*self.packages, *self.tracking.to):
-            try:
-                versions[package] = metadata.version(package)
-            except metadata.PackageNotFoundError:
-                versions[package] = None
-        return self.model_copy(update={"environment": versions})
 
     @classmethod
     def of(cls, run: RunSettings, layout: Layout, machine: Machine, tracking: Tracking) -> "Needs":
@@ -107,8 +88,7 @@ def check_machine(needs: Needs) -> None:
 
 
 def preflight(
-    needs: Annotated[str, typer.Argument(help="What the runs need, as JSON.")] = "{}",
-    out: Annotated[Path | None, typer.Option(help="File to write the needs to.")] = None,
+    needs: Annotated[str, typer.Argument(help="What the runs need, as JSON.")],
 ) -> None:
     """Check that this machine has the GPUs, packages and reward functions that runs need."""
     try:
@@ -116,8 +96,6 @@ def preflight(
     except ValueError as error:
         raise UserError(f"not valid JSON: {error}", where="preflight") from None
     check_machine(validate(values, Needs, "preflight"))
-    if out:
-        write_text(out, needs + "\n")
 
 
 def _packages(run: RunSettings, layout: Layout) -> dict[str, str]:

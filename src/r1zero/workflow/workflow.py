@@ -18,16 +18,12 @@ from r1zero.workflow.resources import Layouts, share_of_cores
 from r1zero.workflow.runs import Runs
 from r1zero.workflow.sources import DataSources
 
-# Targets that train no run.
-_NO_TRAINING = ("download", "plan", "verify_sources")
-
 
 class Workflow:
     """The checked configuration, and what follows from it for the rules.
 
     Args:
         values: The merged configuration of Snakemake.
-        trains_here: Whether trainings run on the machine of the driver, and not on a cluster.
         folder: Folder with recipes, scales and sources.
 
     Raises:
@@ -36,15 +32,9 @@ class Workflow:
 
     """
 
-    preflight_file = "resources/preflight.json"
-    """What the machine was checked for. It stays, since rules have it as an `ancient` input, which
-    makes no job run again if the file is there before."""
-
     def __init__(
         self,
         values: dict[str, Any],
-        *,
-        trains_here: bool = True,
         folder: Path = CONFIG_FOLDER,
     ) -> None:
         self.config = load_config(values, folder=folder)
@@ -55,7 +45,6 @@ class Workflow:
         if self.sources.scale(self.config.scale).device == "cpu":
             hardware = hardware.model_copy(update={"gpus": 0})
         self.layouts = Layouts(hardware, self.sources.table)
-        self._trains_here = trains_here
         self._shares: dict[tuple[tuple[str, ...], int | None], tuple[int, int]] = {}
         self._check()
 
@@ -162,26 +151,8 @@ class Workflow:
             "R1ZERO_TRACKING": self.config.tracking.model_dump_json(),
         }
 
-    def preflight_needs(self, targets: Collection[str]) -> str:
-        """What the machine of the driver is checked for before anything is fetched, as JSON.
-
-        Nothing if it trains nothing: on a cluster, where each training checks its own machine; for
-        a target such as `download`; and when every run is trained. The last check stays as it was
-        then, so that the rule does not run again.
-        """
-        training = [
-            target
-            for target in targets or ["report"]
-            if target not in _NO_TRAINING and not target.startswith("resources/")
-        ]
-        untrained = [
-            run
-            for run in (self.wanted(training) if training else [])
-            if not Path(run.result("model.json")).is_file()
-        ]
-        if not self._trains_here or not untrained:
-            path = Path(self.preflight_file)
-            return path.read_text(encoding="utf-8").strip() if path.is_file() else "{}"
-        first = {run[:3]: run for run in untrained}.values()
+    def preflight_needs(self, runs: Iterable[Run]) -> str:
+        """What a machine needs to train some runs, as JSON for `r1zero preflight`."""
+        first = {run[:3]: run for run in runs}.values()
         needs = self.layouts.needs(map(self.runs.shared_settings, first), self.config.tracking)
-        return needs.in_this_environment().model_dump_json()
+        return needs.model_dump_json()

@@ -12,9 +12,9 @@ from r1zero.core import environments
 from r1zero.core.environments import STAMP, make_environment, programs_for, programs_of
 from r1zero.core.errors import UserError
 from r1zero.core.provenance import versions_in
+from r1zero.core.validation import validate
 from r1zero.plan.backend import load_backend
 from r1zero.settings import backends as registry
-from r1zero.settings.load import validate
 from r1zero.settings.workflow import Config
 from r1zero.train.backends.base import packages_of
 from tiny import ENVIRONMENT, REPOSITORY, Run, contents, stage
