@@ -1,5 +1,6 @@
 """The fast decoder draws the tokens that the forward pass of transformers draws."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
 from r1zero.sampling import sample
-from r1zero.sampling.qwen3 import Qwen3Decoder
+from r1zero.sampling.qwen3 import Qwen3, Qwen3Decoder
 
 PAD, VOCABULARY = 0, 60
 PROMPTS = [[3, 4, 5], [6], [7, 8, 9, 10, 11, 12, 13], [3, 4, 5], [14, 15], [6], [3, 4, 5]]
@@ -67,7 +68,7 @@ def drawn(model: Any, seed: int = 0, **decoding: Any) -> list[list[int]]:
 def drawn_by_transformers(model: Any, monkeypatch: pytest.MonkeyPatch, **decoding: Any) -> Any:
     """The same through the forward pass of transformers."""
     with monkeypatch.context() as patch:
-        patch.setattr(Qwen3Decoder, "supports", staticmethod(lambda model: False))
+        patch.setattr(Qwen3, "of", lambda model: None)
         return drawn(model, **decoding)
 
 
@@ -77,7 +78,7 @@ def test_the_same_tokens_are_drawn(
     shape: dict[str, Any], decoding: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = qwen3(**shape)
-    assert Qwen3Decoder.supports(model)
+    assert Qwen3.of(model) is not None
     expected = drawn_by_transformers(model, monkeypatch, **decoding)
     assert len(set(map(len, expected))) > 1
     assert drawn(model, **decoding) == expected
@@ -94,7 +95,9 @@ def test_few_tokens(new: int, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_logits_are_those_of_the_whole_sequence() -> None:
     model = qwen3(num_key_value_heads=2)
     with torch.inference_mode():
-        decoder = Qwen3Decoder(model, pad=PAD, max_new_tokens=8)
+        plain = Qwen3.of(model)
+        assert plain is not None
+        decoder = Qwen3Decoder(plain, pad=PAD, max_new_tokens=8)
         logits = decoder.start(PROMPTS)
         rows = [list(prompt) for prompt in PROMPTS]
         for step in range(8):
@@ -119,6 +122,18 @@ def test_weights_that_have_changed_are_used(monkeypatch: pytest.MonkeyPatch) -> 
     assert drawn(model) == drawn_by_transformers(model, monkeypatch) != before
 
 
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_model_on_disk_is_read_without_transformers(tied: bool, tmp_path: Path) -> None:
+    model = qwen3(tie_word_embeddings=tied)
+    model.save_pretrained(tmp_path)
+    read = Qwen3.read(tmp_path)
+    assert read is not None
+    assert drawn(read) == drawn(model)
+    qwen3().bfloat16().save_pretrained(tmp_path)
+    assert Qwen3.read(tmp_path) is None
+    assert Qwen3.read(tmp_path / "nothing") is None
+
+
 def test_other_models_take_the_forward_pass_of_transformers() -> None:
     sizes = {"vocab_size": 60, "hidden_size": 16, "num_hidden_layers": 1, "intermediate_size": 32}
     llama = LlamaForCausalLM(LlamaConfig(**sizes, num_attention_heads=2)).eval()
@@ -131,5 +146,5 @@ def test_other_models_take_the_forward_pass_of_transformers() -> None:
         qwen3(rope_parameters={"rope_type": "linear", "factor": 2.0, "rope_theta": 1e4}),
     ]
     for model in others:
-        assert not Qwen3Decoder.supports(model)
+        assert Qwen3.of(model) is None
         assert len(drawn(model, max_new_tokens=3)) == 28

@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from r1zero.sampling import sample
-from r1zero.sampling.qwen3 import Qwen3Decoder
+from r1zero.sampling.qwen3 import Qwen3
 
 PAD = 0
 NEVER = [10_000]  # no token of any vocabulary here
@@ -78,7 +78,7 @@ def rows_of_each_pass(model: Qwen3ForCausalLM, *args: object, **options: object)
     )
     with pytest.MonkeyPatch.context() as patch:
         # So each token takes a forward pass of the model.
-        patch.setattr(Qwen3Decoder, "supports", staticmethod(lambda model: False))
+        patch.setattr(Qwen3, "of", lambda model: None)
         sample(model, *args, **options)
     hook.remove()
     return rows

@@ -5,15 +5,19 @@ differ tenfold, so most of its work is on padding. This loop drops sequences as 
 token comes from the same distribution; a test compares it with `generate`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
-from transformers.generation import LogitsProcessorList, TopKLogitsWarper, TopPLogitsWarper
 
 from r1zero.sampling.decoders import Decoder, TransformersDecoder
-from r1zero.sampling.qwen3 import Qwen3Decoder
+from r1zero.sampling.qwen3 import Qwen3, Qwen3Decoder
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+Warper = Callable[[Tensor | None, Tensor], Tensor]
 
 # Finished share of the rows at which they are dropped. Dropping copies the cache of the others.
 _DROP_AT = 0.15
@@ -21,7 +25,7 @@ _DROP_AT = 0.15
 
 @torch.inference_mode()
 def sample(
-    model: PreTrainedModel,
+    model: "PreTrainedModel | Qwen3",
     prompts: Sequence[Sequence[int]],
     *,
     max_new_tokens: int,
@@ -34,7 +38,8 @@ def sample(
     """Continue each prompt once, by ancestral sampling from torch's global generator.
 
     Args:
-        model: A causal language model; its mode (train or eval) is left as it is.
+        model: A causal language model of transformers, whose mode (train or eval) is left as it is,
+            or the weights of a mini model. Its weights are read anew in each call.
         prompts: Token ids, of any lengths.
         max_new_tokens: Length at which a completion is cut off.
         eos: Tokens that end a completion; the one drawn is kept as its last token.
@@ -48,7 +53,7 @@ def sample(
         in a token of `eos`.
     """
     warpers = _warpers(top_p, top_k)
-    decoder = _open_decoder(model, pad=pad, max_new_tokens=max_new_tokens)
+    decoder = _open_decoder(model, pad, max_new_tokens)
     logits = decoder.start(prompts)
     ends = torch.tensor(list(eos), device=logits.device)
     completions: list[list[int]] = [[] for _ in prompts]
@@ -70,8 +75,22 @@ def sample(
     return completions
 
 
-def _warpers(top_p: float, top_k: int) -> LogitsProcessorList:
-    warpers = LogitsProcessorList()
+def _open_decoder(model: "PreTrainedModel | Qwen3", pad: int, max_new_tokens: int) -> Decoder:
+    """The fastest decoder for a model."""
+    plain = model if isinstance(model, Qwen3) else Qwen3.of(model)
+    if plain is not None:
+        return Qwen3Decoder(plain, pad=pad, max_new_tokens=max_new_tokens)
+    assert not isinstance(model, Qwen3)
+    return TransformersDecoder(model, pad=pad)
+
+
+def _warpers(top_p: float, top_k: int) -> list[Warper]:
+    """What changes the scores `[n, vocabulary]` before a token is drawn."""
+    if top_k == 0 and top_p >= 1:
+        return []
+    from transformers.generation import TopKLogitsWarper, TopPLogitsWarper
+
+    warpers: list[Warper] = []
     if top_k > 0:
         warpers.append(TopKLogitsWarper(top_k))
     if top_p < 1:
@@ -79,22 +98,11 @@ def _warpers(top_p: float, top_k: int) -> LogitsProcessorList:
     return warpers
 
 
-def _draw(logits: Tensor, temperature: float, warpers: LogitsProcessorList) -> Tensor:
+def _draw(logits: Tensor, temperature: float, warpers: Sequence[Warper]) -> Tensor:
     """One token for each row of logits `[n, vocabulary]`."""
     if temperature == 0:
         return logits.argmax(dim=-1)
-    scores = warpers(None, logits / temperature)
+    scores = logits / temperature
+    for warper in warpers:
+        scores = warper(None, scores)
     return torch.multinomial(scores.softmax(dim=-1), 1)[:, 0]
-
-
-def _open_decoder(model: PreTrainedModel, *, pad: int, max_new_tokens: int) -> Decoder:
-    """The fastest decoder that computes the logits of a model.
-
-    Args:
-        model: The model. Its weights must stay as they are while the decoder is in use.
-        pad: Token that fills the rows.
-        max_new_tokens: Most tokens that follow a prompt.
-    """
-    if Qwen3Decoder.supports(model):
-        return Qwen3Decoder(model, pad=pad, max_new_tokens=max_new_tokens)
-    return TransformersDecoder(model, pad=pad)

@@ -1,11 +1,13 @@
 """What computes the logits of the next token for a batch of rows."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 class Decoder(Protocol):
@@ -27,7 +29,9 @@ class Decoder(Protocol):
 class TransformersDecoder:
     """The forward pass of transformers, which any causal language model has."""
 
-    def __init__(self, model: PreTrainedModel, *, pad: int) -> None:
+    def __init__(self, model: "PreTrainedModel", *, pad: int) -> None:
+        from transformers import DynamicCache
+
         self._model, self._pad = model, pad
         self._cache = DynamicCache(config=model.config)
         self._mask = self._positions = torch.empty(0)

@@ -1,19 +1,82 @@
-"""Decoding steps of a small Qwen3 model on a CPU.
+"""Decoding with a small Qwen3 model on a CPU, without transformers.
 
 The forward pass of transformers spends most of a decoding step beside the arithmetic: its
 `DynamicCache` copies all keys and values for each token, and every projection is a call of its own.
+Its modules also take seconds to import, which an evaluation of a mini model has not to spare.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
 from torch.nn.functional import linear, rms_norm, silu
-from transformers import DynamicCache, PreTrainedModel, Qwen3Config, Qwen3ForCausalLM
-from transformers.models.qwen3.modeling_qwen3 import Qwen3DecoderLayer
 
 from r1zero.sampling.decoders import left_padded
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+_OF_A_LAYER = (
+    "input_layernorm",
+    "self_attn.q_proj",
+    "self_attn.k_proj",
+    "self_attn.v_proj",
+    "self_attn.q_norm",
+    "self_attn.k_norm",
+    "self_attn.o_proj",
+    "post_attention_layernorm",
+    "mlp.gate_proj",
+    "mlp.up_proj",
+    "mlp.down_proj",
+)
+
+
+class Qwen3(NamedTuple):
+    """A plain Qwen3 in float32 on a CPU."""
+
+    config: Mapping[str, Any]
+    """Its `config.json`."""
+    weights: Mapping[str, Tensor]
+    """Its weights, by their names in transformers."""
+
+    @classmethod
+    def of(cls, model: "PreTrainedModel") -> Self | None:
+        """The live weights of a model; None unless it is a plain Qwen3 in float32 on a CPU."""
+        if type(model).__name__ != "Qwen3ForCausalLM":
+            return None
+        return cls._plain(model.config.to_dict(), dict(model.named_parameters()))
+
+    @classmethod
+    def read(cls, folder: Path) -> Self | None:
+        """A model on disk; None unless it is a plain Qwen3 in one file, in float32."""
+        from safetensors.torch import load_file
+
+        file = folder / "model.safetensors"
+        if not file.is_file():
+            return None
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        return cls._plain(config, load_file(file))
+
+    @classmethod
+    def _plain(cls, config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Self | None:
+        names = {"model.embed_tokens.weight", "model.norm.weight"}
+        if not config.get("tie_word_embeddings"):
+            names.add("lm_head.weight")
+        for layer in range(config["num_hidden_layers"]):
+            names |= {f"model.layers.{layer}.{name}.weight" for name in _OF_A_LAYER}
+        rotary = config.get("rope_parameters") or {}
+        is_plain = (
+            config.get("model_type") == "qwen3"
+            and config.get("hidden_act") == "silu"
+            and rotary.get("rope_type") == "default"
+            and set(config.get("layer_types", ())) == {"full_attention"}
+            and set(weights) == names
+            and all(w.dtype == torch.float32 and w.device.type == "cpu" for w in weights.values())
+        )
+        return cls(config, weights) if is_plain else None
 
 
 class _Layer(NamedTuple):
@@ -33,159 +96,181 @@ class Qwen3Decoder:
     """The logits of transformers' Qwen3 up to rounding, from a cache that is written in place.
 
     Queries, keys and values come from one matrix product, gate and up projection from another.
-    Keys and values are kept once for all query heads that share them. The prompts are read by the
-    model itself, each distinct one once.
+    Keys and values are kept once for all query heads that share them. Each distinct prompt is read
+    once.
 
-    Shapes: `n` rows, `h` query heads, `k` key-value heads, `d` numbers in a head, `t` tokens in the
-    cache. In queries and keys the two numbers that the rotary embedding rotates stand side by side,
-    as real and imaginary part, where transformers has them half a head apart.
+    Shapes: `n` rows of `t` new tokens, `h` query heads, `k` key-value heads, `d` numbers in a head.
+    In queries and keys the two numbers that the rotary embedding rotates stand side by side, as
+    real and imaginary part, where transformers has them half a head apart.
 
     Args:
-        model: A model that this class `supports`. Its weights are copied.
+        model: The model. Its weights are copied.
         pad: Token that fills the rows.
         max_new_tokens: Most tokens that follow a prompt.
     """
 
-    def __init__(self, model: PreTrainedModel, *, pad: int, max_new_tokens: int) -> None:
-        config = model.config
-        self._model, self._pad, self._max_new_tokens = model, pad, max_new_tokens
-        self._heads, self._kv_heads = config.num_attention_heads, config.num_key_value_heads
-        self._head_dim, self._epsilon = config.head_dim, config.rms_norm_eps
-        # Neighbours are those that are rotated together: 0, d/2, 1, d/2 + 1, ...
-        self._pairs = torch.arange(self._head_dim).view(2, -1).T.flatten()
-        self._layers = [self._fused(layer) for layer in model.model.layers]
-
-    @staticmethod
-    def supports(model: PreTrainedModel) -> bool:
-        """Whether this is a plain Qwen3 in float32 on a CPU."""
-        config = model.config
-        return (
-            type(model) is Qwen3ForCausalLM
-            and isinstance(config, Qwen3Config)
-            and model.device.type == "cpu"
-            and all(weight.dtype == torch.float32 for weight in model.parameters())
-            and not config.attention_bias
-            and config.hidden_act == "silu"
-            and config.rope_parameters["rope_type"] == "default"
-            and set(config.layer_types) == {"full_attention"}
-        )
-
-    def _fused(self, layer: Qwen3DecoderLayer) -> _Layer:
-        attention, mlp = layer.self_attn, layer.mlp
-        query_norm = attention.q_norm.weight[self._pairs] * attention.scaling
-        key_norm = attention.k_norm.weight[self._pairs]
-        qkv = [
-            self._paired(attention.q_proj.weight),
-            self._paired(attention.k_proj.weight),
-            attention.v_proj.weight,
+    def __init__(self, model: Qwen3, *, pad: int, max_new_tokens: int) -> None:
+        config, weights = model
+        self._pad, self._max_new_tokens = pad, max_new_tokens
+        self._heads, self._kv_heads = config["num_attention_heads"], config["num_key_value_heads"]
+        self._head_dim, self._epsilon = config["head_dim"], config["rms_norm_eps"]
+        self._embeddings = weights["model.embed_tokens.weight"]
+        self._layers = [
+            self._fused(weights, f"model.layers.{i}.") for i in range(config["num_hidden_layers"])
         ]
-        return _Layer(
-            attention_norm=layer.input_layernorm.weight,
-            qkv=torch.cat(qkv).T.contiguous(),
-            qk_norm=torch.stack([query_norm] * self._heads + [key_norm] * self._kv_heads),
-            out=attention.o_proj.weight.T.contiguous(),
-            mlp_norm=layer.post_attention_layernorm.weight,
-            gate_up=torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]).T.contiguous(),
-            down=mlp.down_proj.weight.T.contiguous(),
-        )
+        self._norm = weights["model.norm.weight"]
+        self._head = weights.get("lm_head.weight", self._embeddings)
+        exponents = torch.arange(0, self._head_dim, 2).float() / self._head_dim
+        self._frequencies = 1.0 / config["rope_parameters"]["rope_theta"] ** exponents
 
-    def _paired(self, weight: Tensor) -> Tensor:
-        """Put the outputs `[heads * d, input]` of a projection in the order of `_pairs`."""
-        return weight.view(-1, self._head_dim, weight.shape[-1])[:, self._pairs].flatten(0, 1)
+    def _fused(self, weights: Mapping[str, Tensor], prefix: str) -> _Layer:
+        """The weights of the layer whose names begin with `prefix`."""
+        (
+            attention_norm,
+            queries,
+            keys,
+            values,
+            query_norm,
+            key_norm,
+            out,
+            mlp_norm,
+            gate,
+            up,
+            down,
+        ) = (weights[f"{prefix}{name}.weight"] for name in _OF_A_LAYER)
+        # Neighbours are those that are rotated together: 0, d/2, 1, d/2 + 1, ...
+        pairs = torch.arange(self._head_dim).view(2, -1).T.flatten()
+        queries, keys = (
+            weight.view(-1, self._head_dim, weight.shape[-1])[:, pairs].flatten(0, 1)
+            for weight in (queries, keys)
+        )
+        query_norm = query_norm[pairs] * self._head_dim**-0.5
+        return _Layer(
+            attention_norm,
+            qkv=torch.cat([queries, keys, values]).T.contiguous(),
+            qk_norm=torch.stack([query_norm] * self._heads + [key_norm[pairs]] * self._kv_heads),
+            out=out.T.contiguous(),
+            mlp_norm=mlp_norm,
+            gate_up=torch.cat([gate, up]).T.contiguous(),
+            down=down.T.contiguous(),
+        )
 
     def start(self, prompts: Sequence[Sequence[int]]) -> Tensor:
         """See `Decoder`."""
         distinct = {prompt: i for i, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
-        rows = torch.tensor([distinct[tuple(prompt)] for prompt in prompts])
-        ids, mask = left_padded(list(distinct), self._pad, self._model.device)
-        positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
-        cache = DynamicCache(config=self._model.config)
-        logits: Tensor = self._model(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        ).logits[:, -1]
-
-        self._length = ids.shape[1]  # t
-        capacity = self._length + self._max_new_tokens
-        self._positions = positions[rows, -1]
-        angles = torch.outer(torch.arange(capacity), self._model.model.rotary_emb.inv_freq)
+        ids, attended = left_padded(list(distinct), self._pad, self._embeddings.device)
+        n, length = ids.shape
+        capacity = length + self._max_new_tokens
+        angles = torch.outer(torch.arange(capacity), self._frequencies)
         self._rotations = torch.polar(torch.ones_like(angles), angles)  # [capacity, d / 2]
+        self._positions = (attended.cumsum(dim=1) - 1).clamp(min=0)
+        self._length = length
         self._keys = [
-            self._preallocated(layer.keys[..., self._pairs], rows, capacity)
-            for layer in cache.layers
+            self._embeddings.new_empty(n * self._kv_heads, length, self._head_dim)
+            for _ in self._layers
         ]
-        self._values = [self._preallocated(layer.values, rows, capacity) for layer in cache.layers]
-        # Added to the attention's scores, [n * k, 1, capacity].
-        self._mask = torch.zeros(len(rows) * self._kv_heads, 1, capacity)
-        padding = (mask == 0)[rows].repeat_interleave(self._kv_heads, dim=0)
-        self._mask[:, 0, : self._length].masked_fill_(padding, -torch.inf)
-        return logits[rows]
+        self._values = [torch.empty_like(keys) for keys in self._keys]
+        # A token of padding attends to itself, because it has to attend to something.
+        visible = torch.ones(length, length, dtype=torch.bool).tril() & (attended == 1)[:, None]
+        visible |= torch.eye(length, dtype=torch.bool)
+        shared = self._heads // self._kv_heads
+        mask = torch.zeros(n, length, length).masked_fill(~visible, -torch.inf)
+        mask = mask.repeat_interleave(shared, dim=1).repeat_interleave(self._kv_heads, dim=0)
+        logits = self._logits(ids, mask)
 
-    def _preallocated(self, values: Tensor, rows: Tensor, capacity: int) -> Tensor:
-        """Copy rows of keys or values `[distinct, k, t, d]` into a cache `[n * k, capacity, d]`."""
-        cache = values.new_empty(len(rows) * self._kv_heads, capacity, self._head_dim)
-        cache[:, : self._length] = values[rows].flatten(0, 1)
-        return cache
+        rows = torch.tensor([distinct[tuple(prompt)] for prompt in prompts])
+        self._positions = self._positions[rows, -1:]
+        heads = self._heads_of(rows)
+        for caches in (self._keys, self._values):
+            for i, cache in enumerate(caches):
+                caches[i] = cache.new_empty(len(heads), capacity, self._head_dim)
+                caches[i][:, :length] = cache[heads]
+        self._mask = torch.zeros(len(heads), 1, capacity)  # added to the attention's scores
+        hidden = (attended == 0)[rows].repeat_interleave(self._kv_heads, dim=0)
+        self._mask[:, 0, :length].masked_fill_(hidden, -torch.inf)
+        return logits[rows]
 
     def step(self, tokens: Tensor) -> Tensor:
         """See `Decoder`."""
         self._positions = self._positions + 1
-        rotations = self._rotations[self._positions][:, None]  # [n, 1, d / 2]
         self._length += 1
-        hidden = self._model.model.embed_tokens.weight[tokens]  # [n, hidden]
-        for layer, keys, values in zip(self._layers, self._keys, self._values, strict=True):
-            normed = self._normed(hidden, layer.attention_norm)
-            attended = self._attention(normed @ layer.qkv, layer, keys, values, rotations)
-            hidden = torch.addmm(hidden, attended, layer.out)
-            gate, up = (self._normed(hidden, layer.mlp_norm) @ layer.gate_up).chunk(2, dim=-1)
-            hidden = torch.addmm(hidden, silu(gate) * up, layer.down)
-        normed = self._normed(hidden, self._model.model.norm.weight)
-        return linear(normed, self._model.lm_head.weight)
-
-    def _normed(self, hidden: Tensor, weight: Tensor) -> Tensor:
-        return rms_norm(hidden, hidden.shape[-1:], weight, self._epsilon)
-
-    def _attention(
-        self, qkv: Tensor, layer: _Layer, keys: Tensor, values: Tensor, rotations: Tensor
-    ) -> Tensor:
-        """Attend to the cache after appending to it.
-
-        Args:
-            qkv: Queries, keys and values of the new tokens, `[n, (h + 2 k) d]`.
-            layer: The layer's weights.
-            keys: Its cache of keys, `[n * k, capacity, d]`.
-            values: Its cache of values, of the same shape.
-            rotations: Rotary embedding of the new tokens, `[n, 1, d / 2]`.
-
-        Returns:
-            Outputs of the heads, `[n, h d]`.
-        """
-        n, h, k, d = len(qkv), self._heads, self._kv_heads, self._head_dim
-        qk, new_values = qkv.view(n, h + 2 * k, d).split_with_sizes([h + k, k], dim=1)
-        qk = rms_norm(qk, (d,), None, self._epsilon) * layer.qk_norm
-        qk = torch.view_as_real(torch.view_as_complex(qk.view(n, h + k, d // 2, 2)) * rotations)
-        queries, new_keys = qk.flatten(2).split_with_sizes([h, k], dim=1)
-        keys[:, self._length - 1] = new_keys.reshape(n * k, d)
-        values[:, self._length - 1] = new_values.reshape(n * k, d)
-        queries = queries.reshape(n * k, h // k, d)
-        past = slice(0, self._length)
-        scores = torch.baddbmm(self._mask[:, :, past], queries, keys[:, past].transpose(1, 2))
-        return torch.bmm(scores.softmax(dim=-1), values[:, past]).view(n, h * d)
+        return self._logits(tokens[:, None], self._mask[:, :, : self._length])
 
     def keep(self, rows: Tensor) -> None:
         """See `Decoder`."""
         self._positions = self._positions[rows]
-        if self._kv_heads > 1:
-            heads = torch.arange(self._kv_heads)
-            rows = (rows[:, None] * self._kv_heads + heads).flatten()
+        heads = self._heads_of(rows)
         past = slice(0, self._length)
         for caches in (self._keys, self._values):
             for i, cache in enumerate(caches):
-                kept = cache[: len(rows)]
-                kept[:, past] = cache[rows, past]
-                caches[i] = kept
-        self._mask = self._mask[rows]
+                caches[i] = cache[: len(heads)]
+                caches[i][:, past] = cache[heads, past]
+        self._mask = self._mask[heads]
+
+    def _heads_of(self, rows: Tensor) -> Tensor:
+        """Indices `[n * k]` of the key-value heads of rows."""
+        return (rows[:, None] * self._kv_heads + torch.arange(self._kv_heads)).flatten()
+
+    def _logits(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Append tokens to the rows, at the end of the cache.
+
+        Args:
+            ids: The tokens `[n, t]`; `_positions` and `_length` count them already.
+            mask: What is added to the attention's scores, `[n * k, t * h / k, _length]`.
+
+        Returns:
+            Logits of the tokens that follow, `[n, vocabulary]`.
+        """
+        n, t = ids.shape
+        rotations = self._rotations[self._positions][:, :, None]  # [n, t, 1, d / 2]
+        hidden = self._embeddings[ids.flatten()]  # [n * t, hidden]
+        for layer, keys, values in zip(self._layers, self._keys, self._values, strict=True):
+            qkv = (self._normed(hidden, layer.attention_norm) @ layer.qkv).view(n, t, -1)
+            attended = self._attention(qkv, layer, keys, values, rotations, mask)
+            hidden = torch.addmm(hidden, attended, layer.out)
+            gate, up = (self._normed(hidden, layer.mlp_norm) @ layer.gate_up).chunk(2, dim=-1)
+            hidden = torch.addmm(hidden, silu(gate) * up, layer.down)
+        last = hidden.view(n, t, -1)[:, -1]
+        return linear(self._normed(last, self._norm), self._head)
+
+    def _attention(
+        self,
+        qkv: Tensor,
+        layer: _Layer,
+        keys: Tensor,
+        values: Tensor,
+        rotations: Tensor,
+        mask: Tensor,
+    ) -> Tensor:
+        """Append the new tokens to the cache and attend to it.
+
+        Args:
+            qkv: Queries, keys and values of the new tokens, `[n, t, (h + 2 k) d]`.
+            layer: The layer's weights.
+            keys: Its cache of keys, `[n * k, capacity, d]`.
+            values: Its cache of values, of the same shape.
+            rotations: Rotary embedding of the new tokens, `[n, t, 1, d / 2]`.
+            mask: As of `_logits`.
+
+        Returns:
+            Outputs of the heads, `[n * t, h d]`.
+        """
+        n, t, _ = qkv.shape
+        h, k, d = self._heads, self._kv_heads, self._head_dim
+        qk, new_values = qkv.view(n, t, h + 2 * k, d).split_with_sizes([h + k, k], dim=2)
+        qk = rms_norm(qk, (d,), None, self._epsilon) * layer.qk_norm
+        pairs = torch.view_as_complex(qk.view(n, t, h + k, d // 2, 2))
+        qk = torch.view_as_real(pairs * rotations).flatten(3)
+        queries, new_keys = qk.split_with_sizes([h, k], dim=2)
+        new = slice(self._length - t, self._length)
+        keys[:, new] = new_keys.transpose(1, 2).reshape(n * k, t, d)
+        values[:, new] = new_values.transpose(1, 2).reshape(n * k, t, d)
+        past = slice(0, self._length)
+        # Heads that share keys and values are rows of one product.
+        queries = queries.view(n, t, k, h // k, d).transpose(1, 2).reshape(n * k, -1, d)
+        scores = torch.baddbmm(mask, queries, keys[:, past].transpose(1, 2))
+        outputs = torch.bmm(scores.softmax(dim=-1), values[:, past])
+        return outputs.view(n, k, t, h // k, d).transpose(1, 2).reshape(n * t, h * d)
+
+    def _normed(self, hidden: Tensor, weight: Tensor) -> Tensor:
+        return rms_norm(hidden, hidden.shape[-1:], weight, self._epsilon)
