@@ -231,7 +231,8 @@ class Qwen3Decoder:
             gate, up = (self._normed(hidden, layer.mlp_norm) @ layer.gate_up).chunk(2, dim=-1)
             hidden = torch.addmm(hidden, silu(gate) * up, layer.down)
         last = hidden.view(n, t, -1)[:, -1]
-        return linear(self._normed(last, self._norm), self._head)
+        logits: Tensor = linear(self._normed(last, self._norm), self._head)
+        return logits
 
     def _attention(
         self,
