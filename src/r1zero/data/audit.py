@@ -61,7 +61,7 @@ def _notes(rows: pl.DataFrame) -> Counts:
     """Count rows by what their task has noted of their missing answers."""
     if ANSWER_NOTE not in rows:
         return {}
-    return {note: n for note in _NOTED if (n := (rows[ANSWER_NOTE] == note).sum())}
+    return {note: n for note in _NOTED if (n := int((rows[ANSWER_NOTE] == note).sum()))}
 
 
 def _joined(rows: pl.DataFrame) -> int:

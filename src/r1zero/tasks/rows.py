@@ -9,7 +9,6 @@ import polars as pl
 
 from r1zero.core.errors import UserError
 
-
 ANSWER_NOTE = "answer_note"
 """Column that says why a row has no answer, or what was done to it, in a word of the audit; null
 where there is nothing to say. It is counted and dropped."""
@@ -56,11 +55,17 @@ def text(schema: pl.Schema, name: str, where: str) -> pl.Expr:
         )
     if dtype == pl.String:
         is_chat = column.str.contains(r'^\s*\[\s*\{\s*"(role|content)"\s*:')
-        return pl.when(is_chat).then(
-            pl.when(is_chat).then(column).map_elements(
-                lambda text: _question_of(json.loads(text), name, where), return_dtype=pl.String
+        return (
+            pl.when(is_chat)
+            .then(
+                pl.when(is_chat)
+                .then(column)
+                .map_elements(
+                    lambda text: _question_of(json.loads(text), name, where), return_dtype=pl.String
+                )
             )
-        ).otherwise(column)
+            .otherwise(column)
+        )
     if dtype.is_float():
         return column.cast(pl.String).str.strip_suffix(".0")
     if isinstance(dtype, pl.List) and not dtype.inner.is_nested():
@@ -70,7 +75,7 @@ def text(schema: pl.Schema, name: str, where: str) -> pl.Expr:
     return column.cast(pl.String)
 
 
-def _is_message(dtype: pl.DataType | type[pl.DataType] | None) -> bool:
+def _is_message(dtype: object) -> bool:
     return isinstance(dtype, pl.Struct) and {"role", "content"} <= dict(dtype).keys()
 
 

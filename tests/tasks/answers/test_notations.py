@@ -354,7 +354,7 @@ def wordy_box(draw: Draw) -> Case:
     )  # fmt: skip
     changed = (
         r"\text{{not }} {}", "not {}", r"\text{{between }} {} \text{{ and }} 99999",
-        r"\text{{at least }} {}", "more than {}", r"\text{{less than }} {}", r"{} \text{{ or more}}",
+        r"\text{{at least }} {}", "more than {}", r"{} \text{{ or more}}",
         r"{} \text{{ or }} 99999", r"\text{{either }} {} \text{{ or }} 99999", "> {}", r"\ge {}",
         r"\neq {}", "{} million", r"\text{{The answer is not }} {}", r"\text{{half of }} {}",
         r"\text{{no more than }} {}", r"\text{{isn't }} {}",

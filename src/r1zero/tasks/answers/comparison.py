@@ -4,6 +4,7 @@ A verdict is yes, no, or None where the forms of `exact` and the values of `nume
 With a judge it is never None.
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 
@@ -23,6 +24,7 @@ from r1zero.tasks.answers.nodes import (
     Power,
     Product,
     Ratio,
+    Rational,
     Relation,
     SetOperation,
     Sum,
@@ -36,9 +38,11 @@ Judge = Callable[[Node, Node], bool]
 
 # A decimal stands for a value that it is a rounding of if it has as many digits.
 _ENOUGH_DIGITS = 6
+# An end of an interval, and which of two there goes first.
+Bound = tuple[Rational | float, int]
 _MOST_ITEMS = 60
 _FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "=", "!=": "!="}
-_INFINITE = (Constant("infinity"), negative(Constant("infinity")))
+_INFINITE: tuple[Node, Node] = (Constant("infinity"), negative(Constant("infinity")))
 
 
 class Comparison:
@@ -58,8 +62,8 @@ class Comparison:
         if {type(gold), type(answer)} == {Listing, SetOperation}:
             return self._same_interval(gold, answer)
         match gold, answer:
-            case Words(text), Words(other):
-                return _is_time(text, other) or _is_time(other, text)
+            case Words(text), Words(other_text):
+                return _is_time(text, other_text) or _is_time(other_text, text)
             case Words(text), Symbol() | Product() | Constant():
                 return text == _letters_of(answer)
             case Symbol() | Product() | Constant(), Words(text):
@@ -76,20 +80,16 @@ class Comparison:
                     return False
                 return self._in_order(_flat(rows), _flat(others))
             case Ratio(parts), Ratio(others) if len(parts) == len(others):
-                first, other = parts[0], others[0]
                 return all_of(
-                    self.same(Product((part, other)), Product((counterpart, first)))
+                    self.same(Product((part, others[0])), Product((counterpart, parts[0])))
                     for part, counterpart in zip(parts, others, strict=True)
                 )
             case SetOperation(), SetOperation():
                 return self._set_operations(gold, answer)
-            case (Listing() | Braces(), _) | (_, Listing() | Braces()):
-                return self._collections(gold, answer)
-            case (SetOperation(), Brackets() | Braces() | Symbol()) | (
-                Brackets() | Braces() | Symbol(),
-                SetOperation(),
-            ):
-                return self._ask(gold, answer)
+        if isinstance(gold, SetOperation) or isinstance(answer, SetOperation):
+            return self._ask(gold, answer) if _is_set(gold) and _is_set(answer) else False
+        if isinstance(gold, Listing | Braces) or isinstance(answer, Listing | Braces):
+            return self._collections(gold, answer)
         return False
 
     def _ask(self, gold: Node, answer: Node) -> Verdict:
@@ -177,7 +177,8 @@ class Comparison:
             )
             if verdict:
                 return True
-        return self._ask(gold, answer)
+        parts, others = _merged(gold), _merged(answer)
+        return self._ask(gold, answer) if None in (parts, others) else parts == others
 
     def _relations(self, gold: Node, answer: Node) -> Verdict:
         if isinstance(gold, Relation) and isinstance(answer, Relation):
@@ -318,11 +319,11 @@ def _rounds_to(one: Number, other: Number) -> bool:
     candidates = [number for number in (one, other) if _digits(number) >= _ENOUGH_DIGITS]
     if not candidates or (one.value < 0) != (other.value < 0):
         return False
-    decimal = min(candidates, key=lambda number: number.places or 0)
-    value = other if decimal is one else one
+    decimal: Number = min(candidates, key=lambda number: number.places or 0)
+    value: Rational = other.value if decimal is one else one.value
     last_place = Fraction(1, 10 ** (decimal.places or 0))
-    difference = abs(value.value) - abs(decimal.value)
-    return -last_place / 2 <= difference < last_place
+    difference: Rational = abs(value) - abs(decimal.value)
+    return bool(-last_place / 2 <= difference < last_place)
 
 
 def _has_infinity(node: Node) -> bool:
@@ -355,9 +356,46 @@ def _letters_of(node: Node) -> str | None:
     return None
 
 
+def _is_set(node: Node) -> bool:
+    return isinstance(node, SetOperation | Brackets | Braces | Symbol)
+
+
 def _is_time(text: str, other: str) -> bool:
     """Whether one is the other, a time of day, with the half of the day."""
     return text[:1].isdecimal() and other in (f"{text} am", f"{text} pm")
+
+
+def _merged(node: SetOperation) -> list[tuple[Bound, Bound]] | None:
+    """The intervals that a union of intervals comes to, in order; None if that is not known."""
+    if node.name != "cup":
+        return None
+    found: list[tuple[Bound, Bound]] = []
+    for part in node.parts:
+        match part:
+            case Brackets(opening, (start, end), closing):
+                low, high = _value(start), _value(end)
+            case _:
+                return None
+        if low is None or high is None:
+            return None
+        # A closed end reaches further than an open one.
+        found.append(((low, 0 if opening == "[" else 1), (high, 0 if closing == "]" else -1)))
+    joined: list[tuple[Bound, Bound]] = []
+    for first, last in sorted(found):
+        # What touches is one, unless both ends are open.
+        before = joined[-1][1] if joined else (-math.inf, 0)
+        touches = first[0] == before[0] and not (first[1] and before[1])
+        if joined and (first[0] < before[0] or touches):
+            joined[-1] = joined[-1][0], max(before, last)
+        else:
+            joined.append((first, last))
+    return joined
+
+
+def _value(node: Node) -> Rational | float | None:
+    if node in _INFINITE:
+        return math.inf if node == _INFINITE[0] else -math.inf
+    return exact.rational(node)
 
 
 def _items(node: Node) -> Sequence[Node]:
@@ -442,7 +480,7 @@ def _interval(relation: Relation) -> Node | None:
         return None
     opening = ["(" if sign == "<" else "[" for sign in relation.signs]
     closing = [")" if sign == "<" else "]" for sign in relation.signs]
-    below, above = _INFINITE[1], _INFINITE[0]
+    above, below = _INFINITE
     match relation.sides:
         case (Symbol(), Symbol()):
             return None
@@ -453,5 +491,3 @@ def _interval(relation: Relation) -> Node | None:
         case (start, Symbol(), end):
             return Brackets(opening[0], (start, end), closing[1])
     return None
-
-

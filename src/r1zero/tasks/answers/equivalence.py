@@ -1,5 +1,6 @@
-r"""What only sympy can tell of two answers; for the processes of `core.sandbox`, since it
-may hang.
+r"""What only sympy can tell of two answers.
+
+sympy may hang, so import this module only in the processes of `core.sandbox`.
 
 Answers are read by the grammar of this package. Of what that does not know, such as integrals,
 math-verify reads the text.

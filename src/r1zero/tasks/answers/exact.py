@@ -311,7 +311,7 @@ class _Builder:
         if exponent.denominator > _MOST_DEGREE or abs(exponent) > _MOST_DEGREE:
             raise TooMuch("a high root")
         powers: dict[str, Rational] = {}
-        sign = 1
+        sign: Rational = 1
         if value < 0 and exponent.denominator % 2:
             sign = -1 if exponent.numerator % 2 else 1  # the real root
         elif value < 0:
@@ -370,7 +370,7 @@ class _Builder:
             return self._circular(name, forms[0])
         known = _KNOWN.get(name)
         if known and None not in values:
-            return _constant(simplified(known(*values)))
+            return _constant(simplified(known(*(value for value in values if value is not None))))
         if name == "abs" and len(forms) == 1 and forms[0].below == {_ONE: 1}:
             forms = [Form(_positive(forms[0].above)[0], {_ONE: 1})]
         return _atom(f"{name}({', '.join(map(_form_text, forms))})")
@@ -508,9 +508,11 @@ def _normal(powers: Mapping[str, Rational]) -> tuple[Monomial, Rational]:
                 if _bits(number) * abs(whole) > _MOST_BITS:
                     raise TooMuch("a large number")
                 factor *= Fraction(number) ** whole
-                exponent -= whole
-        if exponent:
-            found.append((atom, simplified(exponent)))
+            rest = exponent - whole
+        else:
+            rest = exponent
+        if rest:
+            found.append((atom, simplified(rest)))
     return tuple(found), simplified(factor)
 
 
@@ -578,8 +580,8 @@ def _bits(value: Rational) -> int:
 
 
 def _form_text(form: Form) -> str:
-    return f"{_text(form.above)}/{_text(form.below)}" if form.below != {_ONE: 1} else _text(
-        form.above
+    return (
+        f"{_text(form.above)}/{_text(form.below)}" if form.below != {_ONE: 1} else _text(form.above)
     )
 
 

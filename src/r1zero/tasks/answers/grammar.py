@@ -22,16 +22,16 @@ Two readings are common for a slash before a product or after a function without
 Depth is bounded; the time is linear in the number of tokens.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 
+from r1zero.tasks.answers.cursor import Foreign, Unreadable
 from r1zero.tasks.answers.nodes import (
     EXPRESSIONS,
     Braces,
     Brackets,
     Call,
     Constant,
-    InBase,
     Listing,
     Matrix,
     Measured,
@@ -47,12 +47,12 @@ from r1zero.tasks.answers.nodes import (
     Words,
     negative,
     quotient,
-    simplified,
 )
+from r1zero.tasks.answers.numerals import Numerals, number
 from r1zero.tasks.answers.tokens import END, Token
 from r1zero.tasks.answers.vocabulary import (
-    BASES,
     DECORATIONS,
+    FRACTIONS,
     FUNCTIONS,
     GREEK,
     INFINITY,
@@ -61,27 +61,23 @@ from r1zero.tasks.answers.vocabulary import (
     names_a_thing,
 )
 
-_MAX_DEPTH = 40
-# A longer number is none: the work on one grows with the square of its digits.
-MAX_DIGITS = 400
-_MAX_EXPONENT = 400
-
-_RELATIONS = {"=": "=", "~": "=", "<": "<", "<=": "<=", ">": ">", ">=": ">=", "!=": "!=", "in": "in"}
+_RELATIONS = {
+    "=": "=",
+    "~": "=",
+    "<": "<",
+    "<=": "<=",
+    ">": ">",
+    ">=": ">=",
+    "!=": "!=",
+    "in": "in",
+}
 _CLOSING = {"(": (")", "]"), "[": ("]", ")")}
 _HALF, _MINUS_ONE = Number(Fraction(1, 2)), Number(-1)
 _PLUS_MINUS = {"+": 0, "-": 0, "+-": 1, "-+": -1}
 _MATRICES = ("matrix", "pmatrix", "bmatrix", "smallmatrix")
 
 
-class Unreadable(ValueError):
-    """The tokens are no answer of the grammar."""
-
-
-class Foreign(Unreadable):
-    """They have a command that the grammar does not know."""
-
-
-class Parser:
+class Parser(Numerals):
     """Recursive descent over the tokens of one answer.
 
     Args:
@@ -103,32 +99,22 @@ class Parser:
         lower: bool = False,
         clock: bool = False,
     ) -> None:
-        # Two more, since the rules look ahead.
-        self.tokens = [*tokens, END, END, END]
-        self.position = 0
+        super().__init__(tokens)
         self.numbers = numbers
         self.tight, self.slash_is_ambiguous = tight, False
         self.lower, self.met_plus_minus = lower, False
         self.clock, self.time_is_ambiguous = clock, False
-        self._depth = 0
         self._bars = 0  # absolute values that are open
 
-    @property
-    def next(self) -> Token:
-        return self.tokens[self.position]
-
-    @property
-    def rest(self) -> Sequence[Token]:
-        """The tokens that were not read."""
-        return self.tokens[self.position : -3]
-
     def listing(self) -> Node:
+        """Items between separators; the item itself if it is alone."""
         items = [self.relation()]
         while self._separator():
             items.append(self.relation())
         return items[0] if len(items) == 1 else Listing(tuple(items))
 
     def relation(self) -> Node:
+        """One item."""
         words = self._words()
         if words:
             return words
@@ -137,35 +123,6 @@ class Parser:
             signs.append(_RELATIONS[self._take().text])
             sides.append(self._union())
         return Relation(tuple(sides), tuple(signs)) if signs else sides[0]
-
-    def at(self, *signs: str) -> bool:
-        """Whether the next token is one of some signs."""
-        return self.tokens[self.position].kind == "sign" and self.next.text in signs
-
-    def _take(self) -> Token:
-        token = self.tokens[self.position]
-        if token.kind != "end":
-            self.position += 1
-        return token
-
-    def _skip(self, sign: str) -> bool:
-        if self.at(sign):
-            self.position += 1
-            return True
-        return False
-
-    def _expect(self, sign: str) -> None:
-        if not self._skip(sign):
-            raise Unreadable(f"expected {sign}")
-
-    def _deeper(self, rule: Callable[[], Node]) -> Node:
-        if self._depth >= _MAX_DEPTH:
-            raise Unreadable("nested too deeply")
-        self._depth += 1
-        try:
-            return rule()
-        finally:
-            self._depth -= 1
 
     def _separator(self) -> bool:
         """Take what separates two items, if it is followed by another."""
@@ -343,7 +300,7 @@ class Parser:
         )
 
     def _holds_words(self, here: bool) -> bool:
-        r"""Whether words follow an opening bracket, as in `5 (of 9)` and `\frac{\text{km}}{...}`."""
+        r"""Whether words follow an opening bracket: `5 (of 9)`, `\frac{\text{km}}{h}`."""
         inside = self.tokens[self.position + 1 : self.position + 3]
         inside = inside[1:] if inside and inside[0].text == "{" else inside[:1]
         return here and bool(inside) and is_word(inside[0], None)
@@ -408,23 +365,6 @@ class Parser:
             return self._primary()
         return self._power() if self.next.kind != "letters" else self._primary()
 
-    def _script_text(self) -> str:
-        """What stands after `_`, as it is."""
-        if not self.at("{"):
-            token = self._take()
-            if token.kind in ("end", "sign"):
-                raise Unreadable("no subscript")
-            return token.text
-        depth, found = 0, list[str]()
-        while True:
-            token = self._take()
-            if token.kind == "end":
-                raise Unreadable("a subscript that is not closed")
-            depth += {"{": 1, "}": -1}.get(token.text, 0)
-            if depth == 0:
-                return "".join(found[1:])
-            found.append(token.text)
-
     def _primary(self) -> Node:
         based = self._in_base()
         if based:
@@ -447,112 +387,6 @@ class Parser:
             if token.text == "|":
                 return self._absolute()
         raise Unreadable(f"unexpected {token.text or 'end'}")
-
-    def _number(self, token: Token) -> Node:
-        node = self._repeating(token) if token.text.endswith(".") or self._is_barred() else None
-        if node is None:
-            if self.at("...") and "." in token.text:
-                self.position += 1
-                return _with_period(token.text)
-            node = number(token.text)
-        if not isinstance(node.value, int) or node.places is not None:
-            return node
-        return self._mixed(node)
-
-    def _mixed(self, whole: Number) -> Node:
-        """An integer with the fraction that follows it."""
-        start = self.position
-        if self.next.kind == "command" and self.next.text in FRACTIONS:
-            self.position += 1
-            above, below = self._part(), self._part()
-        elif (
-            self.next.kind == "number"
-            and self.next.spaced
-            and self.tokens[self.position + 1][:2] == ("sign", "/")
-            and self.tokens[self.position + 2].kind == "number"
-        ):
-            above = number(self._take().text)
-            self.position += 1
-            below = number(self._take().text)
-        else:
-            return whole
-        if not (_is_integer(above) and _is_integer(below)):
-            self.position = start
-            return whole
-        assert isinstance(above, Number) and isinstance(below, Number)
-        if not 0 < above.value < below.value:
-            raise Unreadable("neither a mixed number nor a product")
-        return Number(whole.value + Fraction(above.value) / below.value)
-
-    def _is_barred(self) -> bool:
-        return self.next.kind == "command" and self.next.text in ("overline", "bar", "dot")
-
-    def _repeating(self, token: Token) -> Number | None:
-        """A decimal whose last digits repeat: with a bar, between dots, in parentheses."""
-        if "." not in token.text:
-            return None
-        digits = ""
-        if token.text.endswith(".") and self.at("("):
-            self.position += 1
-            digits = self._take().text
-            self._expect(")")
-        elif self.next.text == "dot":
-            while self.next.text == "dot" or (digits and self.next.kind == "number"):
-                if self.next.text == "dot":
-                    self.position += 1
-                    group = self._skip("{")
-                    digits += self._digit()
-                    if group:
-                        self._expect("}")
-                else:
-                    digits += self._take().text
-        else:
-            self.position += 1
-            group = self._skip("{")
-            digits = self._take().text if group else self._digit()
-            if group:
-                self._expect("}")
-        if not digits.isdecimal():
-            raise Unreadable("no digits to repeat")
-        return _repeated(token.text, digits)
-
-    def _digit(self) -> str:
-        """One digit of the number that follows."""
-        token = self._take()
-        if token.kind != "number":
-            raise Unreadable("no digit")
-        if len(token.text) > 1:
-            self.position -= 1
-            self.tokens[self.position] = Token("number", token.text[1:])
-        return token.text[0]
-
-    def _in_base(self) -> Node | None:
-        """Digits with a base under them: `2112_6`, `(2112)_6`, `4C_{15}`."""
-        start = position = self.position
-        if self.tokens[position].kind not in ("number", "letters", "sign"):
-            return None
-        wrapped = self.tokens[position].text in ("(", "{")
-        position += wrapped
-        digits = ""
-        while (token := self.tokens[position]).kind in ("number", "letters") and not (
-            token.spaced and digits
-        ):
-            digits += token.text
-            position += 1
-        if wrapped:
-            if self.tokens[position].text not in (")", "}"):
-                return None
-            position += 1
-        if self.tokens[position][:2] != ("sign", "_") or len(digits) < 1:
-            return None
-        if digits.isalpha() and (len(digits) == 1 or not digits.isupper()):
-            return None
-        self.position = position + 1
-        base = BASES.get(self._script_text().lower().removeprefix("base").strip("()"))
-        if base is None:
-            self.position = start
-            return None
-        return in_base(digits, base)
 
     def _letters(self, token: Token) -> Node:
         """Letters: a function, a constant, or variables side by side."""
@@ -778,7 +612,7 @@ class Parser:
         return self.next.kind in ("letters", "command") and self.next.text in FUNCTIONS
 
     def _matrix(self) -> Node:
-        """The rows between `\\begin{pmatrix}` and its end."""
+        r"""The rows between `\begin{pmatrix}` and its end."""
         name = self._script_text()
         if name not in _MATRICES:
             raise Foreign(f"\\begin{{{name}}}")
@@ -799,65 +633,6 @@ class Parser:
             if len({len(row) for row in rows}) != 1:
                 raise Unreadable("rows of different lengths")
             return Matrix(tuple(map(tuple, rows)))
-
-
-FRACTIONS = ("frac", "dfrac", "tfrac", "cfrac")
-
-
-def number(text: str) -> Number:
-    """A number from its digits: `70000`, `.5`, `7e4`."""
-    if len(text) > MAX_DIGITS:
-        raise Unreadable("too many digits")
-    if text.isdecimal():
-        return Number(int(text))
-    digits, _, exponent = text.lower().partition("e")
-    if digits in ("", "."):
-        raise Unreadable("no digits")
-    value, power = Fraction(digits if digits[-1] != "." else digits[:-1]), int(exponent or 0)
-    if abs(power) > _MAX_EXPONENT:
-        raise Unreadable("a number that is too large or too small")
-    value *= Fraction(10) ** power
-    _, point, decimals = digits.partition(".")
-    places = len(decimals) - power if point else 0
-    return Number(simplified(value), places if places > 0 else None)
-
-
-def in_base(digits: str, base: int) -> Node:
-    """Digits in a base, without leading zeros."""
-    digits = digits.upper()
-    whole, _, decimals = digits.partition(".")
-    try:
-        for part in (whole, decimals):
-            int(part or "0", base)
-    except ValueError:
-        raise Unreadable("digits that the base does not have") from None
-    plain = whole.lstrip("0") or "0"
-    return InBase(f"{plain}.{decimals}" if decimals.strip("0") else plain, base)
-
-
-def _is_integer(node: Node) -> bool:
-    return isinstance(node, Number) and isinstance(node.value, int) and node.places is None
-
-
-def _repeated(start: str, digits: str) -> Number:
-    """The value of a decimal whose last digits repeat for ever."""
-    if len(start) + len(digits) > MAX_DIGITS:
-        raise Unreadable("too many digits")
-    whole, _, fixed = start.partition(".")
-    period = Fraction(int(digits), 10 ** len(digits) - 1)
-    value = int(whole or 0) + (int(fixed or 0) + period) / 10 ** len(fixed)
-    return Number(simplified(value))
-
-
-def _with_period(text: str) -> Number:
-    """A decimal before an ellipsis: its last digits repeat if they have done so."""
-    decimals = text.partition(".")[2]
-    for length in range(1, len(decimals) // 2 + 1):
-        period = decimals[-length:]
-        times = 3 if length == 1 else 2
-        if decimals.endswith(period * times):
-            return _repeated(text[: len(text) - length], period)
-    return number(text)
 
 
 def _letter(text: str) -> Node:

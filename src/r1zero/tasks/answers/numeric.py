@@ -70,9 +70,9 @@ def ball(node: Node) -> Ball:
             return Ball(1j, 0.0)
         case Sum(terms):
             balls = [ball(term) for term in terms]
-            value = sum(part.value for part in balls)
             size = sum(abs(part.value) for part in balls)
-            return Ball(value, sum(part.radius for part in balls) + len(balls) * _EPSILON * size)
+            radius = sum(part.radius for part in balls) + len(balls) * _EPSILON * size
+            return Ball(sum((part.value for part in balls), 0j), radius)
         case Product(factors):
             result = ball(factors[0])
             for factor in factors[1:]:

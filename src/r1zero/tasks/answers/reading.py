@@ -21,14 +21,17 @@ from functools import lru_cache
 
 from r1zero.tasks.answers import exact
 from r1zero.tasks.answers.comparison import Comparison, Judge, Verdict, any_of
-from r1zero.tasks.answers.grammar import FRACTIONS, Foreign, Parser, Unreadable, in_base
+from r1zero.tasks.answers.cursor import Foreign, Unreadable
+from r1zero.tasks.answers.grammar import Parser
 from r1zero.tasks.answers.nodes import EXPRESSIONS, Listing, Node, Number, Product, Symbol, Words
+from r1zero.tasks.answers.numerals import in_base
 from r1zero.tasks.answers.tokens import END, Token, tokenize
 from r1zero.tasks.answers.vocabulary import (
     BASES,
     CHANGING,
     CHANGING_AFTER,
     COPULAS,
+    FRACTIONS,
     INTRODUCING,
     OPERATORS,
     SCALES,
@@ -221,9 +224,7 @@ def _as_words(tokens: Sequence[Token]) -> tuple[Node, ...]:
 
 def _together(*nodes: Node) -> Node:
     items = dict.fromkeys(
-        item
-        for node in nodes
-        for item in (node.items if isinstance(node, Listing) else (node,))
+        item for node in nodes for item in (node.items if isinstance(node, Listing) else (node,))
     )
     return Listing(tuple(items)) if len(items) > 1 else next(iter(items))
 
@@ -240,10 +241,10 @@ def _after_words(tokens: Sequence[Token], any_words: bool) -> int:
                 break
             words.append(token.text.lower())
             certain = token.text.lower() in COPULAS
-        elif token.text in ("therefore", "because", "thus", "implies"):
-            certain = True
-        elif token.kind == "sign" and token.text in (":", "=", "~", "->") and (
-            words or not index or token.text in ("~", "->")
+        elif token.text in ("therefore", "because", "thus", "implies") or (
+            token.kind == "sign"
+            and token.text in (":", "=", "~", "->")
+            and (words or not index or token.text in ("~", "->"))
         ):
             certain = True
         elif token.kind == "sign" and token.text in ("'", '"', "*", "`", ".", ",") and words:
@@ -393,7 +394,7 @@ def _without_ends(tokens: Sequence[Token]) -> Sequence[Token]:
     """Tokens without the full stop and the like at their end."""
     end = len(tokens)
     while end and tokens[end - 1].kind == "sign" and tokens[end - 1].text in _PUNCTUATION:
-        if tokens[end - 1].text == "!" :
+        if tokens[end - 1].text == "!":
             break
         end -= 1
     return tokens[:end]

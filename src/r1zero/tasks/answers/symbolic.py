@@ -35,9 +35,7 @@ logging.getLogger("math_verify").setLevel(logging.ERROR)
 _CONSTANTS = {"pi": sympy.pi, "e": sympy.E, "i": sympy.I, "infinity": sympy.oo}
 _FUNCTIONS: dict[str, Any] = {
     **{name: getattr(sympy, name) for name in "sin cos tan cot sec csc sinh cosh tanh".split()},
-    **{
-        f"arc{name}": getattr(sympy, f"a{name}") for name in "sin cos tan cot sec csc".split()
-    },
+    **{f"arc{name}": getattr(sympy, f"a{name}") for name in "sin cos tan cot sec csc".split()},
     **{name: getattr(sympy, name) for name in "log factorial binomial floor ceiling gcd".split()},
     **{name: getattr(sympy, name) for name in "lcm sign arg".split()},
     "abs": sympy.Abs,

@@ -166,8 +166,10 @@ _ENDS = " \t\r\n*`_~"
 
 # Commands that letters may follow without the space that TeX asks for, as in prepared data sets.
 _SHORT = frozenset(
-    [*(name for name in _SIGNS if len(name) > 2), "pi", "ln"]
-    + "sin cos tan sec csc cot log sqrt theta alpha beta triangle angle".split()
+    (
+        *(name for name in _SIGNS if len(name) > 2),
+        *"sin cos tan sec csc cot log ln pi sqrt theta alpha beta triangle angle".split(),
+    )
 )
 _LONG = frozenset("coth cosh sinh tanh ltimes leadsto".split())
 

@@ -26,6 +26,7 @@ GREEK = {
         "ell upsilon"
     ).split()
 }
+FRACTIONS = ("frac", "dfrac", "tfrac", "cfrac")
 INFINITY = frozenset(("infinity", "Infinity", "inf", "infty", "oo"))
 # What stands above or before letters and makes them another name.
 DECORATIONS = {
@@ -88,7 +89,9 @@ UNITS = {
     for word in words.split()
 }
 _UNIT_LETTERS = frozenset("mgshLl")
-_SHORT_WORDS = frozenset("is of in to no it at by so we an as be on if up per are for not the".split())
+_SHORT_WORDS = frozenset(
+    "is of in to no it at by so we an as be on if up per are for not the".split()
+)
 # With one of these words before it, an answer is another one.
 CHANGING = frozenset(
     "not no nor neither never none nobody nothing isn isnt aren arent doesn doesnt don dont cannot "

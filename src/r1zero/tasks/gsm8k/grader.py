@@ -17,15 +17,14 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-from r1zero.tasks.answers.tags import WHITE_SPACE
 from r1zero.tasks.answers import exact
 from r1zero.tasks.answers.announced import announced
 from r1zero.tasks.answers.extraction import extract
 from r1zero.tasks.answers.nodes import EXPRESSIONS, InBase, Measured, Node, Rational, Relation
 from r1zero.tasks.answers.reading import Reading, read
+from r1zero.tasks.answers.tags import WHITE_SPACE
 from r1zero.tasks.base import Grade, Options, Rows
 from r1zero.tasks.prompts import Style
-
 
 MAX_CHARACTERS = 256
 _NO_GOLD = "the gold answer is not one number"

@@ -11,17 +11,17 @@ Answers longer than `MAX_CHARACTERS` are wrong; the longest gold answer of MATH 
 from collections.abc import Sequence
 from functools import lru_cache
 
-from r1zero.tasks.answers.tags import WHITE_SPACE
 from r1zero.core.sandbox.workers import Workers
 from r1zero.tasks.answers.announced import announced
 from r1zero.tasks.answers.extraction import extract
 from r1zero.tasks.answers.reading import MAX_CHARACTERS, Reading, key, read, same
+from r1zero.tasks.answers.tags import WHITE_SPACE
 from r1zero.tasks.base import Grade, Options, Rows
 from r1zero.tasks.prompts import Style
 
-
 SECONDS = 3.0
 _BYTES = 2**30
+_UNREADABLE = "the gold answer can't be parsed"
 
 _judges = Workers("r1zero.tasks.answers.equivalence.equal", deadline=SECONDS, memory=_BYTES)
 # More time: which rows there are must not depend on how busy a machine is.
@@ -114,7 +114,7 @@ class _Case:
 
     def _why_wrong(self) -> str:
         if problem := _gold_problem(self.gold):
-            return f"the gold answer: {problem}"
+            return problem
         if self.found and not (self.found.nodes or self.found.choice or self.found.foreign):
             return "the answer can't be parsed"
         return "not equal to the gold answer"
@@ -144,9 +144,9 @@ def _is_gold(gold: str, answer: Reading) -> bool | None:
 def _gold_problem(answer: str) -> str:
     """Why an answer can't be a gold answer, as far as it can be told without a judge."""
     if problem := _too_long(answer):
-        return problem
+        return f"the gold answer is {problem}"
     reading = read(answer)
-    return "" if reading.nodes or reading.choice or reading.foreign else "can't be parsed"
+    return "" if reading.nodes or reading.choice or reading.foreign else _UNREADABLE
 
 
 def _too_long(answer: str) -> str:

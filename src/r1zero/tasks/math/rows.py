@@ -129,4 +129,3 @@ def _different(contents: list[str]) -> list[str]:
 
 def _are_same(one: Reading, other: Reading) -> bool:
     return bool(same(one, other) or same(other, one))
-
