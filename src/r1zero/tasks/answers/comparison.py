@@ -322,7 +322,7 @@ def _rounds_to(one: Number, other: Number) -> bool:
     decimal: Number = min(candidates, key=lambda number: number.places or 0)
     value: Rational = other.value if decimal is one else one.value
     last_place = Fraction(1, 10 ** (decimal.places or 0))
-    difference: Rational = abs(value) - abs(decimal.value)
+    difference = abs(Fraction(value)) - abs(Fraction(decimal.value))
     return bool(-last_place / 2 <= difference < last_place)
 
 

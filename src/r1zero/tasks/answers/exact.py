@@ -344,12 +344,12 @@ class _Builder:
         else:
             raise TooMuch("a power of a sum")
         result = _constant(1)
-        for monomial, count in exponent.above.items():
+        for monomial, value in exponent.above.items():
             for name, times in bases.items():
                 if monomial:
-                    term = _atom(f"{name}^({_text({monomial: 1})})", simplified(count * times))
+                    term = _atom(f"{name}^({_text({monomial: 1})})", simplified(value * times))
                 else:
-                    raised, factor = _normal({name: count * times})
+                    raised, factor = _normal({name: value * times})
                     term = Form({raised: factor}, {_ONE: 1})
                 result = self._product(result, term)
         return result
@@ -430,7 +430,7 @@ _QUOTIENTS = {
     "csc": ("", "sin"),
 }
 # Of angles in half turns.
-_SQUARES_OF_SINES = {
+_SQUARES_OF_SINES: Mapping[Fraction, Rational] = {
     Fraction(0): 0,
     Fraction(1, 6): Fraction(1, 4),
     Fraction(1, 4): Fraction(1, 2),
