@@ -59,7 +59,7 @@ def test_what_is_offloaded_is_on_the_host() -> None:
     layout, machine = found
     sizes = architecture("qwen2.5-3b-instruct")
     inside = host_memory_of(layout, machine, sizes)
-    offloaded = layout.model_copy(update={"offload_optimizer": True, "offload_parameters": True})
+    offloaded = layout.model_copy(update={"offload_optimizer": True, "offload_weights": True})
     assert host_memory_of(offloaded, machine, sizes) - inside == 18 * sizes.parameters
 
 
