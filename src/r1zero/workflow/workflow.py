@@ -98,7 +98,7 @@ class Workflow:
 
     @property
     def hardware(self) -> str:
-        """The `hardware` of the configuration as `r1zero render` takes it, as JSON."""
+        """The `hardware` of the configuration as `r1zero layout` takes it, as JSON."""
         return self.layouts.hardware.model_dump_json(exclude_none=True)
 
     def training_threads(self, targets: Collection[str], cores: int | None) -> int:
