@@ -5,6 +5,7 @@ The run ends well when a trainer ends with status 0. It fails when any process e
 the error names the log of that process.
 """
 
+import contextlib
 import os
 import queue
 import signal
@@ -25,6 +26,7 @@ from r1zero.plan.backend import Process
 _GRACE_SECONDS = 20
 # Large models take minutes to load.
 _SECONDS_UNTIL_HEALTHY = 1800.0
+_SECONDS_UNTIL_A_SIGNAL_IS_SEEN = 1.0
 
 
 def supervise(
@@ -125,7 +127,12 @@ class Supervisor:
             UserError: A process failed; names its log.
 
         """
-        ended = self._ended.get()
+        while True:
+            # A signal that the system hands to another thread wakes no wait without a time-out in
+            # the main thread, which alone handles signals.
+            with contextlib.suppress(queue.Empty):
+                ended = self._ended.get(timeout=_SECONDS_UNTIL_A_SIGNAL_IS_SEEN)
+                break
         if ended.process.role != "trainer" or ended.popen.returncode:
             raise ended.failure()
 
