@@ -4,9 +4,11 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +139,7 @@ def start(folder: Path, code: str, role: str = "trainer") -> tuple["subprocess.P
     [("trainer", STAYS), ("trainer", STUBBORN), ("generator", STAYS)],
     ids=["polite", "stubborn", "server"],
 )
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_a_stopped_launcher_leaves_no_process(
     tmp_path: Path, role: str, code: str, how: signal.Signals
 ) -> None:
@@ -145,25 +147,29 @@ def test_a_stopped_launcher_leaves_no_process(
     with launcher:
         launcher.send_signal(how)
         status = launcher.wait(timeout=30)
-    assert status == (143 if how == signal.SIGTERM else -signal.SIGINT)
-    assert gone(pid)
+    assert status == (143 if how == signal.SIGTERM else -how)
+    assert gone(pid, 30)
+    # The lock of a killed launcher goes with its trainer.
     with exclusive(tmp_path):
         pass
 
 
-def test_while_a_trainer_lives_no_other_may_start(tmp_path: Path) -> None:
-    launcher, pid = start(tmp_path, STAYS)
+# As torchrun starts its workers: in a session of their own.
+WORKER = """
+import os, subprocess, sys, time
+worker = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
+subprocess.Popen([sys.executable, "-c", worker], start_new_session=True)
+time.sleep(600)
+"""
+
+
+def test_a_killed_trainer_leaves_no_worker(tmp_path: Path) -> None:
+    launcher, worker = start(tmp_path, WORKER)
     with launcher:
-        launcher.kill()
-        launcher.wait()
-    try:
-        if is_alive(pid):
-            with pytest.raises(UserError) as raised, exclusive(tmp_path):
-                pass
-            assert raised.value.where == str(tmp_path)
-    finally:
-        if is_alive(pid):
-            os.kill(pid, signal.SIGKILL)
+        (trainer_pid,) = {psutil.Process(worker).ppid()}
+        os.kill(trainer_pid, signal.SIGKILL)
+        assert launcher.wait(timeout=30) == 1
+    assert gone(worker)
 
 
 SERVER = """
@@ -229,6 +235,48 @@ def test_a_server_that_fails_is_named_with_its_log(tmp_path: Path) -> None:
     assert re.findall(r"generator|\d+", raised.value.message) == ["generator", "3"]
     assert "no such model" in (tmp_path / "generator.log").read_text()
     assert not (tmp_path / "console.log").exists()
+
+
+def test_a_proxy_is_not_asked_for_a_server_of_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "example.org")
+    assert run(tmp_path, server(), trainer(ASKS, "{port:generator}", "anything")) == "200\n"
+
+
+def test_a_foreign_server_on_the_port_is_not_used(tmp_path: Path) -> None:
+    with socket.socket() as chosen:
+        chosen.bind(("127.0.0.1", 0))
+        port = chosen.getsockname()[1]
+    foreign = subprocess.Popen(
+        [sys.executable, "-c", SERVER, str(port)],
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
+        stdout=subprocess.DEVNULL,
+    )
+    health = f"http://127.0.0.1:{port}/health"
+    try:
+        end = time.monotonic() + 60
+        while psutil.Process(foreign.pid).net_connections(kind="tcp") == []:
+            assert foreign.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        with pytest.raises(UserError) as raised:
+            run(
+                tmp_path,
+                replace(server(STAYS), health=health),
+                trainer("raise AssertionError"),
+                patience=2,
+            )
+        assert raised.value.where == str(tmp_path / "generator.log")
+        assert health in raised.value.message
+        assert foreign.poll() is None
+    finally:
+        for child in psutil.Process(foreign.pid).children():
+            child.kill()
+        foreign.kill()
+        foreign.wait()
 
 
 def test_a_server_that_never_answers_is_given_up(tmp_path: Path) -> None:

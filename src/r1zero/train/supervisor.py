@@ -2,12 +2,14 @@
 
 A run is a list of processes: servers first, trainers last. Each gets a process group of its own.
 The run ends well when a trainer ends with status 0. It fails when any process ends otherwise, and
-the error names the log of that process.
+the error names the log of that process. Nothing outlives the supervisor: it ends all processes with
+their descendants, and should it be killed itself, a watchdog process does.
 """
 
 import contextlib
 import os
 import queue
+import secrets
 import signal
 import socket
 import subprocess
@@ -19,14 +21,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from urllib.parse import urlsplit
 
 from r1zero.core.errors import UserError
 from r1zero.plan.backend import Process
+from r1zero.train import process_tree
+from r1zero.train.process_tree import ProcessTree
 
 _GRACE_SECONDS = 20
 # Large models take minutes to load.
 _SECONDS_UNTIL_HEALTHY = 1800.0
-_SECONDS_UNTIL_A_SIGNAL_IS_SEEN = 1.0
 
 
 def supervise(
@@ -52,10 +56,9 @@ def supervise(
         UserError: A process failed, or a server did not become healthy.
 
     """
-    ports = _free_ports({name for process in processes for name in process.ports})
     with Supervisor(folder, programs=programs, env=env) as supervisor:
         for process in processes:
-            supervisor.start(process.with_ports(ports), patience)
+            supervisor.start(process, patience)
         supervisor.watch()
 
 
@@ -74,11 +77,20 @@ class Supervisor:
     ) -> None:
         self.folder, self.programs, self.env = folder, programs, dict(env or {})
         self._running: list[_Running] = []
+        self._ports: dict[str, int] = {}
+        self._mark = secrets.token_hex(16)
+        self._tree = ProcessTree(self._mark)
         self._ended: queue.SimpleQueue[_Running] = queue.SimpleQueue()
 
     def __enter__(self) -> Self:
         # A stopped workflow must stop everything that the run has started.
         self._previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        self._watchdog = subprocess.Popen(
+            [sys.executable, "-P", process_tree.__file__, self._mark, str(_GRACE_SECONDS)],
+            stdin=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
         return self
 
     def __exit__(
@@ -90,35 +102,43 @@ class Supervisor:
         # A second SIGTERM must not interrupt the stopping.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         try:
-            for running in reversed(self._running):
-                running.stop()
+            self._tree.end(_GRACE_SECONDS)
+            for running in self._running:
+                running.finish_copying()
+            self._tell_watchdog("done")
         finally:
             signal.signal(signal.SIGTERM, self._previous)
 
     def start(self, process: Process, patience: float = _SECONDS_UNTIL_HEALTHY) -> None:
         """Start a process, and wait until it is healthy if it is a server.
 
+        Ports that no process had before are chosen now. A server is healthy when it answers, and
+        when it is the one that was started: another program can have taken the port meanwhile.
+
         Raises:
             UserError: It did not become healthy in time, or some process ended meanwhile.
 
         """
+        self._ports |= _free_ports(process.ports - self._ports.keys())
+        process = process.with_ports(self._ports)
         running = _Running(process, self._command(process), self._environment(process), self.folder)
         self._running.append(running)
+        self._tree.add(running.popen.pid)
+        self._tell_watchdog(str(running.popen.pid))
         threading.Thread(target=self._await_end, args=(running,), daemon=True).start()
         if process.health is None:
             return
         end = time.monotonic() + patience
-        while not _answers(process.health):
+        port = urlsplit(process.health).port or 80
+        while not (_answers(process.health) and self._tree.listens(running.popen.pid, port)):
             if time.monotonic() > end:
                 raise UserError(
                     f"the {process.role} did not answer at {process.health} in {patience:g} s",
                     where=str(running.log),
                 )
-            try:
-                ended = self._ended.get(timeout=min(1.0, patience / 20))
-            except queue.Empty:
-                continue
-            raise ended.failure()
+            ended = self._next_end(min(1.0, patience / 20))
+            if ended is not None:
+                raise ended.failure()
 
     def watch(self) -> None:
         """Wait until a trainer ends, or any other process does.
@@ -127,14 +147,28 @@ class Supervisor:
             UserError: A process failed; names its log.
 
         """
-        while True:
-            # A signal that the system hands to another thread wakes no wait without a time-out in
-            # the main thread, which alone handles signals.
-            with contextlib.suppress(queue.Empty):
-                ended = self._ended.get(timeout=_SECONDS_UNTIL_A_SIGNAL_IS_SEEN)
-                break
+        ended = None
+        while ended is None:
+            ended = self._next_end(1.0)
         if ended.process.role != "trainer" or ended.popen.returncode:
             raise ended.failure()
+
+    def _next_end(self, seconds: float) -> "_Running | None":
+        """The next process that ends, or None if none does in some seconds.
+
+        A longer wait could miss a signal: one that the system hands to another thread wakes no wait
+        of the main thread, which alone handles signals.
+        """
+        self._tree.refresh()
+        with contextlib.suppress(queue.Empty):
+            return self._ended.get(timeout=seconds)
+        return None
+
+    def _tell_watchdog(self, line: str) -> None:
+        assert self._watchdog.stdin is not None
+        # Without it the run goes on: the supervisor itself ends the processes.
+        with contextlib.suppress(BrokenPipeError):
+            print(line, file=self._watchdog.stdin, flush=True)
 
     def _await_end(self, running: "_Running") -> None:
         running.popen.wait()
@@ -149,6 +183,8 @@ class Supervisor:
     def _environment(self, process: Process) -> dict[str, str]:
         # Programs of another environment find each other, such as ninja.
         path = [str(self.programs)] if self.programs else []
+        # Servers are on this machine; a proxy would not find them.
+        direct = ",".join(filter(None, (os.environ.get("NO_PROXY"), "127.0.0.1,localhost")))
         return {
             **os.environ,
             "PATH": os.pathsep.join([*path, os.environ.get("PATH", os.defpath)]),
@@ -156,6 +192,9 @@ class Supervisor:
             "HF_HUB_OFFLINE": "1",
             "TOKENIZERS_PARALLELISM": "false",
             "PYTHONUNBUFFERED": "1",
+            "NO_PROXY": direct,
+            "no_proxy": direct,
+            "R1ZERO_SUPERVISOR": self._mark,
             "CUDA_VISIBLE_DEVICES": ",".join(process.gpus),
             **self.env,
             **process.env,
@@ -201,17 +240,8 @@ class _Running:
         status = self.popen.wait()
         return UserError(f"the {self.process.role} ended with status {status}", where=str(self.log))
 
-    def stop(self) -> None:
-        """End the whole process group: with SIGTERM, and with SIGKILL what is left."""
-        for how in (signal.SIGTERM, signal.SIGKILL):
-            try:
-                os.killpg(self.popen.pid, how)
-            except ProcessLookupError:
-                break
-            try:
-                self.popen.wait(timeout=_GRACE_SECONDS)
-            except subprocess.TimeoutExpired:
-                continue
+    def finish_copying(self) -> None:
+        """Wait until all output of a trainer that has ended is in its log."""
         if self._copying.is_alive():
             self._copying.join(timeout=_GRACE_SECONDS)
 
