@@ -104,6 +104,11 @@ def changed_recipe(folder: Path, change: Callable[[Values], object]) -> Path:
         (lambda v: v["algorithm"].update(beta="small"), "algorithm.beta", ["'small'"]),
         (lambda v: v["algorithm"].update(num_generations=1), "algorithm.num_generations", ["2"]),
         (lambda v: v["algorithm"].update(loss_type="ppo"), "algorithm.loss_type", ["'dr_grpo'"]),
+        (
+            lambda v: v["algorithm"].update(rollout_importance_sampling="token", top_p=0.9),
+            "algorithm",
+            ["rollout_importance_sampling", "top_p 0.9", "none"],
+        ),
         (lambda v: v.pop("task"), "task", []),
         (lambda v: v["rewards"].append({"name": "its length"}), "rewards.2.name", ["'its length'"]),
         (

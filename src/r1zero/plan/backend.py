@@ -79,6 +79,8 @@ def inputs_of(
 
 
 _PORT = re.compile(r"\{port:(\w+)\}")
+_ADDRESS = re.compile(r"\{address:(\d+)\}")
+LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,8 @@ class Process:
 
     `{port:NAME}` in `argv`, in a value of `env` or in `health` stands for a port that is chosen
     when the run starts; the same name is the same port in all processes of the run.
+    `{address:NODE}` stands for the address of a node, which is that of this machine unless the run
+    has several.
     """
 
     role: Role
@@ -107,11 +111,18 @@ class Process:
         texts = (*self.argv, *self.env.values(), self.health or "")
         return {name for text in texts for name in _PORT.findall(text)}
 
-    def with_ports(self, ports: Mapping[str, int]) -> "Process":
-        """The same process with numbers in place of the names of ports."""
+    def at(self, ports: Mapping[str, int], *, address: str = LOOPBACK) -> "Process":
+        """The same process with numbers in place of ports, and addresses in place of nodes.
+
+        Args:
+            ports: Numbers by name.
+            address: Address of every node; `{}` in it stands for the number of the node.
+
+        """
 
         def filled(text: str) -> str:
-            return _PORT.sub(lambda match: str(ports[match[1]]), text)
+            text = _PORT.sub(lambda match: str(ports[match[1]]), text)
+            return _ADDRESS.sub(lambda match: address.replace("{}", match[1]), text)
 
         return replace(
             self,
@@ -135,8 +146,9 @@ class Process:
         """The command as a person would type it, one option a line."""
         env = {"CUDA_VISIBLE_DEVICES": ",".join(self.gpus), **self.env}
         words = [f"{name}={quote(value)}" for name, value in env.items()]
-        text = " ".join([*words, *map(quote, self.argv)])
-        return text.replace(" --", " \\\n    --")
+        text = " ".join([*words, *map(quote, self.argv)]).replace(" --", " \\\n    --")
+        # A variable of the shell, which the reader sets, has to be expanded.
+        return re.sub(r"'(\$NODE_\d+)'", r'"\1"', text)
 
 
 class PlanningBackend(Protocol):

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from r1zero.core.errors import UserError
 from r1zero.plan.assignment import assign_gpus
-from r1zero.plan.backend import Inputs, load_backend
+from r1zero.plan.backend import LOOPBACK, Inputs, load_backend
 from r1zero.plan.cost import Disk, Time, disk_of, host_memory_of, time_of
 from r1zero.plan.layout import Layout, Refusal
 from r1zero.plan.machine import Machine, find_machine
@@ -65,7 +65,8 @@ def plan_of(
     processes = backend.processes(run, layout, machine, inputs)
     names = sorted({name for process in processes for name in process.ports})
     ports = {name: _FIRST_PORT + index for index, name in enumerate(names)}
-    processes = [process.with_ports(ports) for process in processes]
+    address = "$NODE_{}" if layout.nodes > 1 else LOOPBACK
+    processes = [process.at(ports, address=address) for process in processes]
     page = render_page(
         run,
         layout,

@@ -72,6 +72,8 @@ class Layout(Section):
     """GPUs that share each copy of the weights in the generator; 0 without a generator."""
     generator_memory_share: float = Field(ge=0, le=1)
     """Share of the memory of a GPU that the generator reserves; 0 without a generator."""
+    generator_sequences: int = Field(ge=0)
+    """Completions that each copy works on at once; further ones wait. 0 without a generator."""
     reference: Literal["none", "trainer"]
     """Where the reference model of the KL penalty is: nowhere, or on every trainer."""
     sharding: Sharding

@@ -26,8 +26,8 @@ REDUCE_BUCKET = 500_000_000
 
 # Allowance: CUDA graphs of vLLM, which stay while it sleeps.
 _CUDA_GRAPHS = _GIB
-# TRL 1.16 sets `max_num_batched_tokens` to this in colocate mode (`generation/vllm_generation.py`).
-_BATCHED_TOKENS = 4096
+BATCHED_TOKENS = 4096
+"""vLLM's `max_num_batched_tokens`, as TRL 1.16 sets it in colocate mode."""
 # Tokens in a block of vLLM's KV cache, and the multiple its vocabulary is padded to.
 _KV_BLOCK = 16
 _VOCABULARY_MULTIPLE = 64
@@ -188,16 +188,19 @@ def vllm_memory(
     tensor_parallel: int,
     sequences: int,
     max_length: int,
+    full_sequences: int | None = None,
     dtype_bytes: int = 2,
-    batched_tokens: int = _BATCHED_TOKENS,
+    batched_tokens: int = BATCHED_TOKENS,
 ) -> Parts:
     """Bytes on each GPU of a vLLM engine, by part. From vLLM's documentation, not measured.
 
     Args:
         architecture: The model.
         tensor_parallel: GPUs that share one copy of the model.
-        sequences: Completions that are generated at once.
+        sequences: Completions that are generated at once, which the sampler has room for.
         max_length: Tokens of the longest prompt and completion together.
+        full_sequences: Those of the greatest length that the KV cache has room for; all of them by
+            default.
         dtype_bytes: Bytes of a weight, and of a number in the KV cache.
         batched_tokens: vLLM's `max_num_batched_tokens`.
 
@@ -205,7 +208,7 @@ def vllm_memory(
     # Fewer key and value heads than GPUs: each GPU keeps one.
     heads = ceil(architecture.num_key_value_heads / tensor_parallel)
     per_token = kv_bytes_per_token(architecture, dtype_bytes) // architecture.num_key_value_heads
-    blocks = sequences * ceil(max_length / _KV_BLOCK)
+    blocks = (full_sequences or sequences) * ceil(max_length / _KV_BLOCK)
     width = 4 * architecture.hidden_size + 3 * ceil(
         (architecture.intermediate_size + architecture.query_size) / tensor_parallel
     )

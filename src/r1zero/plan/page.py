@@ -37,8 +37,12 @@ def render_page(
         parts.append("## Disk\n\n" + _disk(disk, kept_states))
     if layout.gpus:
         parts.append("## Time\n\n" + _time(run, time, published))
+    addresses = [f"export NODE_{node}=  # address of node {node}" for node in range(layout.nodes)]
     shown = "\n".join(
-        f"# {process.role}, node {process.node}\n{process.as_shell()}" for process in processes
+        [
+            *(addresses if layout.nodes > 1 else []),
+            *(f"# {each.role}, node {each.node}\n{each.as_shell()}" for each in processes),
+        ]
     )
     parts.append(f"## Commands\n\n```bash\n{shown}\n```")
     return "\n\n".join(parts) + "\n"

@@ -34,7 +34,9 @@ _TOKENS_PER_PASS = {"cpu": 1 << 15, "gpu": 1 << 14}
 # Share of the memory of a GPU that is planned for; the driver and fragmentation take the rest.
 _USABLE = 0.95
 # Completions of the greatest length that the generator's cache has room for at once.
-_SEQUENCES = 16
+_FULL_SEQUENCES = 16
+# Completions that the generator works on at once, of any length: more keep a GPU no busier.
+_MOST_SEQUENCES = 256
 # DeepSpeed's default `stage3_max_live_parameters`.
 _LIVE_PARAMETERS = 10**9
 _SIZES_GB = (24, 48, 80, 141, 192)
@@ -102,6 +104,7 @@ class _Fit(NamedTuple):
     checkpointing: bool = False
     tensor_parallel: int = 0
     memory_share: float = 0.0
+    sequences: int = 0
 
 
 def lay_out(
@@ -250,6 +253,7 @@ def _fit(problem: _Problem, candidate: _Candidate, completions: int) -> _Fit | N
             checkpointing=True,
             tensor_parallel=candidate.generator or 1,
             memory_share=0.4,
+            sequences=_FULL_SEQUENCES,
         )
     for sharding, optimizer, weights in _shardings(problem.constraints, candidate.trainers):
         for micro_batch in [n for n in range(most, 0, -1) if share % n == 0]:
@@ -294,8 +298,8 @@ def _generator(
     candidate: _Candidate,
     training: dict[str, int],
     completions: int,
-) -> tuple[int, float] | None:
-    """Tensor parallelism and memory share of the generator, if it and the trainer fit."""
+) -> tuple[int, float, int] | None:
+    """Tensor parallelism, memory share and sequences of the generator, if it fits."""
     gpu = int(problem.machine.gpu_memory_gb * 2**30)
     server = candidate.placement == "server"
     generating = candidate.generator if server else candidate.trainers
@@ -304,25 +308,35 @@ def _generator(
         if generating % parallel or not problem.splits(parallel):
             continue
         rollouts = completions * problem.run.algorithm.updates_per_rollout
-        at_once = -(-rollouts * parallel // generating)
-        parts = vllm_memory(
-            architecture,
-            tensor_parallel=parallel,
-            sequences=min(at_once, _SEQUENCES),
-            max_length=problem.tokens,
-        )
-        if server:
-            share = server_utilization(parts, gpu)
-            fits = need <= _USABLE * gpu
-        else:
-            resident = vllm_resident(training)
-            share = colocate_utilization(parts, gpu, resident)
-            # A larger cache generates faster, and is given back while vLLM sleeps.
-            share = share and max(share, math.floor(100 * (_USABLE - resident / gpu)) / 100)
-            fits = need + vllm_asleep(parts) <= _USABLE * gpu
-        if share and fits:
-            return parallel, share
+        for sequences in _sequences(-(-rollouts * parallel // generating)):
+            parts = vllm_memory(
+                architecture,
+                tensor_parallel=parallel,
+                full_sequences=min(sequences, _FULL_SEQUENCES),
+                sequences=sequences,
+                max_length=problem.tokens,
+            )
+            if server:
+                share = server_utilization(parts, gpu)
+                fits = need <= _USABLE * gpu
+            else:
+                resident = vllm_resident(training)
+                share = colocate_utilization(parts, gpu, resident)
+                # A larger cache generates faster, and is given back while vLLM sleeps.
+                share = share and max(share, math.floor(100 * (_USABLE - resident / gpu)) / 100)
+                fits = need + vllm_asleep(parts) <= _USABLE * gpu
+            if share and fits:
+                return parallel, share, sequences
     return None
+
+
+def _sequences(rollouts: int) -> Iterator[int]:
+    """Numbers of completions to work on at once, largest first."""
+    sequences = min(rollouts, _MOST_SEQUENCES)
+    yield sequences
+    while sequences > _FULL_SEQUENCES:
+        sequences = max(sequences // 2, _FULL_SEQUENCES)
+        yield sequences
 
 
 def _assemble(
@@ -341,6 +355,7 @@ def _assemble(
         idle_gpus=candidate.idle,
         generator_tensor_parallel=fit.tensor_parallel,
         generator_memory_share=fit.memory_share,
+        generator_sequences=fit.sequences,
         reference="trainer" if run.algorithm.beta > 0 else "none",
         sharding=fit.sharding,
         offload_optimizer=fit.offload_optimizer,

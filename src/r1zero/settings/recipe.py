@@ -78,10 +78,29 @@ class Algorithm(Section):
     warmup_ratio: float = Field(default=0.0, ge=0, lt=1)
     """Share of the steps over which the learning rate rises from 0."""
 
+    rollout_importance_sampling: Literal["none", "token", "sequence"] = "none"
+    """Where a server or engine generates, its probabilities differ slightly from the trainer's.
+    `token` weights each token by the ratio of the two, cut at the maximum below; `sequence` weights
+    each completion, and leaves those above the maximum out of the loss. `none` is the loss as most
+    publications have it."""
+    rollout_importance_sampling_max: float = Field(default=3.0, gt=0)
+    """Largest ratio of `rollout_importance_sampling`."""
+
     @model_validator(mode="after")
     def _groups_stand_alone(self) -> Self:
         if self.zero_variance_groups == "resample" and self.scale_rewards == "batch":
             raise ValueError("zero_variance_groups: resample wants scale_rewards: group or none")
+        return self
+
+    @model_validator(mode="after")
+    def _ratios_are_unbiased(self) -> Self:
+        # The generator's log-probabilities are those of the tokens left, the trainer's of all.
+        if self.rollout_importance_sampling != "none" and (self.top_p < 1 or self.top_k > 0):
+            raise ValueError(
+                f"rollout_importance_sampling: {self.rollout_importance_sampling} wants top_p 1 "
+                f"and top_k 0, because ratios to truncated probabilities are biased; there are "
+                f"top_p {self.top_p:g} and top_k {self.top_k}; none works"
+            )
         return self
 
 

@@ -120,7 +120,7 @@ class Supervisor:
 
         """
         self._ports |= _free_ports(process.ports - self._ports.keys())
-        process = process.with_ports(self._ports)
+        process = process.at(self._ports)
         running = _Running(process, self._command(process), self._environment(process), self.folder)
         self._running.append(running)
         self._tree.add(running.popen.pid)

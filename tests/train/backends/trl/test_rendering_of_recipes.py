@@ -25,7 +25,8 @@ from r1zero.plan.machine import find_machine
 from r1zero.plan.search import lay_out
 from r1zero.settings import RunSettings, load_sources, recipe_names, resolve_run
 from r1zero.settings.workflow import Hardware
-from r1zero.train.backends.trl.rendering import accelerate_config, trl_config
+from r1zero.train.backends.trl.rendering import accelerate_config, engine_config, trl_config
+from r1zero.train.backends.trl.vllm_engine import planned_engine
 from tiny import CONFIG, RECIPE, REPOSITORY
 
 READERS = (GRPOScriptArguments, GRPOConfig, ModelConfig)
@@ -242,9 +243,72 @@ def test_launchers_leave_all_arguments_to_the_trainer(processes: int, tmp_path: 
     )
     own = process.argv[process.argv.index("-m") + 2 :]
     assert {"--keep-states", "--resume"} <= set(own)
-    for extra in ((), ("--generator-port", "1")):
+    server = ("--generator-host", "h", "--generator-port", "1", "--weights-port", "2")
+    for extra in ((), server, ("--engine", "e")):
         if process.argv[0] == "torchrun":
             options = get_args_parser().parse_args([*process.argv[1:], *extra])
         else:
             options = launch_command_parser().parse_args([*process.argv[2:], *extra])
         assert tuple(options.training_script_args) == (*own, *extra)
+
+
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_a_server_is_of_this_machine_alone_unless_the_run_has_several(
+    nodes: int, tmp_path: Path
+) -> None:
+    run = resolved("datawhale_r1", "paper")
+    hardware = Hardware(gpus=8, nodes=nodes, gpu="a800-80g", placement="server")
+    machine = find_machine(hardware)
+    layout = lay_out(run, machine, None, hardware)
+    assert isinstance(layout, Layout)
+    inputs = Inputs(Path("run.json"), tmp_path, tmp_path / "t.parquet", {}, tmp_path, tmp_path)
+    server, *trainers = [
+        process.at(dict.fromkeys(process.ports, 1), address="$NODE_{}" if nodes > 1 else "me")
+        for process in load_backend("trl").processes(run, layout, machine, inputs)
+    ]
+    host = "$NODE_1" if nodes > 1 else "me"
+    assert option(server.argv, "--host") == host
+    assert option(server.argv, "--seed") == str(run.seed)
+    assert int(option(server.argv, "--max-num-seqs")) == layout.generator_sequences
+    assert server.env["VLLM_NO_USAGE_STATS"] == "1"
+    for trainer in trainers:
+        assert option(trainer.argv, "--generator-host") == host
+        # What a shell must expand is not in single quotes.
+        assert ('--generator-host "$NODE_1"' in trainer.as_shell()) == (nodes > 1)
+
+
+def option(argv: tuple[str, ...], name: str) -> str:
+    return argv[argv.index(name) + 1]
+
+
+def test_an_engine_in_the_trainer_is_the_planned_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    from trl.generation import vllm_generation
+
+    monkeypatch.setattr(vllm_generation, "LLM", dict, raising=False)
+    run, layout = resolved("simplerl_zoo", "paper"), laid_out(resolved("simplerl_zoo", "paper"), 1)
+    assert layout.placement == "colocate"
+    planned = engine_config(run, layout)
+    with planned_engine(planned):
+        # As TRL 1.16 calls it: for a batch of 8192, which vLLM refuses beside 4096 tokens.
+        engines = [
+            vllm_generation.LLM(seed=group, max_num_seqs=8192, max_num_batched_tokens=4096)
+            for group in (0, 1, 0)
+        ]
+    assert vllm_generation.LLM is dict
+    assert engines[0] == engines[2]
+    assert engines[0]["seed"] != engines[1]["seed"]
+    for engine in engines:
+        assert engine["max_num_seqs"] <= engine["max_num_batched_tokens"]
+        assert engine["max_num_seqs"] == layout.generator_sequences
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "corrects"),
+    [({}, False), ({"rollout_importance_sampling": "token"}, True)],
+)
+def test_the_generator_changes_the_loss_only_where_the_recipe_says_so(
+    algorithm: dict[str, str], corrects: bool, tmp_path: Path
+) -> None:
+    run = resolved("datawhale_r1", "paper")
+    run = run.model_copy(update={"algorithm": run.algorithm.model_copy(update=algorithm)})
+    assert rendered(run, 3, tmp_path)["vllm_importance_sampling_correction"] is corrects

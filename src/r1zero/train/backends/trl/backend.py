@@ -12,11 +12,15 @@ from r1zero.settings.run import RunSettings
 from r1zero.train.backends.base import CheckpointFormat
 from r1zero.train.backends.trl.rendering import (
     accelerate_config,
+    engine_config,
     nodes_with_trainers,
     trl_config,
 )
 
 _ENTRYPOINT = "r1zero.train.backends.trl.entrypoint"
+_ENGINE_FILE = "vllm.yaml"
+# vLLM starts its workers as new processes: a fork of one that has used CUDA cannot use it.
+_ENGINE_ENV = {"VLLM_WORKER_MULTIPROC_METHOD": "spawn", "VLLM_NO_USAGE_STATS": "1"}
 
 
 class TrlBackend:
@@ -61,7 +65,7 @@ class TrlBackend:
         }
 
     def render(self, run: RunSettings, layout: Layout, inputs: Inputs) -> dict[str, str]:
-        """The configuration files of accelerate and TRL."""
+        """The configuration files of accelerate, TRL and, if there is one, its vLLM engine."""
         trl = trl_config(
             run,
             layout,
@@ -70,9 +74,12 @@ class TrlBackend:
             output=inputs.checkpoints,
             reward_models=inputs.reward_models,
         )
+        files = {"trl.yaml": trl, "accelerate.yaml": accelerate_config(layout)}
+        if layout.placement == "colocate":
+            files[_ENGINE_FILE] = engine_config(run, layout)
         return {
-            "trl.yaml": yaml.safe_dump(trl, sort_keys=False, allow_unicode=True),
-            "accelerate.yaml": yaml.safe_dump(accelerate_config(layout), sort_keys=False),
+            name: yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+            for name, content in files.items()
         }
 
     def processes(
@@ -101,6 +108,7 @@ def _server(run: RunSettings, layout: Layout, machine: Machine, model: Path) -> 
         role="generator",
         argv=(
             *("vllm", "serve", str(model)),
+            *("--host", f"{{address:{assigned[0].node}}}"),
             *("--port", "{port:generator}"),
             *("--dtype", "bfloat16"),
             *("--tensor-parallel-size", str(layout.generator_tensor_parallel)),
@@ -109,12 +117,17 @@ def _server(run: RunSettings, layout: Layout, machine: Machine, model: Path) -> 
             *("--weight-transfer-config", '{"backend":"nccl"}'),
             *("--logprobs-mode", "processed_logprobs"),
             *("--max-logprobs", "-1"),
+            *(
+                word
+                for key, value in engine_config(run, layout).items()
+                for word in (f"--{key.replace('_', '-')}", str(value))
+            ),
             "--enable-scale-out",
         ),
-        env={"VLLM_SERVER_DEV_MODE": "1"},
+        env={**_ENGINE_ENV, "VLLM_SERVER_DEV_MODE": "1"},
         gpus=tuple(each.gpu for each in assigned),
         node=assigned[0].node,
-        health="http://127.0.0.1:{port:generator}/health",
+        health=f"http://{{address:{assigned[0].node}}}:{{port:generator}}/health",
     )
 
 
@@ -126,14 +139,20 @@ def _trainer(
     if inputs.kept_optimizer_states is not None:
         arguments += ["--keep-states", str(inputs.kept_optimizer_states)]
     if layout.placement == "server":
-        arguments += ["--generator-port", "{port:generator}"]
+        node_of_server = next(
+            each.node for each in assign_gpus(layout, machine) if each.role == "generator"
+        )
+        arguments += ["--generator-host", f"{{address:{node_of_server}}}"]
+        arguments += ["--generator-port", "{port:generator}", "--weights-port", "{port:weights}"]
+    if layout.placement == "colocate":
+        arguments += ["--engine", str(inputs.config / _ENGINE_FILE)]
     if resume:
         arguments += ["--resume", str(resume)]
     return Process(
         role="trainer",
         argv=(*_launcher(layout, inputs, node), "-m", _ENTRYPOINT, *arguments),
         # TRL warns at each start that `rollout_func` may change; its version is pinned.
-        env={"TRL_EXPERIMENTAL_SILENCE": "1"},
+        env={"TRL_EXPERIMENTAL_SILENCE": "1", **(_ENGINE_ENV if layout.gpus else {})},
         gpus=tuple(
             each.gpu
             for each in assign_gpus(layout, machine)
@@ -153,6 +172,8 @@ def _launcher(layout: Layout, inputs: Inputs, node: int) -> tuple[str, ...]:
         "--config_file",
         str(inputs.config / "accelerate.yaml"),
     )
+    if layout.trainers > 1:
+        launcher += ("--main_process_port", "{port:trainers}")
     if nodes_with_trainers(layout) > 1:
-        launcher += ("--machine_rank", str(node), "--main_process_ip", "HEAD")
+        launcher += ("--machine_rank", str(node), "--main_process_ip", "{address:0}")
     return launcher

@@ -30,7 +30,7 @@ from trl.scripts.grpo import GRPOScriptArguments
 
 from r1zero.core.errors import UserError
 from r1zero.core.files import read_json
-from r1zero.core.validation import validate
+from r1zero.core.validation import read_yaml, validate
 from r1zero.data.lengths import fitting
 from r1zero.rewards.build import RewardFunction, RewardFunctions
 from r1zero.settings import RunSettings
@@ -38,6 +38,7 @@ from r1zero.tasks.prompts import load_prompt
 from r1zero.train.backends.trl import BACKEND
 from r1zero.train.backends.trl.dynamic_sampling import DynamicSamplingTrainer
 from r1zero.train.backends.trl.length_bucketing import rollout
+from r1zero.train.backends.trl.vllm_engine import planned_engine
 from r1zero.train.recording import Recorder
 
 
@@ -94,7 +95,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("run", type=Path, metavar="RUN", help="The run's run.json.")
     parser.add_argument("config", type=Path, metavar="CONFIG", help="Its trl.yaml.")
     parser.add_argument("--keep-states", type=int, help="Checkpoints that keep optimizer states.")
-    parser.add_argument("--generator-port", type=int, help="Port of the vLLM server.")
+    parser.add_argument("--generator-host", help="Address of the vLLM server.")
+    parser.add_argument("--generator-port", type=int, help="Its port.")
+    parser.add_argument("--weights-port", type=int, help="Port that weights are sent to it over.")
+    parser.add_argument("--engine", type=Path, help="The vllm.yaml of an engine in this process.")
     parser.add_argument("--resume", type=Path, help="Checkpoint to go on from.")
     options = parser.parse_args(arguments)
     logging.disable_progress_bar()
@@ -104,7 +108,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         args=["--config", str(options.config)], fail_with_unknown_args=True
     )
     if options.generator_port:
+        config.vllm_server_host = options.generator_host
         config.vllm_server_port = options.generator_port
+        config.vllm_group_port = options.weights_port
     run = read_json(options.run)
     settings = validate(run["settings"], RunSettings, str(options.run))
     problems = fitting(
@@ -122,7 +128,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             resumed=int(options.resume.name.rpartition("-")[2]) if options.resume else 0,
             keep_states=options.keep_states,
         )
-    trainer = build_trainer(run, settings, config, model, problems, recorder)
+    engine = read_yaml(options.engine) if options.engine else {}
+    with planned_engine(engine):
+        trainer = build_trainer(run, settings, config, model, problems, recorder)
     if options.resume and config.use_cpu:
         _let_torch_restore_to_numbered_cpus()
     trainer.train(resume_from_checkpoint=str(options.resume) if options.resume else None)

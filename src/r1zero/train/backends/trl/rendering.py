@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from r1zero.plan.layout import Layout
+from r1zero.plan.memory import BATCHED_TOKENS
 from r1zero.settings.run import RunSettings
 
+# Without the correction TRL still wants the name of a mode.
+_RATIOS = {"none": "token_truncate", "token": "token_truncate", "sequence": "sequence_mask"}
 # Port of the vLLM server in a training that is started by hand; `r1zero train` chooses a free one.
 VLLM_PORT = 8000
 
@@ -88,6 +91,15 @@ def trl_config(
         **_optimization(run),
         **_generation(run, layout),
         **_bookkeeping(run),
+    }
+
+
+def engine_config(run: RunSettings, layout: Layout) -> dict[str, Any]:
+    """Settings of vLLM's engine that TRL has no key for, as the plan counted its memory."""
+    return {
+        "max_num_seqs": layout.generator_sequences,
+        "max_num_batched_tokens": max(BATCHED_TOKENS, layout.generator_sequences),
+        "seed": run.seed,
     }
 
 
@@ -201,9 +213,9 @@ def _generation(run: RunSettings, layout: Layout) -> dict[str, Any]:
         }
     if layout.placement != "in_process":
         settings |= {
-            "vllm_importance_sampling_correction": True,
-            "vllm_importance_sampling_mode": "sequence_mask",
-            "vllm_importance_sampling_clip_max": 3.0,
+            "vllm_importance_sampling_correction": algorithm.rollout_importance_sampling != "none",
+            "vllm_importance_sampling_mode": _RATIOS[algorithm.rollout_importance_sampling],
+            "vllm_importance_sampling_clip_max": algorithm.rollout_importance_sampling_max,
         }
     return settings
 
