@@ -16,7 +16,29 @@ MODEL = Model(Path("model"), stop_token_ids=(3, 7), pad=0, max_length=64)
 
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+
+
+def test_a_gpu_that_torch_cannot_use_is_no_reason_to_take_the_cpu(
+    gpu: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError) as raised:
+        open_engine(MODEL, "transformers")
+    assert raised.value.where == "--gpus"
+    assert torch.__version__ in raised.value.message
+
+
+def test_vllm_may_fork_because_torch_was_not_asked_for_gpus(
+    gpu: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: asked.append(True))
+    if not HAS_VLLM:
+        install_vllm(tmp_path, monkeypatch)
+    assert open_engine(MODEL).version.startswith("vllm 0.")
+    assert not asked
 
 
 def install_vllm(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ import importlib.util
 
 from r1zero.core.errors import UserError
 from r1zero.evaluate.engines.base import Engine, EngineName, Model
+from r1zero.plan.machine import count_gpus
 
 
 def open_engine(model: Model, name: EngineName | None = None) -> Engine:
@@ -14,13 +15,14 @@ def open_engine(model: Model, name: EngineName | None = None) -> Engine:
         name: The engine to use instead.
 
     Raises:
-        UserError: vLLM is asked for and not installed.
+        UserError: vLLM is asked for and not installed, or torch cannot use the GPU that there is.
 
     """
-    import torch
-
+    # The GPUs are asked of the driver: once torch has looked for them, the processes that vLLM
+    # forks can no longer use CUDA.
+    has_gpu = count_gpus("auto") > 0
     if name is None:
-        name = "vllm" if torch.cuda.is_available() and _has_vllm() else "transformers"
+        name = "vllm" if has_gpu and _has_vllm() else "transformers"
     if name == "vllm":
         if not _has_vllm():
             raise UserError(
@@ -31,8 +33,16 @@ def open_engine(model: Model, name: EngineName | None = None) -> Engine:
         from r1zero.evaluate.engines.vllm import VllmEngine
 
         return VllmEngine(model)
+    import torch
+
     from r1zero.evaluate.engines.transformers import TransformersEngine
 
+    if has_gpu and not torch.cuda.is_available():
+        raise UserError(
+            f"torch {torch.__version__} cannot use the GPU of this machine",
+            where="--gpus",
+            hint="install a newer driver or a torch for this one, or evaluate with --gpus 0",
+        )
     return TransformersEngine(model)
 
 

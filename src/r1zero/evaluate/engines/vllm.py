@@ -1,5 +1,6 @@
 """Generation with vLLM, on a GPU."""
 
+import os
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
@@ -32,6 +33,9 @@ class VllmEngine:
         """See `Engine`."""
         if self._loaded is not None:
             return
+        # A worker that is forked from a process with CUDA cannot use it.
+        os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"
+        os.environ["VLLM_NO_USAGE_STATS"] = "1"
         from vllm import LLM
 
         self._loaded = LLM(
