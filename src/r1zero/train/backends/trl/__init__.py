@@ -1,11 +1,12 @@
 """The backend `trl`: TRL's GRPOTrainer, with vLLM as the generator on GPUs.
 
 `backend.py` says how runs are laid out and started, and `rendering.py` writes `accelerate.yaml` and
-`trl.yaml`; neither needs torch. `entrypoint.py` is the training process. Its trainer has three
+`trl.yaml`; neither needs torch. `entrypoint.py` is the training process. Its trainer has four
 layers on top of TRL's GRPOTrainer:
 
 - `length_bucketing.py`: no computation on padding, rollouts without `generate`.
 - `rollout_recording.py`: every completion, and failures to score one, go to the recorder.
+- `weight_sync.py`: stops when vLLM does not have the trainer's weights.
 - `dynamic_sampling.py`: zero-variance groups are kept, dropped or resampled (`zero_variance.py`).
 
 Overridden members of TRL 1.16
@@ -13,11 +14,14 @@ Overridden members of TRL 1.16
 TRL has no public hook for these. The version is pinned, and tests compare each with TRL's own.
 
 - `_generate`: the time of rollouts (length bucketing); length and truncation of each completion
-  (rollout recording).
+  (rollout recording); a check of vLLM's weights (weight sync).
 - `_get_per_token_logps_and_entropies`: log-probabilities in buckets of similar lengths.
 - `_calculate_rewards`: problems and failures of the completions, for the record.
 - `_generate_and_score_completions`: drops or resamples groups of the batch, and records it.
 - `_compute_loss`: scales the loss of a batch with dropped groups (`loss_scale`).
+
+`generate` of vLLM's engine or client is wrapped (weight sync), and the engine's class while the
+trainer is made (`vllm_engine.py`).
 
 Read, not overridden: `_logs` and `_metrics` (the completions and metrics of a step), and
 `_log_completion_extra`, `_log_metric` to add to them.

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from r1zero.train.backends.trl import zero_variance
-from r1zero.train.backends.trl.rollout_recording import RolloutRecordingTrainer, last_of
+from r1zero.train.backends.trl.rollout_recording import last_of
+from r1zero.train.backends.trl.weight_sync import WeightSyncTrainer
 
 
 @dataclass
@@ -26,7 +27,7 @@ class Drawn:
     """One frame per draw."""
 
 
-class DynamicSamplingTrainer(RolloutRecordingTrainer):
+class DynamicSamplingTrainer(WeightSyncTrainer):
     """Trainer that keeps, drops or resamples zero-variance groups, and records every draw.
 
     `r1zero.train.backends.trl` lists the members of TRL that are overridden.
@@ -35,7 +36,7 @@ class DynamicSamplingTrainer(RolloutRecordingTrainer):
         zero_variance_groups: `keep`, `drop` or `resample`, as in the recipe.
         max_resamples: Draws after which groups that still have no variance are dropped.
 
-    The other arguments are those of `RolloutRecordingTrainer`.
+    The other arguments are those of `WeightSyncTrainer`.
     """
 
     def __init__(
