@@ -48,14 +48,12 @@ class WeightSyncTrainer(RolloutRecordingTrainer):
         # The weights are there, and the engine is awake, while it generates.
         if self.vllm_mode == "colocate":
             engine = self.vllm_generation.llm
-            engine.generate = self._asking(
-                engine.generate, lambda: _of_engine(engine, self._probes)
-            )
+            of_engine = engine.generate
+            engine.generate = self._asking(of_engine, lambda: _of_engine(of_engine, self._probes))
         elif self.accelerator.is_main_process:
             client = self.vllm_generation.vllm_client
-            client.generate = self._asking(
-                client.generate, lambda: _of_server(client, self._probes)
-            )
+            of_client = client.generate
+            client.generate = self._asking(of_client, lambda: _of_server(client, self._probes))
 
     def _asking(self, generate: Callable[..., Any], ask: Callable[[], Logps]) -> Callable[..., Any]:
         """`generate` that asks for the generator's log-probabilities first, if they are due."""
@@ -115,12 +113,12 @@ class WeightSyncTrainer(RolloutRecordingTrainer):
         return found
 
 
-def _of_engine(engine: Any, probes: Sequence[Sequence[int]]) -> Logps:
+def _of_engine(generate: Callable[..., Any], probes: Sequence[Sequence[int]]) -> Logps:
     """Log-probabilities of vLLM's engine in this process."""
     from vllm import SamplingParams
 
     asked = SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0)
-    answers = engine.generate(
+    answers = generate(
         [{"prompt_token_ids": list(probe)} for probe in probes],
         sampling_params=asked,
         use_tqdm=False,
