@@ -1,7 +1,7 @@
 """Train some steps on completions that are given, and write down what came of it.
 
-Run by `test_invariance.py` in as many processes as it likes: `python fixed_completions.py OPTIONS`
-with OPTIONS as JSON.
+Run by `test_invariance.py` in as many processes as it likes: `python fixed_completions.py RUNS`
+with a list of the options of each run as JSON.
 """
 
 import json
@@ -86,4 +86,5 @@ def main(
 
 
 if __name__ == "__main__":
-    main(**json.loads(sys.argv[-1]))
+    for options in json.loads(sys.argv[-1]):
+        main(**options)

@@ -96,12 +96,17 @@ _SHAPES = (
     replace(_BASE, rows=16, prompt=32, completion=64),
     replace(_BASE, hidden=448, inner=2432, layers=6, heads=7, key_value_heads=1, rows=2),
 )
+# Each pair of attention, checkpointing and tile occurs with every shape.
+_PASSES = (
+    ("eager", False, 32768),
+    ("sdpa", True, 32768),
+    ("eager", True, 256),
+    ("sdpa", False, 256),
+)
 CASES = [
     replace(shape, attention=attention, checkpointing=checkpointing, tile=tile)
-    for tile in (32768, 256)
     for shape in _SHAPES
-    for attention in ("eager", "sdpa")
-    for checkpointing in (False, True)
+    for attention, checkpointing, tile in _PASSES
 ] + [
     replace(_BASE, tile=256, tied=False),
     replace(_BASE, tile=256, key_value_heads=4),
@@ -112,15 +117,16 @@ CASES = [
     replace(_BASE, tile=256, padded=False, attention="sdpa"),
     replace(_BASE, tile=256, rows=1, prompt=300, completion=700),
     *(
-        replace(_BASE, tile=256, attention=attention, checkpointing=checkpointing, **numbers)
+        replace(
+            _BASE, rows=2, tile=tile, attention=attention, checkpointing=checkpointing, **numbers
+        )
         for numbers in ({"weights": "bfloat16"}, {"autocast": True})
-        for attention in ("eager", "sdpa")
-        for checkpointing in (False, True)
+        for attention, checkpointing, tile in _PASSES
     ),
     replace(_BASE, rows=16, pieces=4),
     replace(_BASE, tile=256, rows=16, pieces=4),
     replace(_BASE, tile=256, rows=16, pieces=4, attention="sdpa", checkpointing=True),
-    replace(_BASE, vocabulary=40_000, tied=False, attention="sdpa", checkpointing=True),
+    replace(_BASE, vocabulary=40_000, rows=1, tied=False, attention="sdpa", checkpointing=True),
 ]
 
 

@@ -9,7 +9,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -22,13 +22,7 @@ from tiny import ENVIRONMENT, REPOSITORY
 pytestmark = pytest.mark.slow
 
 SCRIPT = REPOSITORY / "tests" / "helpers" / "fixed_completions.py"
-COMPLETIONS, STEPS = 16, 4
-# Processes, passes of each behind one step, ZeRO stage.
-LAYOUTS = [(1, 1, 0), (1, 2, 0), (1, 4, 0), (2, 1, 0), (2, 2, 0)]
-# A pass has fewer completions than a group.
-CUT_GROUPS = [(1, 8, 0), (1, 16, 0), (2, 4, 0)]
-SHARDED = [(2, 2, 2), (2, 2, 3)]
-GROUP = 4
+COMPLETIONS, GROUP, STEPS = 16, 4, 4
 # Every third problem is one whose rewards are all equal.
 SOME_FLAT = [
     f"{'and' if number % 3 else FLAT} {number} {prompt}"
@@ -37,17 +31,34 @@ SOME_FLAT = [
 ]
 
 
-def train(
-    base: Path,
-    out: Path,
-    processes: int,
-    passes: int,
-    stage: int,
-    *,
-    zero_variance_groups: str = "keep",
-    loss_type: str = "grpo",
-) -> dict[str, Any]:
-    """Four steps of 16 completions; returns the record and the weights."""
+class Layout(NamedTuple):
+    """A layout of the run, and what it does with zero-variance groups."""
+
+    processes: int
+    passes: int
+    """Passes of each process behind one step."""
+    zero_stage: int = 0
+    zero_variance_groups: str = "keep"
+    loss_type: str = "grpo"
+
+    @property
+    def name(self) -> str:
+        return "-".join(map(str, self))
+
+
+# The last ones cut a group over passes.
+KEEP = [Layout(1, 1), Layout(1, 2), Layout(1, 4), Layout(2, 1), Layout(2, 2)]
+CUT = [Layout(1, 8), Layout(1, 16), Layout(2, 4)]
+# A mean over completions, and one over tokens.
+DROP, RESAMPLE = (
+    [Layout(*layout, 0, groups, loss) for layout in ((1, 1), (1, 8), (2, 4))]
+    for groups, loss in (("drop", "grpo"), ("resample", "dapo"))
+)
+SHARDED = [Layout(2, 2, 2), Layout(2, 2, 3)]
+
+
+def options(base: Path, out: Path, layout: Layout) -> dict[str, Any]:
+    """Four steps of 16 completions, for the script."""
     config = {
         "output_dir": str(out / "checkpoints"),
         "use_cpu": True,
@@ -57,16 +68,16 @@ def train(
         "disable_tqdm": True,
         "save_strategy": "no",
         "logging_steps": 1,
-        "per_device_train_batch_size": COMPLETIONS // processes // passes,
-        "gradient_accumulation_steps": passes,
-        "steps_per_generation": passes,
+        "per_device_train_batch_size": COMPLETIONS // layout.processes // layout.passes,
+        "gradient_accumulation_steps": layout.passes,
+        "steps_per_generation": layout.passes,
         "num_generations": GROUP,
         "max_completion_length": 24,
         "max_steps": STEPS,
         "learning_rate": 1e-3,
         "lr_scheduler_type": "constant",
         "adam_epsilon": 1e-5,  # the usual 1e-8 turns rounding of gradients near 0 into whole steps
-        "loss_type": loss_type,
+        "loss_type": layout.loss_type,
         "scale_rewards": "group",
         "beta": 0.04,
         "temperature": 1.0,
@@ -74,15 +85,20 @@ def train(
         "seed": 5,
         "model_init_kwargs": {"dtype": "float32", "attn_implementation": "eager"},
     }
-    options = {
+    return {
         "base": str(base),
         "out": str(out),
-        "prompts": PROMPTS * 3 if zero_variance_groups == "keep" else SOME_FLAT,
+        "prompts": PROMPTS * 3 if layout.zero_variance_groups == "keep" else SOME_FLAT,
         "config": config,
-        "zero_variance_groups": zero_variance_groups,
+        "zero_variance_groups": layout.zero_variance_groups,
     }
+
+
+def train(base: Path, folder: Path, layouts: list[Layout]) -> None:
+    """Train several layouts of as many processes and one ZeRO stage, one after the other."""
+    processes, _, stage, *_ = layouts[0]
     if stage:
-        path = out.parent / f"zero{stage}.yaml"
+        path = folder / f"zero{stage}.yaml"
         path.write_text(
             yaml.safe_dump(
                 {
@@ -90,7 +106,7 @@ def train(
                     "distributed_type": "DEEPSPEED",
                     "deepspeed_config": {
                         "zero_stage": stage,
-                        "gradient_accumulation_steps": passes,
+                        "gradient_accumulation_steps": layouts[0].passes,
                         "offload_optimizer_device": "none",
                         "offload_param_device": "none",
                         "zero3_init_flag": False,
@@ -107,8 +123,9 @@ def train(
     else:
         launcher = ["-m", "torch.distributed.run", "--standalone"]
         launcher += ["--nproc-per-node", str(processes)]
+    runs = [options(base, folder / layout.name, layout) for layout in layouts]
     result = subprocess.run(
-        [sys.executable, *launcher, str(SCRIPT), json.dumps(options)],
+        [sys.executable, *launcher, str(SCRIPT), json.dumps(runs)],
         env=ENVIRONMENT | {"PYTHONPATH": str(SCRIPT.parent), "DS_ACCELERATOR": "cpu"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -117,8 +134,16 @@ def train(
         timeout=600,
     )
     assert result.returncode == 0, result.stdout[-3000:]
-    record: dict[str, Any] = json.loads((out / "record.json").read_text())
-    return record | {"weights": flat(out)}
+
+
+@pytest.fixture(scope="module")
+def trained(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a record and weights of each layout without sharding, by its name."""
+    folder = tmp_path_factory.mktemp("layouts")
+    layouts = [*KEEP, *CUT, *DROP, *RESAMPLE]
+    for processes in (1, 2):
+        train(base, folder, [each for each in layouts if each.processes == processes])
+    return folder
 
 
 def flat(folder: Path) -> torch.Tensor:
@@ -128,58 +153,57 @@ def flat(folder: Path) -> torch.Tensor:
     return torch.cat([weights[name].float().flatten() for name in names])
 
 
-def compare(
-    base: Path, folder: Path, layouts: list[tuple[int, int, int]], **options: str
-) -> list[int]:
+def record(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "record.json").read_text())
+    return found
+
+
+def compare(base: Path, folder: Path, first: Layout, others: list[Layout]) -> list[int]:
     """Hold layouts against the first; returns how many problems each step of it drew."""
-    begun = flat(base)
-    first = train(base, folder / "first", *LAYOUTS[0], **options)
-    moved = (first["weights"] - begun).norm().item()
+    wanted, weights = record(folder / first.name), flat(folder / first.name)
+    moved = (weights - flat(base)).norm().item()
     assert moved > 0.01
     print(f"\nfour steps of {COMPLETIONS} given completions; the weights moved by {moved:.4f}")
     print("processes  passes  ZeRO  problems  largest difference of gradient norm   of weights")
-    for processes, passes, stage in layouts:
-        out = folder / f"{processes}-{passes}-{stage}"
-        found = train(base, out, processes, passes, stage, **options)
+    for layout in others:
+        found = record(folder / layout.name)
         # Several processes draw whole batches again, so only the first draws are alike.
-        same = "resample" in options.values() or found["asked"] == first["asked"]
+        same = layout.zero_variance_groups == "resample" or found["asked"] == wanted["asked"]
         norms = [
             abs(one[1] - other[1]) / other[1]
-            for one, other in zip(found["history"], first["history"], strict=True)
+            for one, other in zip(found["history"], wanted["history"], strict=True)
         ]
-        weights = (found["weights"] - first["weights"]).norm().item() / moved
+        difference = (flat(folder / layout.name) - weights).norm().item() / moved
         print(
-            f"{processes:9}  {passes:6}  {stage:4}  {'same' if same else 'OTHER':8}  "
-            f"{max(norms):35.1e}  {weights:11.1e}"
+            f"{layout.processes:9}  {layout.passes:6}  {layout.zero_stage:4}  "
+            f"{'same' if same else 'OTHER':8}  {max(norms):35.1e}  {difference:11.1e}"
         )
         assert same, "another order of problems"
         assert len(found["history"]) == STEPS
         assert max(norms) < 1e-4
-        assert weights < 1e-3
-    return [len(prompts) // GROUP for prompts in first["asked"]]
+        assert difference < 1e-3
+    return [len(prompts) // GROUP for prompts in wanted["asked"]]
 
 
-def test_processes_and_passes_compute_the_same_steps(base: Path, tmp_path: Path) -> None:
-    assert compare(base, tmp_path, LAYOUTS[1:]) == [4] * STEPS
+def test_processes_and_passes_compute_the_same_steps(base: Path, trained: Path) -> None:
+    assert compare(base, trained, KEEP[0], KEEP[1:]) == [4] * STEPS
 
 
-def test_a_group_that_is_cut_into_passes_has_the_same_gradient(base: Path, tmp_path: Path) -> None:
-    assert all(COMPLETIONS // processes // passes < GROUP for processes, passes, _ in CUT_GROUPS)
-    compare(base, tmp_path, CUT_GROUPS)
+def test_a_group_that_is_cut_into_passes_has_the_same_gradient(base: Path, trained: Path) -> None:
+    assert all(COMPLETIONS // each.processes // each.passes < GROUP for each in CUT)
+    compare(base, trained, KEEP[0], CUT)
 
 
-# A mean over completions, and one over tokens.
-@pytest.mark.parametrize(
-    ("zero_variance_groups", "loss_type"), [("drop", "grpo"), ("resample", "dapo")]
-)
+@pytest.mark.parametrize("layouts", [DROP, RESAMPLE], ids=["drop", "resample"])
 def test_zero_variance_groups_are_treated_alike(
-    base: Path, tmp_path: Path, zero_variance_groups: str, loss_type: str
+    base: Path, trained: Path, layouts: list[Layout]
 ) -> None:
-    options = {"zero_variance_groups": zero_variance_groups, "loss_type": loss_type}
-    drawn = compare(base, tmp_path, [(1, 8, 0), (2, 4, 0)], **options)
-    assert (sum(drawn) > 4 * STEPS) == (zero_variance_groups == "resample")
+    drawn = compare(base, trained, layouts[0], layouts[1:])
+    assert (sum(drawn) > 4 * STEPS) == (layouts[0].zero_variance_groups == "resample")
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("deepspeed"), reason="DeepSpeed is not installed")
-def test_sharding_computes_the_same_steps(base: Path, tmp_path: Path) -> None:
-    compare(base, tmp_path, SHARDED)
+@pytest.mark.parametrize("layout", SHARDED, ids=["ZeRO-2", "ZeRO-3"])
+def test_sharding_computes_the_same_steps(base: Path, trained: Path, layout: Layout) -> None:
+    train(base, trained, [layout])
+    compare(base, trained, KEEP[0], [layout])

@@ -111,29 +111,19 @@ def test_an_unbroken_run_learns_something_each_step(unbroken_run: Run) -> None:
     assert all(row["time/rollout"] > 0 for row in rows)
 
 
-def test_a_killed_run_ends_with_the_same_weights(run: Run, unbroken_run: Run) -> None:
+def test_a_run_that_was_killed_while_saving_ends_with_the_same_weights(
+    run: Run, unbroken_run: Run
+) -> None:
     process = start(run)
     wait_for(lambda: 2 in sealed(run.checkpoints), process)
     # While it runs, nobody else may train here.
     with pytest.raises(UserError) as raised:
         stage("train", *run.options)
     assert raised.value.where == str(run.checkpoints)
-    kill(process)
-    assert STEPS not in sealed(run.checkpoints)
-    assert not run.model.exists()
-    last = max(sealed(run.checkpoints))
-    output = finish(run)
-    assert f"checkpoint-{last}: goes on from step {last}" in output
-    check_it_ended_like(run, unbroken_run)
-
-
-def test_a_run_that_was_killed_while_saving_ends_with_the_same_weights(
-    run: Run, unbroken_run: Run
-) -> None:
-    process = start(run)
     wait_for(lambda: 4 in sealed(run.checkpoints), process)
     kill(process)
     assert STEPS not in sealed(run.checkpoints)
+    assert not run.model.exists()
     # What a machine that goes down may leave: weights without an end, a line without one.
     half = run.checkpoints / "checkpoint-6"
     shutil.rmtree(half, ignore_errors=True)
@@ -149,19 +139,7 @@ def test_a_run_that_was_killed_while_saving_ends_with_the_same_weights(
     check_it_ended_like(run, unbroken_run)
 
 
-def test_a_stopped_run_leaves_no_process_and_goes_on_later(run: Run, unbroken_run: Run) -> None:
-    process = start(run)
-    wait_for(lambda: 2 in sealed(run.checkpoints), process)
-    started = processes_of(process)
-    assert len(started) > 2  # ours, accelerate's and the trainer
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=60) == 143
-    assert not psutil.wait_procs(started, timeout=10)[1]
-    finish(run)
-    check_it_ended_like(run, unbroken_run)
-
-
-def test_a_killed_run_of_two_processes_ends_with_the_same_weights(
+def test_a_stopped_run_of_two_processes_leaves_none_and_ends_with_the_same_weights(
     unbroken_pair: Run, slow_config: Path, tiny_task: Path, slow_base: Path, tmp_path: Path
 ) -> None:
     run = make_run(tmp_path / "run", slow_config, tiny_task, slow_base, cpu_processes=2)
@@ -172,7 +150,11 @@ def test_a_killed_run_of_two_processes_ends_with_the_same_weights(
     assert {"rng_state_0.pth", "rng_state_1.pth"} <= {
         each["path"] for each in sealed_files["files"]
     }
-    kill(process)
+    started = processes_of(process)
+    assert len(started) > 4  # ours, its watchdog, torchrun and two trainers
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 143
+    assert not psutil.wait_procs(started, timeout=10)[1]
     assert STEPS not in sealed(run.checkpoints)
     finish(run)
     check_it_ended_like(run, unbroken_pair)

@@ -54,15 +54,10 @@ def test_every_target_has_a_way_to_be_made(workflow: Path) -> None:
 @pytest.mark.parametrize(
     ("target", "runs"),
     [
-        ("plan", 0),
-        ("download", 0),
         ("verify_sources", 0),
-        ("report", 1),
         ("train_all", len(published_recipes(CONFIG))),
-        (f"train_{RECIPE}", 1),
         (f"evaluate_{RECIPE}", 1),
         ("train_dapo", 1),
-        ("train_trl_tldr", 1),
     ],
 )
 def test_a_target_trains_what_it_says(workflow: Path, target: str, runs: int) -> None:
@@ -145,11 +140,7 @@ def test_a_path_with_a_space_is_one_argument(workflow: Path) -> None:
 def test_download_fetches_all_that_the_runs_need_and_no_more(workflow: Path) -> None:
     paper = {"scale": "paper", "hardware": {"gpus": 1}}
     suites = {"suites": {"published": {"task": "countdown", "dataset": "countdown_3to4"}}}
-    for config, wanted in (
-        ({}, (1, 0)),
-        (suites, (2, 0)),
-        (paper, (1, 1)),
-    ):
+    for config, wanted in ((suites, (2, 0)), (paper, (1, 1))):
         dry_run = ("download", "--dry-run", "--quiet", "rules")
         result = snakemake(workflow, *dry_run, config=config)
         jobs = jobs_of(result.stdout)
@@ -172,12 +163,12 @@ def test_download_fetches_what_suites_of_other_tasks_hold_out(workflow: Path) ->
     assert jobs_of(result.stdout)["dataset"] == 2
 
 
-@pytest.mark.parametrize("name", ["items", "get", "keys", "dataset_manifest"])
-def test_a_suite_may_have_any_name(workflow: Path, name: str) -> None:
-    suites = {name: {"task": "countdown", "dataset": "countdown_3to4"}}
+def test_a_suite_may_have_any_name(workflow: Path) -> None:
+    names = ("items", "get", "keys", "dataset_manifest")
+    suites = {name: {"task": "countdown", "dataset": "countdown_3to4"} for name in names}
     shown = snakemake(workflow, "--dry-run", "--printshellcmds", config={"suites": suites}).stdout
-    assert jobs_of(shown)["rows"] == 2, shown
-    assert f"--held-out {name}=resources/datasets/countdown_3to4/manifest.json" in shown
+    for name in names:
+        assert f"--held-out {name}=resources/datasets/countdown_3to4/manifest.json" in shown, shown
 
 
 def test_reading_the_workflow_imports_neither_torch_nor_code_of_the_user(
@@ -219,7 +210,6 @@ def test_a_machine_that_cannot_train_fetches_nothing(workflow: Path) -> None:
     [
         {"recipes": ["r2_zero"]},
         {"scale": "paper", "hardware": {"gpus": 7}},
-        {"suites": {"mine": {"task": "countdown", "dataset": "nope"}}},
     ],
     ids=str,
 )

@@ -40,6 +40,8 @@ MATH = {
     "splits": {"train": {"files": ["data/train-*.parquet"]}},
 }
 
+MODEL = "results/mini/datawhale_r1/trl/seed0/model.json"
+
 
 def rows(path: Path) -> pl.DataFrame:
     content = path.read_bytes()
@@ -94,9 +96,9 @@ def workflow(
     endpoints: list[dict[str, Any]],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
-    """A workflow that has run to its end on rows from the third endpoint."""
+    """A workflow that has trained on rows from the third endpoint."""
     folder = copy_workflow(tmp_path_factory.mktemp("hub") / "workflow", tiny_config)
-    result = run(folder, endpoints, "train_countdown")
+    result = run(folder, endpoints, MODEL)
     assert result.returncode == 0, result.stdout
     return folder
 
@@ -122,7 +124,7 @@ def test_countdown_trains_on_the_rows_of_the_third_endpoint(
     assert f"1 from huggingface {third}" in printed
     audit = json.loads((workflow / "resources" / "rows" / "countdown_3" / "audit.json").read_text())
     assert audit["rows_in"] == {"train": 10_240, "test": 1_024}
-    model = json.loads((workflow / "results/mini/datawhale_r1/trl/seed0/model.json").read_text())
+    model = json.loads((workflow / MODEL).read_text())
     assert [checkpoint["step"] for checkpoint in model["checkpoints"]] == [2, 4]
     lock = (workflow / "config" / "sources.lock.yaml").read_text()
     assert "first_seen: huggingface" in lock
@@ -155,14 +157,14 @@ def test_once_fetched_everything_runs_without_a_network(
     for manifest in (folder / "resources" / "datasets").glob("*/manifest.json"):
         manifest.unlink()  # the rule runs again, and finds the files
     environment, log = without_sockets(tmp_path / "refuse")
-    result = run(folder, endpoints, "train_countdown", config={"offline": True}, **environment)
+    result = run(folder, endpoints, MODEL, config={"offline": True}, **environment)
     assert result.returncode == 0, result.stdout
     assert jobs_of(result.stdout)["dataset"] == 1
     assert not log.exists(), log.read_text()
 
 
 def test_another_endpoint_makes_nothing_anew(workflow: Path) -> None:
-    result = run(workflow, [endpoint("modelscope", dead_address())], "train_countdown")
+    result = run(workflow, [endpoint("modelscope", dead_address())], MODEL)
     assert "Nothing to be done" in result.stdout, result.stdout
 
 
@@ -174,7 +176,7 @@ def test_rows_that_are_not_the_locked_ones_stop_the_workflow(
     text = lock.read_text()
     sha256 = text.partition("sha256: ")[2].split()[0]
     lock.write_text(text.replace(sha256, "f" * 64))
-    result = run(folder, endpoints, "train_countdown", "--dry-run")
+    result = run(folder, endpoints, MODEL, "--dry-run")
     assert result.returncode != 0
     wrong = f"data/train-00000-of-00001.parquet is {sha256}, config/sources.lock.yaml says ffff"
     assert f"error: resources/datasets/countdown_3/manifest.json: {wrong}" in result.stdout

@@ -32,9 +32,10 @@ def make_environment(lock: Path, out: Path) -> None:
     if not lock.is_file():
         raise UserError("no such file", where=str(lock))
     (out / STAMP).unlink(missing_ok=True)
-    venv.create(out, with_pip=True, clear=True, symlinks=True)
-    pip = [str(programs_of(out) / "python"), "-m", "pip", "--disable-pip-version-check"]
-    install = ["install", "--no-input", "--quiet", "--no-deps", "--requirement", str(lock)]
+    venv.create(out, clear=True, symlinks=True)
+    pip = [sys.executable, "-m", "pip", "--python", str(programs_of(out) / "python")]
+    options = ["--disable-pip-version-check", "--no-input", "--quiet", "--no-deps"]
+    install = ["install", *options, "--requirement", str(lock)]
     status = subprocess.run([*pip, *install], check=False).returncode
     if status:
         raise UserError(f"pip ended with status {status}", where=str(lock))
