@@ -19,8 +19,9 @@ METRIC = "sampling/weight_sync_difference"
 """Mean absolute difference of log-probabilities, in nats per token."""
 # In bfloat16 the two differ by some thousandths; with other weights by several nats.
 TOLERANCE = 0.2
-# Steps between two checks, the prompts of each, and the tokens of a prompt that are compared.
-EVERY = 10
+# The first rollouts are all checked, later ones every so many steps.
+_FIRST, _EVERY = 3, 10
+# Prompts of a check, and tokens of each.
 _PROMPTS, _TOKENS = 4, 64
 
 Logps = list[list[float]]
@@ -30,15 +31,21 @@ Logps = list[list[float]]
 class WeightSyncTrainer(RolloutRecordingTrainer):
     """Trainer that stops when vLLM generates with other weights than it has.
 
-    It checks the first batch of rollouts and those of every tenth step, whichever process the
-    generator is in. `r1zero.train.backends.trl` lists the members of TRL that are overridden. The
-    arguments are those of `RolloutRecordingTrainer`.
+    It checks the first three batches of rollouts and then those of every tenth step, whichever
+    process the generator is in. Two things stop it: log-probabilities that differ by more than the
+    tolerance, and those of a generator that have not changed at all since the last check though the
+    trainer's have, which tells at small learning rates too.
+
+    `r1zero.train.backends.trl` lists the members of TRL that are overridden. The arguments are
+    those of `RolloutRecordingTrainer`.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._checked_step: int | None = None
-        self._generators_logps: Logps | None = None
+        self._checks, self._checked_step = 0, -1
+        self._asked: Logps | None = None
+        # What the generator and the trainer said at the last check.
+        self._last: tuple[Logps, list[Tensor]] | None = None
         if not self.use_vllm:
             return
         prompts = self.train_dataset[:_PROMPTS]["prompt"]
@@ -60,26 +67,26 @@ class WeightSyncTrainer(RolloutRecordingTrainer):
 
         def asking(*args: Any, **kwargs: Any) -> Any:
             if self._is_due():
-                self._generators_logps = ask()
+                self._asked = ask()
             return generate(*args, **kwargs)
 
         return asking
 
     def _is_due(self) -> bool:
-        step, checked = self.state.global_step, self._checked_step
-        return checked is None or (step != checked and step % EVERY == 0)
+        since = self.state.global_step - self._checked_step
+        return since >= (1 if self._checks < _FIRST else _EVERY)
 
     def _generate(self, prompts: list[Any]) -> Any:
         due = self.use_vllm and self._is_due()
         result = super()._generate(prompts)
         if due:
             self._compare()
-            self._checked_step = self.state.global_step
+            self._checks, self._checked_step = self._checks + 1, self.state.global_step
         return result
 
     def _compare(self) -> None:
         """Hold the generator's log-probabilities against the trainer's; all processes take part."""
-        shared = [self._generators_logps]
+        shared = [self._asked]
         if self.vllm_mode == "server":
             broadcast_object_list(shared, from_process=0)
         theirs = shared[0]
@@ -89,16 +96,26 @@ class WeightSyncTrainer(RolloutRecordingTrainer):
             [(torch.tensor(one) - other).abs() for one, other in zip(theirs, own, strict=True)]
         )
         mean = differences.mean().to(self.accelerator.device)
-        worst: float = self.accelerator.gather(mean.reshape(1)).max().item()
+        moved = self._last is not None and not all(map(torch.equal, own, self._last[1]))
+        is_old = self._last is not None and moved and theirs == self._last[0]
+        self._last = theirs, own
+        signs = torch.stack([mean, torch.tensor(float(is_old), device=mean.device)])
+        worst, old = self.accelerator.gather(signs[None]).max(0).values.tolist()
         self._metrics["train"][METRIC].append(worst)
-        if not worst <= TOLERANCE:
-            raise UserError(
-                f"vLLM does not have the trainer's weights: the log-probabilities of fixed prompts "
-                f"differ by {worst:.3f} nats per token, {TOLERANCE:g} are allowed",
-                where=f"step {self.state.global_step}",
-                hint="the weights were not sent, or arrived under other names; versions of TRL and "
-                "vLLM other than those of the lock may not fit together",
-            )
+        if worst <= TOLERANCE and not old:
+            return
+        problem = (
+            f"differ by {worst:.3f} nats per token, {TOLERANCE:g} are allowed"
+            if not worst <= TOLERANCE
+            else "have not changed since the last check, those of the trainer have"
+        )
+        raise UserError(
+            "vLLM does not have the trainer's weights: its log-probabilities of fixed prompts "
+            + problem,
+            where=f"step {self.state.global_step}",
+            hint="the weights were not sent, or arrived under other names; versions of TRL and "
+            "vLLM other than those of the lock may not fit together",
+        )
 
     @torch.no_grad()
     def _own_logps(self) -> list[Tensor]:
