@@ -34,7 +34,7 @@ def make_environment(lock: Path, out: Path) -> None:
     (out / STAMP).unlink(missing_ok=True)
     venv.create(out, clear=True, symlinks=True)
     pip = [sys.executable, "-m", "pip", "--python", str(programs_of(out) / "python")]
-    options = ["--disable-pip-version-check", "--no-input", "--quiet", "--no-deps"]
+    options = ["--disable-pip-version-check", "--no-input", "--quiet", "--no-deps", "--no-compile"]
     install = ["install", *options, "--requirement", str(lock)]
     status = subprocess.run([*pip, *install], check=False).returncode
     if status:

