@@ -216,9 +216,9 @@ def test_two_groups_of_seeds_have_the_interval_of_welch() -> None:
 )
 def test_verdict(low: float, high: float, above: str, below: str, within: str) -> None:
     interval = Interval((low + high) / 2, low, high)
-    assert verdict(interval, wanted="above", margin=0.01) == above
-    assert verdict(interval, wanted="below", margin=0.01) == below
-    assert verdict(interval, wanted="within", margin=0.01) == within
+    assert verdict(interval, low=0.01) == above
+    assert verdict(interval, high=-0.01) == below
+    assert verdict(interval, low=-0.01, high=0.01) == within
 
 
 def test_trend_is_the_change_from_the_first_to_the_last_step() -> None:
@@ -251,7 +251,7 @@ def test_a_series_too_short_for_its_noise_has_no_limits() -> None:
     interval = trend([(np.arange(9), np.arange(9.0))])
     assert interval.estimate == pytest.approx(8.0)
     assert math.isnan(interval.low)
-    assert verdict(interval, wanted="above") == "unsettled"
+    assert verdict(interval, low=0) == "unsettled"
     assert math.isnan(trend([(np.array([5]), np.array([1.0]))]).low)
     with pytest.raises(ValueError):  # noqa: PT011
         trend([(np.arange(3), np.arange(4.0))])

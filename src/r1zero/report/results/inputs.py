@@ -40,6 +40,11 @@ class Run(_File):
     def __str__(self) -> str:
         return f"{self.recipe}, {self.backend}, seed {self.seed}, {self.scale}"
 
+    @property
+    def setup(self) -> dict[str, str]:
+        """What the seeds of a setup share, as columns of a table."""
+        return {"recipe": self.recipe, "backend": self.backend}
+
 
 class Provenance(_File):
     """What made a file."""
