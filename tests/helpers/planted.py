@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from r1zero.evaluate.metrics import MEANS
 from r1zero.report.results.inputs import (
     Evaluation,
     Model,
-    Outcome,
     Problem,
     RunResults,
     SuiteResults,
@@ -17,7 +17,7 @@ from r1zero.report.results.inputs import (
 from report_files import provenance, settings_of
 
 N_PROBLEMS = 300
-FIELDS = tuple(Outcome.model_fields)
+FIELDS = tuple(MEANS.values())
 # Settings that claims ask for and `settings_of` leaves out.
 _UNSAID = {"algorithm.zero_variance_groups": "keep", "algorithm.mask_truncated_completions": False}
 

@@ -24,6 +24,7 @@ from fetching import (
     dead_address,
     endpoint,
     good_hub,
+    run,
     without_sockets,
 )
 from hub import Fault, Hub, serve
@@ -204,18 +205,6 @@ def test_pickled_weights_are_taken_by_name_only(place: Place) -> None:
     assert place.files().keys() == {"config.json", "pytorch_model.bin"}
 
 
-def test_a_model_that_brings_its_own_code_is_refused(place: Place) -> None:
-    hub = Hub()
-    config = json.dumps({"auto_map": {"AutoModel": "modeling_own.Own"}}).encode()
-    hub.put("models", "owner/model", {**WEIGHTS, "config.json": config})
-    with serve(hub) as url:
-        result = place.fetch(endpoint("huggingface", url), section="model", **MODEL)
-    assert result.returncode == 2
-    assert "config.json: " in result.stdout
-    assert "auto_map" in result.stdout
-    assert not (place.out / "manifest.json").exists()
-
-
 @pytest.mark.parametrize("path", ["../../escaped.json", "/escaped.json", "a/../../b.json"])
 def test_a_path_that_leads_elsewhere_is_refused(path: str, place: Place) -> None:
     hub = Hub()
@@ -302,17 +291,9 @@ def test_offline_nothing_is_asked_of_a_network(tmp_path: Path, place: Place) -> 
 
 
 def verify(place: Place) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [
-            *(sys.executable, "-m", "r1zero", "sources", "verify"),
-            *("--root", str(place.folder), "--lock", str(place.lock)),
-        ],
-        env=clean_environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
+    options = ("--root", str(place.folder), "--lock", str(place.lock))
+    command = [sys.executable, "-m", "r1zero", "sources", "verify", *options]
+    return run(command, clean_environment())
 
 
 class InRoot(Place):

@@ -182,15 +182,6 @@ def test_a_broken_file_is_named(tmp_path: Path, content: bytes | pl.DataFrame | 
     assert not isinstance(content, pl.DataFrame) or "problem_id" in error.value.message
 
 
-def test_files_are_those_that_are_read(tmp_path: Path) -> None:
-    run = RunFiles(tmp_path)
-    run.train()
-    write_evaluations(run)
-    assert len(browser.files(results(run))) == 3
-    write_rollouts(run, [{}])
-    assert run.folder / "rollouts.parquet" in browser.files(results(run))
-
-
 @pytest.mark.parametrize("megabytes", [0.02, 1])
 def test_the_same_files_give_the_same_bytes(tmp_path: Path, megabytes: float) -> None:
     runs = results(trained(tmp_path))

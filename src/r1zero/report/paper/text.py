@@ -7,6 +7,7 @@ from typing import Any
 from tabulate import tabulate
 
 from r1zero.core.formatting import number, signed, visible
+from r1zero.report.results.inputs import Provenance
 from r1zero.report.statistics.intervals import Interval
 from r1zero.report.statistics.measures import Change, factor
 
@@ -54,6 +55,11 @@ def hardware(found: Mapping[str, Any]) -> str:
     """Name the machine: `Some CPU, 2 cores, 23.5 GiB`, then whatever else is known."""
     words = {"cpu": "{}", "cores": "{} cores", "memory_gib": "{} GiB"}
     return ", ".join(words.get(key, f"{key} {{}}").format(value) for key, value in found.items())
+
+
+def versions(found: Provenance) -> str:
+    """Packages with their versions, by name."""
+    return ", ".join(f"{name} {version}" for name, version in sorted(found.versions.items()))
 
 
 def markdown_table(

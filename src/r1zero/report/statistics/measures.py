@@ -4,7 +4,7 @@ A measure has one value per problem and sample, or one per problem, so that the 
 of every interval.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -158,9 +158,7 @@ def measures_of(suite: SuiteResults) -> list[str]:
         for problem in item.problems
         for vote in problem.vote
     )
-    greedy = all(
-        item.greedy_outcomes("correct") is not None for item in (suite.base, suite.trained)
-    )
+    greedy = all(item.greedy is not None for item in (suite.base, suite.trained))
     return [
         "accuracy",
         "lenient_accuracy",
@@ -187,18 +185,14 @@ def _values(evaluation: Evaluation, measure: str) -> Outcomes:
     if measure in MEANS:
         return evaluation.outcomes(MEANS[measure])
     if measure == "greedy_accuracy":
-        greedy = evaluation.greedy_outcomes("correct")
-        if greedy is None:
+        if evaluation.greedy is None:
             raise ValueError(f"{evaluation.source}: no greedy completions")
-        return greedy
-    name, _, k = measure.partition("@")
-    per_problem: dict[str, Callable[[], Outcomes]] = {
-        "pass": lambda: pass_at_k(evaluation.outcomes("correct"), int(k)),
-        "maj": lambda: majority_at_k(
-            evaluation.outcomes("correct"), evaluation.outcomes("vote"), int(k)
-        ),
-    }
-    return per_problem[name]()[:, None]
+        return evaluation.greedy
+    kind, _, k = measure.partition("@")
+    correct = evaluation.outcomes("correct")
+    if kind == "pass":
+        return pass_at_k(correct, int(k))[:, None]
+    return majority_at_k(correct, evaluation.outcomes("vote"), int(k))[:, None]
 
 
 def label(measure: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from r1zero.core.files import sha256_file
 from r1zero.report.paper.document import Table
-from r1zero.report.paper.text import hardware, short
+from r1zero.report.paper.text import hardware, short, versions
 from r1zero.report.results.inputs import Evaluation, Model, Run, RunResults
 
 
@@ -67,19 +67,19 @@ def environments_table(runs: Sequence[RunResults]) -> Table:
         for item in items:
             made = item.provenance
             what = "training" if item is result.model else "evaluation"
-            versions = ", ".join(f"{name} {made.versions[name]}" for name in sorted(made.versions))
-            found.setdefault((what, hardware(made.hardware), versions), []).append(item.source)
+            key = what, hardware(made.hardware), versions(made)
+            found.setdefault(key, []).append(item.source)
     return Table.of(
         "environments",
         "Machines and packages",
         "Every distinct environment that made a result, and how many files it made.",
         [
-            {"what": what, "files": str(len(sources)), "machine": machine, "packages": versions}
-            for (what, machine, versions), sources in found.items()
+            {"what": what, "files": str(len(sources)), "machine": machine, "packages": packages}
+            for (what, machine, packages), sources in found.items()
         ],
         [
-            {"what": what, "hardware": machine, "versions": versions, "files": len(sources)}
-            for (what, machine, versions), sources in found.items()
+            {"what": what, "hardware": machine, "versions": packages, "files": len(sources)}
+            for (what, machine, packages), sources in found.items()
         ],
         numeric=("files",),
         files=(path for sources in found.values() for path in sources),
