@@ -71,7 +71,7 @@ def card(result: RunResults, sources: Sources) -> str:
         settings=markdown_table(
             ("setting", "value"),
             [
-                (key, _shown(value))
+                (key, setting(value))
                 for key, value in model.flat_settings.items()
                 if key.startswith(_SHOWN) and value is not None
             ],
@@ -159,12 +159,3 @@ def _measured(suite: SuiteResults) -> tuple[str, ...]:
     base = suite.base
     decoding = ", ".join(f"{key} {setting(value)}" for key, value in base.decoding.items())
     return suite.name, f"{base.n_problems} × {base.n_samples}", decoding, base.engine
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(
-            f"{item.get('weight', 1):g} × {item['name']}" if isinstance(item, dict) else str(item)
-            for item in value
-        )
-    return setting(value)

@@ -18,12 +18,12 @@ from r1zero.report.paper.rendering import to_latex, to_markdown
 from r1zero.report.paper.sections import contents
 from r1zero.report.paper.tables.comparisons import ablations_of, ablations_table
 from r1zero.report.paper.tables.published import published_table
-from r1zero.report.paper.tables.scores import main_table, names_of
+from r1zero.report.paper.tables.scores import main_table
 from r1zero.report.results.inputs import RunResults
 from r1zero.report.results.load import load
 from r1zero.report.results.published import published_of
 from r1zero.report.statistics.intervals import two_sample_delta
-from r1zero.report.statistics.measures import groups_of
+from r1zero.report.statistics.measures import groups_of, names_of
 from report_files import RunFiles, edit, paths, provenance, small_run, write_completions
 from tiny import CONFIG
 

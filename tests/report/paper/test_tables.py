@@ -13,7 +13,7 @@ import pytest
 from r1zero.report.paper.tables import scores
 from r1zero.report.results.load import load
 from r1zero.report.statistics.intervals import hierarchical_delta
-from r1zero.report.statistics.measures import groups_of
+from r1zero.report.statistics.measures import groups_of, names_of
 from report_files import RunFiles, paths, small_run
 
 
@@ -178,5 +178,5 @@ def test_one_problem_has_no_limits(tmp_path: Path) -> None:
 
 def test_backends_are_named_where_there_are_several(tmp_path: Path) -> None:
     first, second = small_run(tmp_path), small_run(tmp_path, backend="split")
-    names = scores.names_of(groups_of(load(*paths(first, second))))
+    names = names_of(groups_of(load(*paths(first, second))))
     assert set(names.values()) == {"datawhale_r1 (split)", "datawhale_r1 (trl)"}

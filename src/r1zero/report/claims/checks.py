@@ -45,8 +45,7 @@ def change(
     """
     findings, left_out = [], []
     for group in setups.groups:
-        preconditions = (of_setup(group, q, e) for q, e in (given or {}).items())
-        if unmet := _first_unmet(preconditions):
+        if unmet := _first_unmet(of_setup(group, q, e) for q, e in (given or {}).items()):
             left_out.append(unmet)
         else:
             findings.append(of_setup(group, quantity, expected))

@@ -18,6 +18,7 @@ import polars as pl
 
 from r1zero.core.errors import UserError
 from r1zero.report.results.inputs import RunResults
+from r1zero.report.statistics.measures import groups_of, names_of
 
 # Expected ratio of compression of rollouts, for the first guess at how much fits.
 _PACKED = 6
@@ -192,6 +193,7 @@ def evenly(count: int, share: float) -> list[int]:
 
 
 def _content(runs: Sequence[RunResults], sources: Sequence[_Source]) -> dict[str, Any]:
+    names = names_of(groups_of(runs))
     frames = [pl.DataFrame(schema={"source": pl.Int32, **_NUMBERS, **_TEXTS})]
     frames += [_rows(source).with_columns(source=place) for place, source in enumerate(sources)]
     rows = pl.concat(frames, how="diagonal")
@@ -202,22 +204,11 @@ def _content(runs: Sequence[RunResults], sources: Sequence[_Source]) -> dict[str
     }
     columns |= {name: _places(rows[name], places) for name in _TEXTS}
     return {
-        "runs": _names(runs),
+        "runs": [f"{names[result.run]}, seed {result.run.seed}" for result in runs],
         "sources": [{"run": source.run, "suite": source.suite} for source in sources],
         "texts": list(places),
         "columns": columns,
     }
-
-
-def _names(runs: Sequence[RunResults]) -> list[str]:
-    """Recipe and seed, with the backend where there are several."""
-    several = len({result.run.backend for result in runs}) > 1
-    return [
-        f"{run.recipe}, {run.backend}, seed {run.seed}"
-        if several
-        else f"{run.recipe}, seed {run.seed}"
-        for run in (result.run for result in runs)
-    ]
 
 
 def _rows(source: _Source) -> pl.DataFrame:

@@ -40,7 +40,12 @@ def duration(seconds: float) -> str:
 
 
 def setting(value: Any) -> str:
-    """Format the value of a setting as its recipe would write it."""
+    """Format the value of a setting as its recipe would write it, rewards by weight and name."""
+    if isinstance(value, list):
+        return ", ".join(map(setting, value))
+    if isinstance(value, dict) and "name" in value:
+        weight = value.get("weight", 1)
+        return value["name"] if weight == 1 else f"{weight:g} × {value['name']}"
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "none"}[value]
     return f"{value:g}" if isinstance(value, float) else str(value)

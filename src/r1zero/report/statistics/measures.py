@@ -133,6 +133,16 @@ def groups_of(runs: Sequence[RunResults]) -> list[Group]:
     return [Group(tuple(members)) for members in found.values()]
 
 
+def names_of(groups: Sequence[Group]) -> dict[Run, str]:
+    """Name each run by its recipe, with the backend if there are several."""
+    several = len({group.run.backend for group in groups}) > 1
+    return {
+        result.run: f"{result.run.recipe} ({result.run.backend})" if several else result.run.recipe
+        for group in groups
+        for result in group.runs
+    }
+
+
 def change_of(suites: Sequence[SuiteResults], measure: str) -> Change:
     """One measure before and after training, of one suite of runs that differ in their seed."""
     base = [values(suite.base, measure) for suite in suites]

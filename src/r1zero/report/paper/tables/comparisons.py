@@ -85,7 +85,8 @@ def ablations_table(found: Sequence[Ablation]) -> Table:
     for ablation, suite, arm in places:
         reference = ablation.reference
         what = "; ".join(
-            f"{key.rpartition('.')[2]} {_shown(arm.settings.get(key))}" for key in ablation.keys
+            f"{key.rpartition('.')[2]} {setting(arm.settings.get(key, '–'))}"
+            for key in ablation.keys
         )
         against = None if arm is reference else between(reference, arm, suite)
         change, length = (arm.change(suite, name) for name in ("accuracy", "mean_length"))
@@ -181,9 +182,3 @@ def backends_table(groups: Sequence[Group]) -> Table | None:
 
 def _trained(group: Group, suite: str) -> list[Outcomes]:
     return [values(item.trained, "accuracy") for item in group.of_suite(suite)]
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, list):
-        return " + ".join(item["name"] if isinstance(item, dict) else str(item) for item in value)
-    return "–" if value is None else setting(value)

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from r1zero.report.paper.document import Table, limits
 from r1zero.report.paper.text import arrow, delta
-from r1zero.report.results.inputs import Run
 from r1zero.report.statistics.measures import (
     BEHAVIOUR,
     Change,
@@ -14,19 +13,10 @@ from r1zero.report.statistics.measures import (
     files_of,
     label,
     measures_of,
+    names_of,
 )
 
 _INTERVAL = "change [95 % interval]"
-
-
-def names_of(groups: Sequence[Group]) -> dict[Run, str]:
-    """Name each run by its recipe, with the backend if there are several."""
-    several = len({group.run.backend for group in groups}) > 1
-    return {
-        result.run: f"{result.run.recipe} ({result.run.backend})" if several else result.run.recipe
-        for group in groups
-        for result in group.runs
-    }
 
 
 def main_table(groups: Sequence[Group]) -> Table:

@@ -38,7 +38,7 @@ def recipes_table(groups: Sequence[Group], names: dict[Run, str]) -> Table:
                 "task": group.run.task,
                 "seeds": ", ".join(map(str, group.seeds)),
                 **{what: setting(group.settings.get(key, "–")) for what, key in _SHOWN.items()},
-                "rewards": _rewards(group.settings.get("rewards")),
+                "rewards": setting(group.settings.get("rewards", "–")),
             }
             for group in groups
         ],
@@ -161,15 +161,6 @@ def _shown_cost(row: dict[str, Any]) -> dict[str, str]:
         "tokens (evaluation)": count(row["evaluation_tokens"]),
         "tokens/s": f"{row['evaluation_tokens'] / generating:,.0f}" if generating else "–",
     }
-
-
-def _rewards(rewards: Any) -> str:
-    if not isinstance(rewards, list):
-        return "–"
-    return ", ".join(
-        item["name"] if item.get("weight", 1) == 1 else f"{item['weight']:g} {item['name']}"
-        for item in rewards
-    )
 
 
 def _cell(value: Any) -> Any:
