@@ -84,10 +84,8 @@ def ablations_table(found: Sequence[Ablation]) -> Table:
     ]
     for ablation, suite, arm in places:
         reference = ablation.reference
-        what = "; ".join(
-            f"{key.rpartition('.')[2]} {setting(arm.settings.get(key, '–'))}"
-            for key in ablation.keys
-        )
+        values = ((key, arm.settings.get(key, "–")) for key in ablation.keys)
+        what = "; ".join(f"{key.rpartition('.')[2]} {setting(value)}" for key, value in values)
         against = None if arm is reference else between(reference, arm, suite)
         change, length = (arm.change(suite, name) for name in ("accuracy", "mean_length"))
         rows.append(
