@@ -195,6 +195,17 @@ def small_run(folder: Path, recipe: str = "datawhale_r1", seed: int = 0, **run: 
     return files
 
 
+def two_steps(folder: Path, base: Any, trained: Any, seed: int = 0, **outcomes: Any) -> RunFiles:
+    """One run with these outcomes at steps 0 and 20; of others, a pair for the two steps."""
+    files = RunFiles(folder, seed=seed)
+    files.train(steps=[0, 20])
+    for place, correct in enumerate((base, trained)):
+        files.evaluate(
+            20 * place, correct, **{name: pair[place] for name, pair in outcomes.items()}
+        )
+    return files
+
+
 def paths(*runs: RunFiles) -> tuple[list[Path], list[Path]]:
     """Paths of the models and of the evaluations, as `load` takes them."""
     return [run.model for run in runs], [path for run in runs for path in run.evaluations.values()]

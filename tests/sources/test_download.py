@@ -126,18 +126,6 @@ def test_a_source_under_another_name_is_not_the_locked_one(place: Place) -> None
     assert "owner/other" in error
 
 
-def test_two_mirrors_that_disagree_from_the_start(place: Place) -> None:
-    """What was trusted first holds, also when another process writes the lock meanwhile."""
-    other = Hub()
-    other.put("datasets", REPO, {**FILES, "rows.jsonl": FILES["rows.jsonl"][::-1]})
-    with serve(good_hub()) as url, serve(other) as wrong:
-        assert place.fetch(endpoint("huggingface", url)).returncode == 0
-        (place.out / "rows.jsonl").unlink()
-        result = place.fetch(endpoint("modelscope", wrong), endpoint("modelscope", url))
-    assert place.is_complete(), result.stdout
-    assert f"modelscope {wrong}: wrong bytes" in result.stdout
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_token_goes_to_its_endpoint_and_nowhere_else(kind: str, place: Place) -> None:
     secret = "hf_a1b2c3d4e5f6"
