@@ -161,9 +161,8 @@ def of_setup(group: Group, quantity: Quantity, expected: Expected) -> Finding:
         interval = hierarchical_delta(starts, ends)
     elif ends:
         interval = hierarchical_mean(ends, differences=quantity.linearised)
-    words, unit, factor = quantity.words, quantity.unit, quantity.factor
-    files = measured_files(group)
-    return held(name_of(group), words, interval, expected, files, unit=unit, factor=factor)
+    name, words, files = name_of(group), quantity.words, measured_files(group)
+    return held(name, words, interval, expected, files, unit=quantity.unit, factor=100)
 
 
 def of_pair(first: Group, second: Group, quantity: Quantity, expected: Expected) -> Finding:
@@ -180,7 +179,7 @@ def of_pair(first: Group, second: Group, quantity: Quantity, expected: Expected)
         expected,
         measured_files(first) + measured_files(second),
         unit=quantity.unit,
-        factor=quantity.factor,
+        factor=100,
     )
 
 

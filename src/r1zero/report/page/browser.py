@@ -8,8 +8,9 @@ one run does not need goes to the others.
 
 import gzip
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -159,18 +160,14 @@ def _scan(path: Path, keys: Sequence[str]) -> pl.LazyFrame | None:
 
 def _kept(sources: Sequence[_Source], limit: float) -> list[_Source]:
     """Keep about `limit` bytes of completions in all."""
-    by_run: dict[int, int] = {}
+    by_run: Counter[int] = Counter()
     for source in sources:
-        by_run[source.run] = by_run.get(source.run, 0) + int(source.groups["bytes"].sum())
+        by_run[source.run] += int(source.groups["bytes"].sum())
     most = _shared_out(list(by_run.values()), limit)
+    shares = {run: most / max(1, needed) for run, needed in by_run.items()}
     return [
-        _Source(
-            source.run,
-            source.suite,
-            source.files,
-            source.groups[evenly(len(source.groups), most / max(1, by_run[source.run]))],
-        )
-        for source in sources
+        replace(item, groups=item.groups[evenly(len(item.groups), shares[item.run])])
+        for item in sources
     ]
 
 

@@ -16,7 +16,6 @@ from typing import Any
 
 import vl_convert
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 
 from r1zero.core.formatting import INVISIBLE
 from r1zero.report.page import browser
@@ -61,8 +60,8 @@ def page(contents: Contents, runs: Sequence[RunResults], *, browser_mb: float = 
 
 def _seen(value: object) -> object:
     """A visible mark in place of each hidden character of untrusted text."""
-    if not isinstance(value, str) or isinstance(value, Markup):
-        return value
+    if not isinstance(value, str) or hasattr(value, "__html__"):
+        return value  # a number, or markup of the template itself
     return INVISIBLE.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", value)
 
 
