@@ -194,8 +194,9 @@ class Evaluation(_File):
         """Cache for `statistics.measures.values`: some measures take long and are used often."""
         return {}
 
-    @property
-    def _ordered(self) -> list[Problem]:
+    @cached_property
+    def ordered(self) -> list[Problem]:
+        """The problems, ordered by problem_id."""
         return sorted(self.problems, key=lambda problem: problem.problem_id)
 
     def outcomes(self, field: str) -> NDArray[np.float64]:
@@ -203,12 +204,12 @@ class Evaluation(_File):
 
         The vote of a sample without an answer is NaN.
         """
-        return np.array([getattr(problem, field) for problem in self._ordered], dtype=np.float64)
+        return np.array([getattr(problem, field) for problem in self.ordered], dtype=np.float64)
 
     @property
     def greedy(self) -> NDArray[np.float64] | None:
         """Whether the greedy completions are right, [n_problems, 1]; None if there are none."""
-        found = [problem.greedy for problem in self._ordered]
+        found = [problem.greedy for problem in self.ordered]
         outcomes = [[item.correct] for item in found if item is not None]
         return np.array(outcomes) if len(outcomes) == len(found) else None
 
