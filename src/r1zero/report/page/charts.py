@@ -38,7 +38,8 @@ def interactive(chart: alt.TopLevelMixin) -> Interactive:
     colors = [color for unit in units if (color := _color(unit))]
     # A chart with two colour scales keeps the legends that Vega draws.
     own = bool(colors) and all(color["scale"] == colors[0]["scale"] for color in colors)
-    series, title = (), ""
+    series: tuple[tuple[str, str], ...] = ()
+    title = ""
     if own:
         scale, legend = colors[0]["scale"], colors[0].get("legend") or {}
         series = tuple(zip(map(str, scale["domain"]), scale["range"], strict=True))

@@ -110,7 +110,7 @@ class HuggingFace:
         )
 
         # The subclasses of another class first.
-        reasons = {
+        reasons: dict[type[Exception], str] = {
             OfflineModeIsEnabled: "HF_HUB_OFFLINE is set in the environment",
             GatedRepoError: f"{self.place} is gated: set HF_TOKEN",
             RevisionNotFoundError: f"{self.place} has no revision {self._revision}",
