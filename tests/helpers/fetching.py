@@ -1,15 +1,19 @@
-"""Run `r1zero sources` as a user does, in a process of its own, against hubs on this machine."""
+"""Run `r1zero sources` as a user does, against hubs on this machine."""
 
+import io
 import json
 import os
 import re
 import socket
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 from hub import Hub, sha256
+from r1zero.cli import main
 from tiny import ENVIRONMENT
 
 REPO = "owner/rows"
@@ -77,17 +81,15 @@ class Place(NamedTuple):
         environment: dict[str, str] | None = None,
         **source: Any,
     ) -> "subprocess.CompletedProcess[str]":
-        """Fetch, and return what it printed."""
-        return subprocess.run(
-            self.command(*endpoints, section=section, **source)
-            + (["--offline"] if offline else []),
-            env=clean_environment() | (environment or {}),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-            timeout=120,
-        )
+        """Fetch, and return what it printed.
+
+        In this process, which has the clients of the hubs loaded, unless the environment is one
+        that Python itself reads.
+        """
+        command = self.command(*endpoints, section=section, **source)
+        command += ["--offline"] if offline else []
+        environment = clean_environment() | (environment or {})
+        return run(command, environment, own_process="PYTHONPATH" in environment)
 
     def files(self) -> dict[str, str]:
         """Sha256 of every file that has its name, by path."""
@@ -107,6 +109,34 @@ class Place(NamedTuple):
 
 
 SUMS = {path: sha256(content) for path, content in FILES.items()}
+
+
+def run(
+    command: list[str], environment: dict[str, str], *, own_process: bool = False
+) -> "subprocess.CompletedProcess[str]":
+    """Run `python -m r1zero` and return its status with all that it printed."""
+    if own_process:
+        return subprocess.run(
+            command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+    printed, status = io.StringIO(), 0
+    with (
+        patch.dict(os.environ, environment, clear=True),
+        patch.object(sys, "argv", command[2:]),
+        redirect_stdout(printed),
+        redirect_stderr(printed),
+    ):
+        try:
+            main()
+        except SystemExit as end:
+            status = int(end.code or 0)
+    return subprocess.CompletedProcess(command, status, printed.getvalue())
 
 
 def clean_environment() -> dict[str, str]:

@@ -1,24 +1,25 @@
 """Results of runs with planted outcomes, as `r1zero.report.results.load` would read them."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from r1zero.evaluate.metrics import MEANS
 from r1zero.report.results.inputs import (
     Evaluation,
     Model,
-    Outcome,
     Problem,
     RunResults,
     SuiteResults,
 )
-from report_files import provenance, settings_of
+from report_files import model_content
 
 N_PROBLEMS = 300
-FIELDS = tuple(Outcome.model_fields)
-# Settings that claims ask for and `settings_of` leaves out.
+FIELDS = tuple(MEANS.values())
+# Settings that claims ask for and `model_content` leaves out.
 _UNSAID = {"algorithm.zero_variance_groups": "keep", "algorithm.mask_truncated_completions": False}
 
 
@@ -40,20 +41,10 @@ def run(
         **identity,
     }
     name = "-".join((recipe, named["backend"], str(seed)))
-    content = {
-        "run": named,
-        "config_hash": name,
-        "data_hash": "da7a",
-        "base_model": {"name": "mini-base", "sha256": "0"},
-        "settings": settings_of(named, {**_UNSAID, **(settings or {})}),
-        "checkpoints": [],
-        "metrics": f"{name}/metrics.jsonl",
-        "gpus": gpus,
-        "train_seconds": train_seconds,
-        "generated_tokens": 1,
-        "provenance": provenance(),
-        "source": f"{name}/model.json",
-    }
+    content = model_content(
+        named, name, {**_UNSAID, **(settings or {})}, Path(name, "metrics.jsonl")
+    )
+    content |= {"gpus": gpus, "train_seconds": train_seconds, "source": f"{name}/model.json"}
     model = Model.model_validate(content)
     suite = suite or model.settings["dataset"]
     found = steps or {0: {}, 40: {}}

@@ -46,25 +46,13 @@ class RunFiles:
         log = self.folder / "metrics.jsonl"
         rows = metrics or made_up_metrics(max(steps), self.run["seed"])
         log.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        content = {
-            "run": self.run,
-            "config_hash": f"config-of-{self.folder.name}",
-            "data_hash": "da7a" * 16,
-            "base_model": {"name": "mini-base", "sha256": _model_hash(0)},
-            "settings": settings_of(self.run, settings or {}),
-            "checkpoints": [
-                {"step": step, "path": f"checkpoint-{step}", "sha256": _model_hash(step)}
-                for step in steps
-                if step
-            ],
-            "metrics": str(log),
-            "gpus": 0,
-            "gpu": None,
-            "train_seconds": 300.1,
-            "generated_tokens": 123456,
-            "provenance": provenance(),
-            **model,
-        }
+        checkpoints = [
+            {"step": step, "path": f"checkpoint-{step}", "sha256": _model_hash(step)}
+            for step in steps
+            if step
+        ]
+        content = model_content(self.run, f"config-of-{self.folder.name}", settings or {}, log)
+        content |= {"checkpoints": checkpoints, **model}
         self.model.write_text(json.dumps(content))
 
     def evaluate(
@@ -143,6 +131,26 @@ class RunFiles:
         return path
 
 
+def model_content(
+    run: Mapping[str, Any], config_hash: str, settings: Mapping[str, Any], log: Path
+) -> dict[str, Any]:
+    """Content of model.json without checkpoints; `settings` are laid over the usual ones."""
+    return {
+        "run": run,
+        "config_hash": config_hash,
+        "data_hash": "da7a" * 16,
+        "base_model": {"name": "mini-base", "sha256": _model_hash(0)},
+        "settings": settings_of(run, settings),
+        "checkpoints": [],
+        "metrics": str(log),
+        "gpus": 0,
+        "gpu": None,
+        "train_seconds": 300.1,
+        "generated_tokens": 123456,
+        "provenance": provenance(),
+    }
+
+
 def settings_of(run: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Settings as a run of the mini scale has them, with changes by dotted key."""
     settings: dict[str, Any] = {
@@ -192,6 +200,17 @@ def small_run(folder: Path, recipe: str = "datawhale_r1", seed: int = 0, **run: 
     generator = np.random.default_rng(seed)
     for step in STEPS:
         files.evaluate(step, generator.random((40, 2)) < 0.3 + step / 100)
+    return files
+
+
+def two_steps(folder: Path, base: Any, trained: Any, seed: int = 0, **outcomes: Any) -> RunFiles:
+    """One run with these outcomes at steps 0 and 20; of others, a pair for the two steps."""
+    files = RunFiles(folder, seed=seed)
+    files.train(steps=[0, 20])
+    for place, correct in enumerate((base, trained)):
+        files.evaluate(
+            20 * place, correct, **{name: pair[place] for name, pair in outcomes.items()}
+        )
     return files
 
 

@@ -1,12 +1,12 @@
 """`python -m r1zero report`: the command line of the report."""
 
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import typer
 
-from r1zero.core.errors import UserError
 from r1zero.core.files import read_json
+from r1zero.core.section import Section
 from r1zero.core.validation import validate
 from r1zero.settings import Sources
 from r1zero.settings.load import CONFIG_FOLDER
@@ -40,11 +40,10 @@ def report(
     from r1zero.report.claims.base import Configured
     from r1zero.report.output import make_report
 
-    listed = _listed(inputs) if inputs else _Listed([], [])
+    listed = validate(read_json(inputs), _Inputs, str(inputs)) if inputs else _Inputs()
+    configured = Configured.of(config)
     if inputs and listed.sources is not None:
         configured = Configured(config, listed.sources, inputs)
-    else:
-        configured = Configured.of(config)
     make_report(
         out,
         [*(models or []), *listed.models],
@@ -54,23 +53,9 @@ def report(
     )
 
 
-class _Listed(NamedTuple):
+class _Inputs(Section):
     """Contents of an `--inputs` file."""
 
-    models: list[Path]
-    evaluations: list[Path]
+    models: tuple[Path, ...] = ()
+    evaluations: tuple[Path, ...] = ()
     sources: Sources | None = None
-
-
-def _listed(path: Path) -> _Listed:
-    content = read_json(path)
-    try:
-        models, evaluations = (
-            [Path(item) for item in content[key]] for key in ("models", "evaluations")
-        )
-        sources = content.get("sources")
-    except (KeyError, TypeError, AttributeError):
-        message = 'not of the form {"models": [paths], "evaluations": [paths]}'
-        raise UserError(message, where=str(path)) from None
-    checked = None if sources is None else validate(sources, Sources, f"{path}: sources")
-    return _Listed(models, evaluations, checked)

@@ -4,10 +4,11 @@ Its front matter has the scores as `model-index`
 (https://github.com/huggingface/hub-docs/blob/main/modelcard.md).
 """
 
-from collections.abc import Sequence
+from importlib.resources import files
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
+from jinja2 import Environment
 
 from r1zero.core.formatting import count
 from r1zero.report.paper.text import (
@@ -18,6 +19,7 @@ from r1zero.report.paper.text import (
     markdown_table,
     setting,
     short,
+    versions,
 )
 from r1zero.report.results.inputs import RunResults, SuiteResults
 from r1zero.report.statistics.measures import Change, change_of, factor, label, measures_of
@@ -25,6 +27,9 @@ from r1zero.settings.sources import HubDataset, HubModel, Sources
 
 # Licence of models that start from a mini base; others have the licence of their base model.
 _OWN_LICENCE = "apache-2.0"
+_TEMPLATE = files("r1zero.report").joinpath("model_card.md")
+# Beginnings of the settings that a card shows.
+_SHOWN = ("algorithm.", "sizes.", "rewards", "dataset", "prompt", "dtype")
 _TYPES = {"accuracy": "accuracy", "greedy_accuracy": "accuracy"}
 
 
@@ -36,22 +41,68 @@ def card_name(result: RunResults) -> str:
 
 def card(result: RunResults, sources: Sources) -> str:
     """Write the README.md of a trained model; `sources` name its base model and dataset."""
-    repository = _repository(sources.models.get(result.model.base_model.name))
+    model, last = result.model, result.suites[0].trained.step
     changes = {
         suite.name: [change_of([suite], name) for name in measures_of(suite)]
         for suite in result.suites
     }
-    sections = [
-        f"---\n{_metadata(result, changes, sources).to_yaml()}\n---",
-        f"# {card_name(result)}",
-        _what(result, repository),
-        _scores(result.suites, changes),
-        _training(result),
-        _measurement(result.suites),
-        _limits(result),
-        _origin(result),
-    ]
-    return "\n\n".join(section.strip() for section in sections) + "\n"
+    machine = f"{model.gpus} GPUs" if model.gpus else hardware(model.provenance.hardware)
+    # The text of a card is Markdown, which `markdown_table` has escaped.
+    template = Environment(trim_blocks=True, keep_trailing_newline=True, autoescape=False)  # noqa: S701
+    return template.from_string(_TEMPLATE.read_text()).render(
+        metadata=_metadata(result, changes, sources).to_yaml(),
+        name=card_name(result),
+        run=result.run,
+        base=_repository(sources.models.get(model.base_model.name)) or model.base_model.name,
+        steps=last,
+        is_mini_base=model.settings.get("is_mini_base", False),
+        scores=markdown_table(
+            ("suite", "metric", "base → this model", "change [95 % interval]", "verdict"),
+            [
+                (suite, label(change.measure), arrow(change), delta(change), change.verdict)
+                for suite, found in changes.items()
+                for change in found
+            ],
+            {2, 3},
+        ),
+        duration=duration(model.train_seconds),
+        machine=machine,
+        tokens=count(model.generated_tokens),
+        settings=markdown_table(
+            ("setting", "value"),
+            [
+                (key, setting(value))
+                for key, value in model.flat_settings.items()
+                if key.startswith(_SHOWN) and value is not None
+            ],
+        ),
+        measurement=markdown_table(
+            ("suite", "problems × samples", "decoding", "engine"),
+            [
+                (
+                    suite.name,
+                    f"{suite.base.n_problems} × {suite.base.n_samples}",
+                    ", ".join(
+                        f"{key} {setting(value)}" for key, value in suite.base.decoding.items()
+                    ),
+                    suite.base.engine,
+                )
+                for suite in result.suites
+            ],
+            {1},
+        ),
+        origin=markdown_table(
+            ("what", "hash or version"),
+            [
+                ("settings", short(model.config_hash)),
+                ("training data", short(model.data_hash)),
+                ("base model", short(model.base_model.sha256)),
+                ("this model", short(model.model_hash(last) or "")),
+                ("commit", model.provenance.commit),
+                ("packages", versions(model.provenance)),
+            ],
+        ),
+    )
 
 
 def _metadata(
@@ -104,112 +155,7 @@ def _licence(base: object, *, is_mini_base: bool) -> dict[str, Any]:
     return {"license": name.lower()}
 
 
-def _what(result: RunResults, repository: str | None) -> str:
-    run = result.run
-    base = repository or result.model.base_model.name
-    last = result.suites[0].trained.step
-    return (
-        f"`{base}` after {last} steps of GRPO on the task {run.task}, by the recipe `{run.recipe}`"
-        f" at scale {run.scale}, backend {run.backend}, seed {run.seed}. A replication of"
-        " R1-Zero: reinforcement learning from a verifier, without supervised examples of thought."
-    )
-
-
-def _scores(suites: Sequence[SuiteResults], changes: dict[str, list[Change]]) -> str:
-    rows = [
-        (suite.name, label(change.measure), arrow(change), delta(change), change.verdict)
-        for suite in suites
-        for change in changes[suite.name]
-    ]
-    headings = ("suite", "metric", "base → this model", "change [95 % interval]", "verdict")
-    return (
-        "## Scores\n\n"
-        + markdown_table(headings, rows, {2, 3})
-        + "\nIntervals are paired by problem. They cover problems and the sampling of completions,"
-        " not the seed of the training."
-    )
-
-
-def _training(result: RunResults) -> str:
-    shown = ("algorithm.", "sizes.", "rewards", "dataset", "prompt", "dtype")
-    rows = [
-        (key, _shown(value))
-        for key, value in result.model.flat_settings.items()
-        if key.startswith(shown) and value is not None
-    ]
-    gpus = result.model.gpus
-    where = f"{gpus} GPUs" if gpus else hardware(result.model.provenance.hardware)
-    return (
-        "## How it was trained\n\n"
-        f"{duration(result.model.train_seconds)} on {where};"
-        f" {count(result.model.generated_tokens)} tokens were generated.\n\n"
-        + markdown_table(("setting", "value"), rows)
-    )
-
-
-def _measurement(suites: Sequence[SuiteResults]) -> str:
-    rows = [
-        (
-            suite.name,
-            f"{suite.base.n_problems} × {suite.base.n_samples}",
-            ", ".join(f"{key} {setting(value)}" for key, value in suite.base.decoding.items()),
-            suite.base.engine,
-        )
-        for suite in suites
-    ]
-    return (
-        "## How it was measured\n\n"
-        "Base and trained model in the same way, on problems that the training never saw.\n\n"
-        + markdown_table(("suite", "problems × samples", "decoding", "engine"), rows, {1})
-    )
-
-
-def _limits(result: RunResults) -> str:
-    texts = [
-        "It was trained to answer one kind of problem in one format, and measured on no other:"
-        " nothing is known of what it says to anything else.",
-        "Its thoughts are not checked, only its answers: they may be wrong where the answer is"
-        " right.",
-    ]
-    if result.run.scale != "paper":
-        texts.append(
-            f"It is a model of scale {result.run.scale}, made to show a method at work. It knows no"
-            " language."
-        )
-    if not result.model.settings.get("is_mini_base", False):
-        texts.append("The licence of the base model applies.")
-    return "## Limits\n\n" + "\n".join(f"- {text}" for text in texts)
-
-
-def _origin(result: RunResults) -> str:
-    model = result.model
-    versions = ", ".join(f"{name} {model.provenance.versions[name]}" for name in _versions(result))
-    last = {item.step: item.sha256 for item in model.checkpoints}.get(
-        result.suites[0].trained.step, ""
-    )
-    rows = [
-        ("settings", short(model.config_hash)),
-        ("training data", short(model.data_hash)),
-        ("base model", short(model.base_model.sha256)),
-        ("this model", short(last)),
-        ("commit", model.provenance.commit),
-        ("packages", versions),
-    ]
-    return (
-        "## Where it comes from\n\n"
-        + markdown_table(("what", "hash or version"), rows)
-        + "\nThe whole hashes are in the report's `report.json` and the run's `model.json`."
-    )
-
-
-def _versions(result: RunResults) -> list[str]:
-    return sorted(result.model.provenance.versions)
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(
-            f"{item.get('weight', 1):g} × {item['name']}" if isinstance(item, dict) else str(item)
-            for item in value
-        )
-    return setting(value)
+def _measured(suite: SuiteResults) -> tuple[str, ...]:
+    base = suite.base
+    decoding = ", ".join(f"{key} {setting(value)}" for key, value in base.decoding.items())
+    return suite.name, f"{base.n_problems} × {base.n_samples}", decoding, base.engine

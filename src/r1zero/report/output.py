@@ -6,9 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-from r1zero.core.files import atomic_path, sha256_file, write_json
+from r1zero.core.files import atomic_path, write_json
 from r1zero.core.provenance import provenance
 from r1zero.report.claims.base import Configured
 from r1zero.report.claims.literature import CLAIMS
@@ -20,6 +19,7 @@ from r1zero.report.paper.document import Contents
 from r1zero.report.paper.pdf import pdf
 from r1zero.report.paper.samples import completion_files
 from r1zero.report.paper.sections import contents
+from r1zero.report.paper.tables.provenance import described
 from r1zero.report.results.inputs import RunResults
 from r1zero.report.results.load import load
 from r1zero.report.results.published import published_of
@@ -106,8 +106,8 @@ def write(out: Path, read: Sequence[Path], outputs: Mapping[str, bytes]) -> None
     made = provenance()
     made["versions"] |= {name: importlib.metadata.version(name) for name in _PACKAGES}
     manifest = {
-        "inputs": [_describe(path, path.as_posix()) for path in read],
-        "outputs": [_describe(out / name, name) for name in outputs],
+        "inputs": [described(path, path.as_posix()) for path in read],
+        "outputs": [described(out / name, name) for name in outputs],
         "provenance": made,
     }
     write_json(manifest_path, manifest)
@@ -124,12 +124,8 @@ def _delete_old(out: Path, outputs: Mapping[str, bytes]) -> None:
                 path.rmdir()
 
 
-def _describe(path: Path, name: str) -> dict[str, Any]:
-    return {"path": name, "bytes": path.stat().st_size, "sha256": sha256_file(path)}
-
-
 def _claims_json(verdicts: Sequence[Judged]) -> bytes:
-    """The claims with their verdicts as JSON."""
+    """The claims with their verdicts as JSON; limits that do not exist are null."""
     content = [
         {
             "id": item.claim.id,
@@ -141,18 +137,11 @@ def _claims_json(verdicts: Sequence[Judged]) -> bytes:
             "parameters": item.claim.parameters,
             "verdict": item.verdict,
             "why": item.why,
-            "interval": _interval(item),
+            "interval": item.interval
+            and {k: v if math.isfinite(v) else None for k, v in asdict(item.interval).items()},
             "unit": item.unit,
             "files": [path.as_posix() for path in item.files],
         }
         for item in verdicts
     ]
     return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
-
-
-def _interval(item: Judged) -> dict[str, float | None] | None:
-    if item.interval is None:
-        return None
-    return {
-        key: value if math.isfinite(value) else None for key, value in asdict(item.interval).items()
-    }

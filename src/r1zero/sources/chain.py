@@ -189,7 +189,7 @@ class Chain:
                 stream.write(chunk)
                 self._progress.received(path, len(chunk))
                 if self._stopped.is_set():
-                    raise HubError("stopped because another file failed", retryable=False)
+                    raise HubError("stopped because another file failed")
                 if stream.tell() > file.bytes:
                     return  # another file, which the checksum will show
         if _length(partial) < file.bytes:
@@ -205,8 +205,7 @@ class Chain:
         found = sha256_file(path) if file.sha256 else _git_blob(path)
         raise HubError(
             f"wrong bytes: expected {file.bytes} bytes with {name} {file.checksum}, got "
-            f"{_length(path)} bytes with {name} {found}",
-            retryable=False,
+            f"{_length(path)} bytes with {name} {found}"
         )
 
     def _linkable(self, path: str) -> bool:

@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -65,6 +66,7 @@ def fetch(
     with locks.lock(out / _GUARD, on_wait=waits):
         entry = lock.find(section, name)
         hubs = connect(endpoints, source, locked=entry.revisions if entry else {}, offline=offline)
+        offline = offline and not hubs
         down: dict[str, str] = {}
         if entry:
             lock.check_origin(section, name, source)
@@ -73,13 +75,21 @@ def fetch(
             revision = entry.revisions.get("huggingface")
         else:
             lock.check_writable()
-            hub, wanted, revision = _first_listing(hubs, source, where, down, offline=offline)
+            if offline:
+                raise _offline(where)
+            hub, wanted, revision = _first_listing(hubs, source, where, down)
         chain = Chain(hubs, out, where, link=section == "models", down=down)
-        fetched = _fetch_missing(wanted, chain, out, where, offline=offline and not hubs)
+        fetched = _fetch_missing(wanted, chain, out, where, offline=offline)
         if section == "models":
             check_weights_complete(out)
         if not entry:
-            _trust(lock, section, name, source, hub, revision, wanted, fetched)
+            lock.add(section, name, _locked(source, hub, revision, wanted, fetched))
+            at = f"{hub.place} at {revision}" if revision else hub.place
+            print(
+                f"TRUSTED ON FIRST USE: {where} from {hub.label}, {at}. Its checksums are locked in"
+                f" {lock.path} now: keep that file under version control.",
+                flush=True,
+            )
     print(_summary(where, fetched, wanted, time.monotonic() - started), flush=True)
     return Fetched(fetched, revision)
 
@@ -94,11 +104,9 @@ def _check_folder(out: Path, where: str) -> None:
 
 
 def _first_listing(
-    hubs: Sequence[Hub], source: Source, where: str, down: dict[str, str], *, offline: bool
+    hubs: Sequence[Hub], source: Source, where: str, down: dict[str, str]
 ) -> tuple[Hub, dict[str, RemoteFile], str | None]:
     """The first endpoint that has the whole source, the files there, and their commit."""
-    if offline and not hubs:
-        raise _offline(where)
     failures = []
     for hub in hubs:
         if not hub.verified:
@@ -194,17 +202,14 @@ def _remove_others(out: Path, wanted: Mapping[str, RemoteFile]) -> None:
             path.unlink()
 
 
-def _trust(
-    lock: Lock,
-    section: str,
-    name: str,
+def _locked(
     source: Source,
     hub: Hub,
     revision: str | None,
     wanted: Mapping[str, RemoteFile],
     fetched: Mapping[str, FetchedFile],
-) -> None:
-    """Add a source to the lock on first use, and print that."""
+) -> LockedSource:
+    """The entry of a source that is trusted on first use."""
 
     def place(kind: str) -> LockedPlace | None:
         named = getattr(source, kind)
@@ -214,24 +219,14 @@ def _trust(
         seen = revision if kind == "huggingface" and hub.kind != "modelscope" else None
         return LockedPlace(repo=named.repo, revision=seen, asked_for=named.revision)
 
-    lock.add(
-        section,
-        name,
-        LockedSource(
-            first_seen=hub.label,
-            huggingface=place("huggingface"),
-            modelscope=place("modelscope"),
-            files={
-                path: LockedFile(bytes=file.bytes, sha256=fetched[path].sha256)
-                for path, file in sorted(wanted.items())
-            },
-        ),
-    )
-    at = f" at {revision}" if revision else ""
-    print(
-        f"TRUSTED ON FIRST USE: {section}.{name} from {hub.label}, {hub.place}{at}. Its checksums "
-        f"are locked in {lock.path} now: keep that file under version control.",
-        flush=True,
+    return LockedSource(
+        first_seen=hub.label,
+        huggingface=place("huggingface"),
+        modelscope=place("modelscope"),
+        files={
+            path: LockedFile(bytes=file.bytes, sha256=fetched[path].sha256)
+            for path, file in sorted(wanted.items())
+        },
     )
 
 
@@ -242,9 +237,7 @@ def _summary(
     seconds: float,
 ) -> str:
     """One line: how much came from which endpoint."""
-    shares: dict[str, int] = {}
-    for file in fetched.values():
-        shares[file.origin] = shares.get(file.origin, 0) + 1
+    shares = Counter(file.origin for file in fetched.values())
     total = size(sum(file.bytes for file in wanted.values()))
     parts = [
         f"{count} {origin}" if origin == _ON_DISK else f"{count} from {origin}"

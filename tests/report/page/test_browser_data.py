@@ -159,12 +159,6 @@ def test_runs_without_completions_make_an_empty_browser(tmp_path: Path) -> None:
     assert unpacked(packed)["runs"] == ["datawhale_r1, seed 0", "datawhale_r1, seed 1"]
 
 
-def test_backends_are_named_where_there_are_several(tmp_path: Path) -> None:
-    runs = results(small_run(tmp_path), small_run(tmp_path, backend="swift"))
-    names = unpacked(browser.pack(runs, megabytes=1))["runs"]
-    assert names == ["datawhale_r1, swift, seed 0", "datawhale_r1, trl, seed 0"]
-
-
 @pytest.mark.parametrize("content", [None, b"not Parquet", pl.DataFrame({"step": [1]})])
 def test_a_broken_file_is_named(tmp_path: Path, content: bytes | pl.DataFrame | None) -> None:
     run = RunFiles(tmp_path)
@@ -180,15 +174,6 @@ def test_a_broken_file_is_named(tmp_path: Path, content: bytes | pl.DataFrame | 
         browser.pack(results(run), megabytes=1)
     assert error.value.where == str(path)
     assert not isinstance(content, pl.DataFrame) or "problem_id" in error.value.message
-
-
-def test_files_are_those_that_are_read(tmp_path: Path) -> None:
-    run = RunFiles(tmp_path)
-    run.train()
-    write_evaluations(run)
-    assert len(browser.files(results(run))) == 3
-    write_rollouts(run, [{}])
-    assert run.folder / "rollouts.parquet" in browser.files(results(run))
 
 
 @pytest.mark.parametrize("megabytes", [0.02, 1])

@@ -115,13 +115,6 @@ def test_the_page_says_what_share_of_the_completions_it_has(tmp_path: Path) -> N
     assert float(found[2]) == round(int(found[1].replace(",", "")) / 10, 1)
 
 
-def test_the_same_report_gives_the_same_bytes(tmp_path: Path) -> None:
-    run = small_run(tmp_path)
-    write_rollouts(run, [{"completion": "wait"}])
-    runs = load(*paths(run))
-    assert html.page(contents(), runs) == html.page(contents(), runs)
-
-
 def test_data_cannot_end_its_script(tmp_path: Path) -> None:
     chart = alt.Chart(alt.InlineData(values=[{"x": "</script><!--", "y": 1}])).mark_bar()
     figure = Figure("f", "F", "f", chart.encode(x="x:N", y="y:Q"), ())

@@ -8,9 +8,8 @@ import pytest
 
 from r1zero.report.paper import figure_data, figures
 from r1zero.report.paper.rendering import svg_to_pdf, svg_to_png, to_svg
-from r1zero.report.paper.tables.scores import names_of
 from r1zero.report.results.load import load
-from r1zero.report.statistics.measures import Group, groups_of
+from r1zero.report.statistics.measures import Group, groups_of, names_of
 from report_files import RunFiles, made_up_metrics, paths, small_run
 
 

@@ -18,13 +18,13 @@ from r1zero.report.paper.rendering import to_latex, to_markdown
 from r1zero.report.paper.sections import contents
 from r1zero.report.paper.tables.comparisons import ablations_of, ablations_table
 from r1zero.report.paper.tables.published import published_table
-from r1zero.report.paper.tables.scores import main_table, names_of
+from r1zero.report.paper.tables.scores import main_table
 from r1zero.report.results.inputs import RunResults
 from r1zero.report.results.load import load
 from r1zero.report.results.published import published_of
 from r1zero.report.statistics.intervals import two_sample_delta
-from r1zero.report.statistics.measures import groups_of
-from report_files import RunFiles, edit, paths, provenance, small_run, write_completions
+from r1zero.report.statistics.measures import groups_of, names_of
+from report_files import RunFiles, edit, paths, provenance, small_run, two_steps, write_completions
 from tiny import CONFIG
 
 HOSTILE = (
@@ -58,10 +58,7 @@ def test_the_abstract_has_its_figures_from_the_results(tmp_path: Path) -> None:
 
 
 def test_an_unsettled_change_is_not_told_as_one(tmp_path: Path) -> None:
-    run = RunFiles(tmp_path)
-    run.train(steps=[0, 20])
-    run.evaluate(0, [[0], [1], [0], [1]])
-    run.evaluate(20, [[1], [1], [0], [0]])
+    run = two_steps(tmp_path, [[0], [1], [0], [1]], [[1], [1], [0], [0]])
     text = " ".join(contents(load(*paths(run)), ()).abstract)
     assert "50.0 %" in text
     assert "settled" in text

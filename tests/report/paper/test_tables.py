@@ -13,8 +13,15 @@ import pytest
 from r1zero.report.paper.tables import scores
 from r1zero.report.results.load import load
 from r1zero.report.statistics.intervals import hierarchical_delta
-from r1zero.report.statistics.measures import groups_of
-from report_files import RunFiles, paths, small_run
+from r1zero.report.statistics.measures import groups_of, names_of
+from report_files import RunFiles, paths, small_run, two_steps
+
+
+def problems(run: RunFiles, step: int) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(run.evaluations["countdown_3", step].read_text())[
+        "problems"
+    ]
+    return found
 
 
 def of_file(path: Path, measure: str) -> float:
@@ -76,15 +83,7 @@ def test_limits_are_those_of_the_hierarchical_interval(two_seeds: list[RunFiles]
     row = scores.main_table(groups).data.row(0, named=True)
     outcomes = {
         step: [
-            np.array(
-                [
-                    problem["correct"]
-                    for problem in json.loads(run.evaluations["countdown_3", step].read_text())[
-                        "problems"
-                    ]
-                ],
-                dtype=float,
-            )
+            np.array([item["correct"] for item in problems(run, step)], dtype=float)
             for run in two_seeds
         ]
         for step in (0, 40)
@@ -105,11 +104,7 @@ def test_the_table_of_seeds_has_each_run_by_itself(two_seeds: list[RunFiles]) ->
 
 
 def test_pass_at_k_has_every_k(tmp_path: Path) -> None:
-    run = RunFiles(tmp_path)
-    run.train(steps=[0, 20])
-    generator = np.random.default_rng(0)
-    for step in (0, 20):
-        run.evaluate(step, generator.random((12, 6)) < 0.3)
+    run = two_steps(tmp_path, *(np.random.default_rng(0).random((2, 12, 6)) < 0.3))
     table = scores.pass_at_k_table(groups_of(load(*paths(run))))
     assert table is not None
     assert table.data["k"].to_list() == [1, 2, 4, 6]
@@ -119,30 +114,22 @@ def test_pass_at_k_has_every_k(tmp_path: Path) -> None:
 
 
 def test_one_sample_has_no_pass_at_k(tmp_path: Path) -> None:
-    run = RunFiles(tmp_path)
-    run.train(steps=[0, 20])
-    for step in (0, 20):
-        run.evaluate(step, [[0], [1]])
-    groups = groups_of(load(*paths(run)))
+    groups = groups_of(load(*paths(two_steps(tmp_path, [[0], [1]], [[0], [1]]))))
     assert scores.pass_at_k_table(groups) is None
     assert "pass" not in " ".join(scores.main_table(groups).headings)
 
 
 def test_a_base_model_without_an_answer_still_votes(tmp_path: Path) -> None:
-    run = RunFiles(tmp_path)
-    run.train(steps=[0, 20])
-    run.evaluate(0, [[0, 0], [0, 0]], vote=[[None, None]] * 2)
-    run.evaluate(20, [[1, 1], [1, 0]])
+    run = two_steps(
+        tmp_path, [[0, 0], [0, 0]], [[1, 1], [1, 0]], vote=([[None, None]] * 2, [[0, 0], [0, 1]])
+    )
     table = scores.main_table(groups_of(load(*paths(run))))
     row = table.data.row(by_predicate=pl.col("metric") == "maj@2", named=True)
     assert (row["base"], row["trained"]) == (0.0, 0.75)
 
 
 def test_a_row_by_hand(tmp_path: Path) -> None:
-    run = RunFiles(tmp_path)
-    run.train(steps=[0, 20])
-    run.evaluate(0, [[0], [0]], length=[[10], [20]])
-    run.evaluate(20, [[0], [1]], length=[[16], [26]])
+    run = two_steps(tmp_path, [[0], [0]], [[0], [1]], length=([[10], [20]], [[16], [26]]))
     groups = groups_of(load(*paths(run)))
     table = scores.main_table(groups)
     assert table.headings[-2:] == ("lenient (%)", "greedy (%)")
@@ -154,29 +141,19 @@ def test_a_row_by_hand(tmp_path: Path) -> None:
 
 
 def test_a_settled_change_has_a_direction(tmp_path: Path) -> None:
-    run = RunFiles(tmp_path)
-    run.train(steps=[0, 20])
-    run.evaluate(0, [[0]] * 30 + [[1]] * 10)
-    run.evaluate(20, [[1]] * 40)
-    worse = RunFiles(tmp_path, seed=1)
-    worse.train(steps=[0, 20])
-    worse.evaluate(0, [[1]] * 40)
-    worse.evaluate(20, [[0]] * 30 + [[1]] * 10)
+    some, all_right = [[0]] * 30 + [[1]] * 10, [[1]] * 40
+    run, worse = two_steps(tmp_path, some, all_right), two_steps(tmp_path, all_right, some, seed=1)
     table = scores.seeds_table(groups_of(load(*paths(run, worse))))
     assert [row[-1] for row in table.rows] == ["higher", "lower"]
 
 
 def test_one_problem_has_no_limits(tmp_path: Path) -> None:
-    run = RunFiles(tmp_path)
-    run.train(steps=[0, 20])
-    run.evaluate(0, [[0, 0]])
-    run.evaluate(20, [[0, 1]])
-    table = scores.main_table(groups_of(load(*paths(run))))
+    table = scores.main_table(groups_of(load(*paths(two_steps(tmp_path, [[0, 0]], [[0, 1]])))))
     assert table.data["delta_low"][0] is None
     assert table.rows[0][4:6] == ("+50.0 [–, –]", "not settled")
 
 
 def test_backends_are_named_where_there_are_several(tmp_path: Path) -> None:
     first, second = small_run(tmp_path), small_run(tmp_path, backend="split")
-    names = scores.names_of(groups_of(load(*paths(first, second))))
+    names = names_of(groups_of(load(*paths(first, second))))
     assert set(names.values()) == {"datawhale_r1 (split)", "datawhale_r1 (trl)"}

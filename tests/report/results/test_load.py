@@ -114,11 +114,11 @@ def missing_metrics(run: RunFiles) -> Path:
         (edited(0, model_sha256="other"), "model_sha256"),
         (evaluated(60), "60"),
         (unknown_run, "seed 7"),
-        (other_decoding, "greedy, temperature"),
+        (other_decoding, "temperature 0.6"),
         (edited(40, suite_sha256="other"), "suite_sha256"),
         (with_problems(lambda problems: problems[0].update(problem_id="another")), "another"),
         (evaluated(40, n_problems=39), "p0039"),
-        (evaluated(40, n_samples=1), "n_samples"),
+        (evaluated(40, n_samples=1), "n_samples 1"),
         (edited(40, engine="vllm 0.31.0"), "vllm 0.31.0"),
         (without(0), "step 0"),
         (no_base_on_second_suite, "harder"),
@@ -185,16 +185,6 @@ def test_all_backends_are_measured_by_the_same_versions(tmp_path: Path, package:
     assert f"{package} 0.0.1" in error.message
 
 
-def test_seeds_are_measured_in_the_same_way(tmp_path: Path) -> None:
-    first, second = small_run(tmp_path), small_run(tmp_path, seed=1)
-    for path in second.evaluations.values():
-        decoding = json.loads(path.read_text())["decoding"]
-        edit(path, decoding={**decoding, "temperature": 0.6})
-    error = refused(first, second)
-    assert error.where == str(second.evaluations["countdown_3", 0])
-    assert str(first.evaluations["countdown_3", 0]) in error.message
-
-
 def test_versions_of_other_packages_may_differ(tmp_path: Path) -> None:
     first, second = small_run(tmp_path), small_run(tmp_path, seed=1)
     made_with(second, snakemake="9.0")
@@ -205,7 +195,8 @@ def test_one_report_has_one_scale(tmp_path: Path) -> None:
     first, second = small_run(tmp_path), small_run(tmp_path, seed=1, scale="paper")
     error = refused(first, second)
     assert error.where == str(second.model)
-    assert {"mini", "paper"} <= set(error.message.replace(":", " ").replace(",", " ").split())
+    assert "paper" in error.message
+    assert "mini" in error.message
 
 
 def test_the_same_run_twice_is_refused(tmp_path: Path) -> None:
@@ -268,9 +259,11 @@ def test_seeds_that_differ_in_more_than_the_seed_are_refused(tmp_path: Path) -> 
     assert "algorithm" in error.message
 
 
-@pytest.mark.parametrize("changed", [{"suite_sha256": "other"}, {"engine": "vllm 0.31.0 (cuda)"}])
+@pytest.mark.parametrize(
+    "changed", [{"suite_sha256": "other"}, {"engine": "vllm 0.31.0"}, {"decoding": {"top_p": 0.5}}]
+)
 def test_seeds_that_were_measured_otherwise_are_refused(
-    tmp_path: Path, changed: dict[str, str]
+    tmp_path: Path, changed: dict[str, Any]
 ) -> None:
     first, second = small_run(tmp_path), small_run(tmp_path, seed=1)
     for path in second.evaluations.values():

@@ -47,7 +47,7 @@ def coverage(
     """Share of intervals that hold the truth, and that say falsely that it is larger."""
     drawn = [interval() for _ in range(replicates)]
     held = np.mean([one.low <= truth <= one.high for one in drawn])
-    above = np.mean([verdict(one, wanted="above", margin=truth) == "yes" for one in drawn])
+    above = np.mean([verdict(one, low=truth) == "yes" for one in drawn])
     return float(held), float(above)
 
 
@@ -160,7 +160,7 @@ def test_no_difference_on_the_border_of_a_margin() -> None:
         base = generator.random((200, 4)) < 0.4
         trained = generator.random((200, 4)) < 0.45
         interval = paired_delta(base.astype(np.float64), trained.astype(np.float64))
-        answers.append(verdict(interval, wanted="within", margin=0.05))
+        answers.append(verdict(interval, low=-0.05, high=0.05))
     print(f"\nwithin the margin that is the truth: {answers.count('yes') / REPLICATES:.3f}")
     assert answers.count("yes") <= 0.05 * REPLICATES
 

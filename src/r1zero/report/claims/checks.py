@@ -6,31 +6,25 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from scipy import stats
 
-from r1zero.plan.cost import disk_of
-from r1zero.plan.layout import Layout
-from r1zero.plan.machine import find_machine
-from r1zero.plan.search import lay_out
 from r1zero.report.claims.base import Configured, Evidence, Setups
 from r1zero.report.claims.findings import (
     Expected,
     Finding,
-    bounded,
     certain,
+    diverged,
     first_unlogged,
-    first_values,
-    held,
     logged_files,
     name_of,
     of_pair,
     of_setup,
     of_trend,
+    series,
 )
 from r1zero.report.claims.quantities import Quantity
 from r1zero.report.claims.selection import Arms, pairs
 from r1zero.report.statistics.intervals import CONFIDENCE, Interval
 from r1zero.report.statistics.measures import Group
-from r1zero.settings import Hardware, RunSettings, resolve_run
-from r1zero.settings.sources import HubModel
+from r1zero.settings import RunSettings, resolve_run
 
 
 def change(
@@ -51,8 +45,7 @@ def change(
     """
     findings, left_out = [], []
     for group in setups.groups:
-        preconditions = (of_setup(group, q, e) for q, e in (given or {}).items())
-        if unmet := _first_unmet(preconditions):
+        if unmet := _first_unmet(of_setup(group, q, e) for q, e in (given or {}).items()):
             left_out.append(unmet)
         else:
             findings.append(of_setup(group, quantity, expected))
@@ -121,21 +114,45 @@ def trends(
             left_out.append(unmet)
         else:
             findings += [of_trend(group, key, item) for key, item in metrics.items()]
-            findings += [
-                first_values(group, metric, value, tolerance) for metric, value in starts_at.items()
-            ]
+            findings += [_starts(group, key, at, tolerance) for key, at in starts_at.items()]
     return Evidence(tuple(findings), missing, tuple(left_out))
 
 
+def _starts(group: Group, metric: str, wanted: float, tolerance: float) -> Finding:
+    """Whether a metric has the wanted value at the first step, in all seeds."""
+    found = [float(series(result, metric)[1][0]) for result in group.runs]
+    furthest = max(found, key=lambda value: abs(value - wanted))
+    return certain(
+        name_of(group),
+        f"{metric} at the first step",
+        not diverged(group) and abs(furthest - wanted) <= tolerance,
+        f"{furthest:.1e}",
+        *logged_files(group),
+    )
+
+
 def bounds(setups: Setups, limits: Mapping[str, tuple[float, float]]) -> Evidence:
-    """Whether metrics of the trainer stay between a least and a greatest value at every step."""
+    """Whether metrics of the trainer stay between a least and a greatest value at every step.
+
+    A training that diverged does not, since metrics that are not finite are not logged.
+    """
     findings = []
     missing = ""
+    quantity = f"bounds of {' and '.join(limits)}"
     for group in setups.groups:
         if absent := first_unlogged(group, limits):
             missing = f"run that logs {absent}"
-        else:
-            findings.append(bounded(group, limits))
+            continue
+        outside, steps = diverged(group), 0
+        for result in group.runs:
+            steps += len(series(result, next(iter(limits)))[0])
+            for metric, (low, high) in limits.items():
+                for step, value in zip(*series(result, metric), strict=True):
+                    if not (low <= value <= high or outside):
+                        outside = f"{metric} is {value:.3g} at step {step}, seed {result.run.seed}"
+        figures = outside or f"{steps} logged steps"
+        files = logged_files(group)
+        findings.append(certain(name_of(group), quantity, not outside, figures, *files))
     return Evidence(tuple(findings), missing)
 
 
@@ -143,86 +160,18 @@ def _first_unmet(preconditions: Iterable[Finding]) -> Finding | None:
     return next((finding for finding in preconditions if finding.settled != "yes"), None)
 
 
-def checkpoint_size(
-    configured: Configured, recipe: str, *, gpus: int, gpu: str, over_gb: float
-) -> Evidence:
-    """Whether all checkpoints of a recipe at scale paper exceed a size, by its plan.
-
-    Args:
-        configured: The configuration.
-        recipe: The recipe.
-        gpus: GPUs that it is planned for.
-        gpu: Their kind, such as `h100-80g`.
-        over_gb: The size in 10^9 bytes.
-
-    """
-    run = _published(recipe, configured)
-    source = configured.sources.models.get(run.model)
-    architecture = source.architecture if isinstance(source, HubModel) else None
-    hardware = Hardware(gpus=gpus, gpu=gpu)
-    layout = lay_out(run, find_machine(hardware), architecture, hardware)
-    subject = f"{recipe} on {gpus} x {gpu}"
-    if architecture is None or not isinstance(layout, Layout):
-        return Evidence(missing=f"plan of {subject}")
-    disk = disk_of(run, layout, architecture)
-    each, size = (disk.weights + disk.optimizer) / 1e9, disk.everything / 1e9
-    finding = certain(
-        subject,
-        "size of all checkpoints",
-        size > over_gb,
-        f"{disk.checkpoints} checkpoints of {each:.1f} GB are {size:.0f} GB",
-        configured.folder / "recipes" / f"{recipe}.yaml",
-        configured.table,
-    )
-    return Evidence((finding,))
-
-
-def scaling(
-    setups: Setups, fewer: str, more: str, *, gpus: float, steps: float, time: Expected
-) -> Evidence:
-    """Steps and training time of a recipe on more GPUs, relative to those on fewer.
-
-    Args:
-        setups: The setups, among which the two recipes are looked for.
-        fewer: Recipe on fewer GPUs.
-        more: Recipe on more GPUs.
-        gpus: Ratio of the numbers of GPUs.
-        steps: Ratio of the optimizer steps that the claim says.
-        time: Where the claim puts the ratio of the training times.
-
-    """
-    found = {group.run.recipe: group for group in reversed(setups.groups)}
-    if fewer not in found or more not in found:
-        planned = [_published(name, setups.configured).sizes.max_steps for name in (fewer, more)]
-        counts = " and ".join(f"{count:,}" for count in planned)
-        return Evidence(missing=f"pair of {fewer} and {more} (planned: {counts} steps)")
-    one, other = found[fewer], found[more]
-    on_one, on_other = _gpus(one), _gpus(other)
-    if on_one is None or on_other != gpus * on_one:
-        return Evidence(missing=f"pair of these on {gpus:g} times the GPUs")
-    subject = f"{name_of(other)} beside {name_of(one)}"
-    files = logged_files(one) + logged_files(other)
-    before, after = (group.settings["sizes.max_steps"] for group in (one, other))
-    counted = certain(
-        subject, "optimizer steps", after == steps * before, f"{before} become {after}", *files
-    )
-    ratio = _time_ratio(one, other)
-    timed = held(subject, "training time", ratio, time, files, unit="times")
-    return Evidence((counted, timed))
-
-
-def _published(recipe: str, configured: Configured) -> RunSettings:
+def published_run(recipe: str, configured: Configured) -> RunSettings:
     """A recipe as it was published."""
     return resolve_run(recipe, scale="paper", backend="trl", seed=0, folder=configured.folder)
 
 
-def _gpus(group: Group) -> int | None:
+def gpus_of(group: Group) -> int | None:
     """GPUs that all runs of a setup were trained on; None if the runs differ."""
     found = {result.model.gpus for result in group.runs}
     return found.pop() if len(found) == 1 else None
 
 
-def _time_ratio(one: Group, other: Group) -> Interval:
+def time_ratio(one: Group, other: Group) -> Interval:
     """Training time of the second setup relative to the first.
 
     Welch's interval for the difference of the logarithms, over the seeds.

@@ -1,7 +1,7 @@
 """Findings: a number of a setup, or of a pair of setups, compared with what a claim says of it."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -29,24 +29,23 @@ _UNDEFINED = Interval(math.nan, math.nan, math.nan)
 class Expected(NamedTuple):
     """Where a claim puts a number. It is settled if the whole 95 % interval lies there."""
 
-    side: Literal["above", "below", "within"]
-    """`within` is between minus and plus the border, a test of equivalence."""
-    border: float
+    low: float
+    high: float
 
 
 def above(border: float) -> Expected:
     """The number is larger than the border."""
-    return Expected("above", border)
+    return Expected(border, math.inf)
 
 
 def below(border: float) -> Expected:
     """The number is smaller than the border."""
-    return Expected("below", border)
+    return Expected(-math.inf, border)
 
 
 def within(border: float) -> Expected:
-    """The number lies between minus and plus the border."""
-    return Expected("within", border)
+    """The number lies between minus and plus the border, a test of equivalence."""
+    return Expected(-border, border)
 
 
 @dataclass(frozen=True)
@@ -90,12 +89,11 @@ def held(
         undefined: Text that is shown if there is no estimate.
 
     """
-    side, border = expected
     scaled = Interval(interval.estimate * factor, interval.low * factor, interval.high * factor)
     return Finding(
         subject,
         quantity,
-        verdict(interval, wanted=side, margin=-border if side == "below" else border),
+        verdict(interval, low=expected.low, high=expected.high),
         _against(interval, expected),
         undefined if math.isnan(interval.estimate) else _figures(scaled, unit),
         files,
@@ -118,14 +116,11 @@ def _against(interval: Interval, expected: Expected) -> float:
     """
     if math.isnan(interval.low) or math.isnan(interval.high):
         return 1.0
-    side, border = expected
-    if side == "within":
-        # The nearer of the two borders.
-        border = math.copysign(border, interval.estimate)
-    beyond = border - interval.estimate
-    error = interval.high - interval.estimate if beyond > 0 else interval.estimate - interval.low
-    if side == "below" or (side == "within" and border > 0):
-        beyond = -beyond
+    # How far the estimate lies beyond the border that is nearest to it.
+    below_it, above_it = expected.low - interval.estimate, interval.estimate - expected.high
+    beyond = max(below_it, above_it)
+    upwards = (below_it > 0) if below_it > above_it else (above_it < 0)
+    error = interval.high - interval.estimate if upwards else interval.estimate - interval.low
     if error == 0:
         return float(beyond <= 0)
     return float(stats.norm.sf(beyond / error * stats.norm.isf((1 - CONFIDENCE) / 2)))
@@ -166,9 +161,8 @@ def of_setup(group: Group, quantity: Quantity, expected: Expected) -> Finding:
         interval = hierarchical_delta(starts, ends)
     elif ends:
         interval = hierarchical_mean(ends, differences=quantity.linearised)
-    words, unit, factor = quantity.words, quantity.unit, quantity.factor
-    files = measured_files(group)
-    return held(name_of(group), words, interval, expected, files, unit=unit, factor=factor)
+    name, words, files = name_of(group), quantity.words, measured_files(group)
+    return held(name, words, interval, expected, files, unit=quantity.unit, factor=100)
 
 
 def of_pair(first: Group, second: Group, quantity: Quantity, expected: Expected) -> Finding:
@@ -185,7 +179,7 @@ def of_pair(first: Group, second: Group, quantity: Quantity, expected: Expected)
         expected,
         measured_files(first) + measured_files(second),
         unit=quantity.unit,
-        factor=quantity.factor,
+        factor=100,
     )
 
 
@@ -206,51 +200,13 @@ def of_trend(group: Group, metric: str, expected: Expected) -> Finding:
 
     A training that diverged has none, whatever its metrics were before.
     """
-    words = _diverged(group)
+    words = diverged(group)
     interval = _UNDEFINED if words else trend([series(run, metric) for run in group.runs])
-    files = logged_files(group)
-    return held(
-        name_of(group),
-        f"trend of {metric}",
-        interval,
-        expected,
-        files,
-        undefined=words or "undefined",
-    )
+    what, files = f"trend of {metric}", logged_files(group)
+    return held(name_of(group), what, interval, expected, files, undefined=words or "undefined")
 
 
-def first_values(group: Group, metric: str, wanted: float, tolerance: float) -> Finding:
-    """Whether a metric has the wanted value at the first step, in all seeds."""
-    found = [float(series(result, metric)[1][0]) for result in group.runs]
-    furthest = max(found, key=lambda value: abs(value - wanted))
-    return certain(
-        name_of(group),
-        f"{metric} at the first step",
-        not _diverged(group) and abs(furthest - wanted) <= tolerance,
-        f"{furthest:.1e}",
-        *logged_files(group),
-    )
-
-
-def bounded(group: Group, bounds: Mapping[str, tuple[float, float]]) -> Finding:
-    """Whether metrics keep their bounds at every logged step of all seeds.
-
-    A training that diverged does not, since metrics that are not finite are not logged.
-    """
-    steps = 0
-    outside = _diverged(group)
-    for result, metric in ((result, metric) for result in group.runs for metric in bounds):
-        low, high = bounds[metric]
-        for step, value in zip(*series(result, metric), strict=True):
-            steps += metric == next(iter(bounds))
-            if not (low <= value <= high or outside):
-                outside = f"{metric} is {value:.3g} at step {step}, seed {result.run.seed}"
-    figures = outside or f"{steps} logged steps"
-    quantity = f"bounds of {' and '.join(bounds)}"
-    return certain(name_of(group), quantity, not outside, figures, *logged_files(group))
-
-
-def _diverged(group: Group) -> str:
+def diverged(group: Group) -> str:
     """Which training of a setup diverged, and where; empty if none did."""
     found = (f"{run.diverged}, seed {run.run.seed}" for run in group.runs if run.diverged)
     return next(found, "")

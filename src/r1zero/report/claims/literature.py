@@ -4,9 +4,29 @@ Each function is one claim: its name is the id, the first paragraph of its docst
 and its keyword-only parameters are the thresholds, in shares for rates (3 points are 0.03).
 """
 
+from r1zero.plan.cost import disk_of
+from r1zero.plan.layout import Layout
+from r1zero.plan.machine import find_machine
+from r1zero.plan.search import lay_out
 from r1zero.report.claims.base import Claim, Evidence, Needs, Setups, claim
-from r1zero.report.claims.checks import bounds, change, checkpoint_size, contrast, scaling, trends
-from r1zero.report.claims.findings import above, below, within
+from r1zero.report.claims.checks import (
+    bounds,
+    change,
+    contrast,
+    gpus_of,
+    published_run,
+    time_ratio,
+    trends,
+)
+from r1zero.report.claims.findings import (
+    above,
+    below,
+    certain,
+    held,
+    logged_files,
+    name_of,
+    within,
+)
 from r1zero.report.claims.plans import FREQUENT_CHECKPOINTS, ONE_WORKER, TWO_WORKERS
 from r1zero.report.claims.quantities import (
     ACCURACY,
@@ -18,6 +38,8 @@ from r1zero.report.claims.quantities import (
     WRONG_LENGTH_GROWTH,
 )
 from r1zero.report.claims.selection import Arms
+from r1zero.settings import Hardware
+from r1zero.settings.sources import HubModel
 
 
 @claim(
@@ -210,7 +232,22 @@ def two_workers_halve_steps_not_time(
 
     10 h of 13 h are a ratio of 0.77; half the time plus some overhead would not support the claim.
     """
-    return scaling(setups, ONE_WORKER, TWO_WORKERS, gpus=gpus, steps=steps, time=above(time))
+    found = {group.run.recipe: group for group in reversed(setups.groups)}
+    if not {ONE_WORKER, TWO_WORKERS} <= found.keys():
+        planned = (published_run(name, setups.configured) for name in (ONE_WORKER, TWO_WORKERS))
+        counts = " and ".join(f"{run.sizes.max_steps:,}" for run in planned)
+        return Evidence(missing=f"pair of {ONE_WORKER} and {TWO_WORKERS} (planned: {counts} steps)")
+    one, two = found[ONE_WORKER], found[TWO_WORKERS]
+    on_one, on_two = gpus_of(one), gpus_of(two)
+    if on_one is None or on_two != gpus * on_one:
+        return Evidence(missing=f"pair of these on {gpus:g} times the GPUs")
+    subject, files = f"{name_of(two)} beside {name_of(one)}", logged_files(one) + logged_files(two)
+    before, after = (group.settings["sizes.max_steps"] for group in (one, two))
+    figures = f"{before} become {after}"
+    counted = certain(subject, "optimizer steps", after == steps * before, figures, *files)
+    ratio = time_ratio(one, two)
+    timed = held(subject, "training time", ratio, above(time), files, unit="times")
+    return Evidence((counted, timed))
 
 
 @claim(
@@ -226,9 +263,21 @@ def saving_every_25_steps_fills_700_gb(
 
     Each parameter takes 2 bytes of weights, and 12 of float32 weights and Adam's moments.
     """
-    return checkpoint_size(
-        setups.configured, FREQUENT_CHECKPOINTS, gpus=gpus, gpu=gpu, over_gb=over_gb
-    )
+    recipe, configured = FREQUENT_CHECKPOINTS, setups.configured
+    run = published_run(recipe, configured)
+    source = configured.sources.models.get(run.model)
+    architecture = source.architecture if isinstance(source, HubModel) else None
+    hardware = Hardware(gpus=gpus, gpu=gpu)
+    layout = lay_out(run, find_machine(hardware), architecture, hardware)
+    subject = f"{recipe} on {gpus} x {gpu}"
+    if architecture is None or not isinstance(layout, Layout):
+        return Evidence(missing=f"plan of {subject}")
+    disk = disk_of(run, layout, architecture)
+    each, size = (disk.weights + disk.optimizer) / 1e9, disk.everything / 1e9
+    figures = f"{disk.checkpoints} checkpoints of {each:.1f} GB are {size:.0f} GB"
+    files = configured.folder / "recipes" / f"{recipe}.yaml", configured.table
+    what = "size of all checkpoints"
+    return Evidence((certain(subject, what, size > over_gb, figures, *files),))
 
 
 @claim(

@@ -21,14 +21,12 @@ pair gives a narrower interval than its difference would."""
 
 
 class Quantity(NamedTuple):
-    """A quantity: how it is measured, and how it is shown."""
+    """A quantity: how it is measured, and how it is shown, in hundredths."""
 
     words: str
     unit: str
     measure: Callable[[SuiteResults], Values | None]
     """Gives None where the quantity is undefined."""
-    factor: float = 100
-    """Multiplier to the unit."""
     linearised: bool = False
     """Whether values are linearised, and so are no shares even if they lie within [0, 1]."""
 

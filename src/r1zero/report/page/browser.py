@@ -8,8 +8,9 @@ one run does not need goes to the others.
 
 import gzip
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import polars as pl
 
 from r1zero.core.errors import UserError
 from r1zero.report.results.inputs import RunResults
+from r1zero.report.statistics.measures import groups_of, names_of
 
 # Expected ratio of compression of rollouts, for the first guess at how much fits.
 _PACKED = 6
@@ -158,18 +160,14 @@ def _scan(path: Path, keys: Sequence[str]) -> pl.LazyFrame | None:
 
 def _kept(sources: Sequence[_Source], limit: float) -> list[_Source]:
     """Keep about `limit` bytes of completions in all."""
-    by_run: dict[int, int] = {}
+    by_run: Counter[int] = Counter()
     for source in sources:
-        by_run[source.run] = by_run.get(source.run, 0) + int(source.groups["bytes"].sum())
+        by_run[source.run] += int(source.groups["bytes"].sum())
     most = _shared_out(list(by_run.values()), limit)
+    shares = {run: most / max(1, needed) for run, needed in by_run.items()}
     return [
-        _Source(
-            source.run,
-            source.suite,
-            source.files,
-            source.groups[evenly(len(source.groups), most / max(1, by_run[source.run]))],
-        )
-        for source in sources
+        replace(item, groups=item.groups[evenly(len(item.groups), shares[item.run])])
+        for item in sources
     ]
 
 
@@ -192,6 +190,7 @@ def evenly(count: int, share: float) -> list[int]:
 
 
 def _content(runs: Sequence[RunResults], sources: Sequence[_Source]) -> dict[str, Any]:
+    names = names_of(groups_of(runs))
     frames = [pl.DataFrame(schema={"source": pl.Int32, **_NUMBERS, **_TEXTS})]
     frames += [_rows(source).with_columns(source=place) for place, source in enumerate(sources)]
     rows = pl.concat(frames, how="diagonal")
@@ -202,22 +201,11 @@ def _content(runs: Sequence[RunResults], sources: Sequence[_Source]) -> dict[str
     }
     columns |= {name: _places(rows[name], places) for name in _TEXTS}
     return {
-        "runs": _names(runs),
+        "runs": [f"{names[result.run]}, seed {result.run.seed}" for result in runs],
         "sources": [{"run": source.run, "suite": source.suite} for source in sources],
         "texts": list(places),
         "columns": columns,
     }
-
-
-def _names(runs: Sequence[RunResults]) -> list[str]:
-    """Recipe and seed, with the backend where there are several."""
-    several = len({result.run.backend for result in runs}) > 1
-    return [
-        f"{run.recipe}, {run.backend}, seed {run.seed}"
-        if several
-        else f"{run.recipe}, seed {run.seed}"
-        for run in (result.run for result in runs)
-    ]
 
 
 def _rows(source: _Source) -> pl.DataFrame:

@@ -17,8 +17,6 @@ Spec: TypeAlias = dict[str, Any]
 PICKED = "picked_series"
 _FADED = 0.08
 _COMPOSED = ("layer", "hconcat", "vconcat", "concat")
-# Keys of a unit that describe its marks. All others (data, size, title) stay with the view.
-_OF_MARKS = ("mark", "encoding")
 _HOVER_SIZE = 90
 # More points would be slow to draw and too close together to point at.
 _MOST_HOVER_POINTS = 4000
@@ -36,88 +34,61 @@ class Interactive:
 def interactive(chart: alt.TopLevelMixin) -> Interactive:
     """Turn the chart of a figure into one for the screen."""
     spec: Spec = chart.to_dict()
-    legends = [color for unit in _units(spec) if (color := _own_legend(unit))]
+    units = list(_units(spec))
+    colors = [color for unit in units if (color := _color(unit))]
     # A chart with two colour scales keeps the legends that Vega draws.
-    if any(color["scale"] != legends[0]["scale"] for color in legends):
-        legends = []
-    hover = sum(_points(unit, spec) for unit in _units(spec)) <= _MOST_HOVER_POINTS
-    changed = _changed(spec, bool(legends), hover)
-    changed["params"] = [*spec.get("params", []), {"name": PICKED, "value": None}]
-    changed["config"] = {**spec.get("config", {}), "mark": {"tooltip": True}}
-    if not legends:
-        return Interactive(changed, (), "")
-    scale, legend = legends[0]["scale"], legends[0].get("legend") or {}
-    colors = [scale["range"][index % len(scale["range"])] for index in range(len(scale["domain"]))]
-    series = tuple(zip(map(str, scale["domain"]), colors, strict=True))
-    return Interactive(changed, series, str(legend.get("title") or ""))
+    own = bool(colors) and all(color["scale"] == colors[0]["scale"] for color in colors)
+    series: tuple[tuple[str, str], ...] = ()
+    title = ""
+    if own:
+        scale, legend = colors[0]["scale"], colors[0].get("legend") or {}
+        series = tuple(zip(map(str, scale["domain"]), scale["range"], strict=True))
+        title = str(legend.get("title") or "")
+    hover = sum(_points(unit, spec) for unit in units) <= _MOST_HOVER_POINTS
+    for unit in units:
+        _change(unit, own_legend=own, hover=hover)
+    spec.setdefault("params", []).append({"name": PICKED, "value": None})
+    spec.setdefault("config", {})["mark"] = {"tooltip": True}
+    return Interactive(spec, series, title)
 
 
 def _units(spec: Spec) -> Iterator[Spec]:
     """All single views of a specification."""
-    parts = [part for key in _COMPOSED for part in spec.get(key, [])]
-    if isinstance(spec.get("spec"), dict):
-        parts.append(spec["spec"])
     if "mark" in spec:
         yield spec
-    for part in parts:
-        yield from _units(part)
+    for key in _COMPOSED:
+        for part in spec.get(key, []):
+            yield from _units(part)
 
 
-def _own_legend(unit: Spec) -> Spec | None:
+def _color(unit: Spec) -> Spec | None:
     """The colour encoding of a unit, if it lists its series and colours."""
-    color = unit.get("encoding", {}).get("color")
-    if not isinstance(color, dict) or "field" not in color:
-        return None
-    scale = color.get("scale") or {}
-    listed = isinstance(scale.get("domain"), list) and isinstance(scale.get("range"), list)
-    return color if listed and color.get("type") == "nominal" else None
+    color: Spec = unit["encoding"].get("color", {})
+    listed = {"domain", "range"} <= color.get("scale", {}).keys()
+    return color if listed and color["type"] == "nominal" else None
 
 
 def _points(unit: Spec, spec: Spec) -> int:
-    """Number of values that a line draws, if they are part of the specification."""
+    """Number of values that a line draws."""
+    if unit["mark"]["type"] != "line":
+        return 0
     data = unit.get("data") or spec.get("data") or {}
-    values = data.get("values") or spec.get("datasets", {}).get(data.get("name"), [])
-    return len(values) if _mark(unit)["type"] == "line" else 0
+    return len(data.get("values") or spec.get("datasets", {}).get(data.get("name"), []))
 
 
-def _changed(spec: Spec, legend: bool, hover: bool) -> Spec:
-    """Copy a specification with all its units changed."""
-    copy = dict(spec)
-    for key in _COMPOSED:
-        if key in copy:
-            copy[key] = [_changed(part, legend, hover) for part in copy[key]]
-    if isinstance(copy.get("spec"), dict):
-        copy["spec"] = _changed(copy["spec"], legend, hover)
-    return _changed_unit(copy, legend, hover) if "mark" in copy else copy
-
-
-def _changed_unit(unit: Spec, legend: bool, hover: bool) -> Spec:
-    mark, encoding = _mark(unit), dict(unit.get("encoding", {}))
-    layers = [{"mark": mark, "encoding": _fading(mark, encoding, legend)}]
-    if hover and mark["type"] == "line":
-        point = {"type": "point", "filled": True, "size": _HOVER_SIZE, "opacity": 0}
-        seen = {key: value for key, value in encoding.items() if key not in ("opacity", "order")}
-        if legend and _own_legend(unit):
-            seen["color"] = {**encoding["color"], "legend": None}
-        layers.append({"mark": point, "encoding": seen})
-    place = {key: value for key, value in unit.items() if key not in _OF_MARKS}
-    return {**place, **layers[0]} if len(layers) == 1 else {**place, "layer": layers}
-
-
-def _fading(mark: Spec, encoding: Spec, legend: bool) -> Spec:
-    """Fade the marks of all series but the picked one, and hide the legend."""
-    color = _own_legend({"encoding": encoding})
-    if not legend or color is None:
-        return encoding
-    faded = {**encoding, "color": {**color, "legend": None}}
-    if "opacity" not in encoding:
+def _change(unit: Spec, *, own_legend: bool, hover: bool) -> None:
+    """Give a unit points to hover over; fade its marks while another series is picked."""
+    mark, encoding = unit["mark"], unit["encoding"]
+    color = _color(unit) if own_legend else None
+    if color:
+        color["legend"] = None
+    point = {"type": "point", "filled": True, "size": _HOVER_SIZE, "opacity": 0}
+    seen = {key: value for key, value in encoding.items() if key not in ("opacity", "order")}
+    if color and "opacity" not in encoding:
         field = color["field"].replace("\\", "\\\\").replace('"', '\\"')
         test = f'{PICKED} === null || datum["{field}"] === {PICKED}'
         shown = {"test": test, "value": mark.get("opacity", 1)}
-        faded["opacity"] = {"condition": shown, "value": _FADED}
-    return faded
-
-
-def _mark(unit: Spec) -> Spec:
-    mark = unit["mark"]
-    return {"type": mark} if isinstance(mark, str) else dict(mark)
+        encoding["opacity"] = {"condition": shown, "value": _FADED}
+    if hover and mark["type"] == "line":
+        del unit["mark"], unit["encoding"]
+        unit["layer"] = [{"mark": mark, "encoding": encoding}, {"mark": point, "encoding": seen}]

@@ -2,27 +2,25 @@
 
 The page has the same parts as the PDF. Charts are drawn by Vega, whose scripts are part of the
 page; completions are unpacked and filtered by the page's own scripts. All text of a report is
-untrusted: it is escaped here, and the scripts set it as text only. A content security policy
+untrusted: the template escapes it, and the scripts set it as text only. A content security policy
 forbids anything that is not part of the page, and `eval`; Vega interprets its expressions instead.
 """
 
 import base64
 import hashlib
-import html
 import json
 from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.resources import files as package_files
-from pathlib import Path
-from string import Template
 from typing import Any
 
 import vl_convert
+from jinja2 import Environment, StrictUndefined
 
 from r1zero.core.formatting import INVISIBLE
 from r1zero.report.page import browser
 from r1zero.report.page.charts import PICKED, interactive
-from r1zero.report.paper.document import Contents, Figure, Part, Sample, Table
+from r1zero.report.paper.document import Contents, Figure, Table
 from r1zero.report.results.inputs import RunResults
 
 _STYLES = ("page.css", "rollouts.css")
@@ -40,121 +38,49 @@ def page(contents: Contents, runs: Sequence[RunResults], *, browser_mb: float = 
         browser_mb: Largest size of the completions in megabytes (10^6 bytes, gzipped).
     """
     packed = browser.pack(runs, megabytes=browser_mb)
-    style, script = "".join(map(_asset, _STYLES)), _script()
+    style, script, vega = "".join(map(_asset, _STYLES)), _script(), _vega()
     figures = {item.name: _figure_data(item) for item in contents.figures}
-    text = Template(_asset("page.html")).substitute(
-        policy=_policy(style, [_vega(), script]),
-        title=_text(contents.title),
-        abstract=_text(" ".join(contents.abstract)),
-        links="\n".join(_link(part.anchor, part.title) for part in contents.parts),
-        parts="\n".join(_part(part) for part in contents.parts),
-        share=_text(_share(packed)),
+    environment = Environment(
+        autoescape=True, finalize=_seen, trim_blocks=True, undefined=StrictUndefined
+    )
+    text = environment.from_string(_asset("page.html")).render(
+        contents=contents,
+        kind=_kind,
+        begins_block=_begins_block,
+        share=_share(packed),
+        policy=_policy(style, [vega, script]),
         style=style,
         figures=_json({"picked": PICKED, "figures": figures}),
         rollouts=base64.b64encode(packed.data).decode(),
-        vega=_vega(),
+        vega=vega,
         script=script,
     )
     return text.encode()
 
 
-def _part(part: Part) -> str:
-    blocks = [
-        f'<section id="{_text(part.anchor)}" aria-labelledby="{_text(part.anchor)}-title">',
-        f'<h2 id="{_text(part.anchor)}-title">{_text(part.title)}</h2>',
-        *(f"<p>{_text(paragraph)}</p>" for paragraph in part.paragraphs),
-        *map(_table, part.tables),
-        *map(_figure, part.figures),
-        *map(_sample, part.samples),
-        "</section>",
-    ]
-    return "\n".join(blocks)
+def _seen(value: object) -> object:
+    """A visible mark in place of each hidden character of untrusted text."""
+    if not isinstance(value, str) or hasattr(value, "__html__"):
+        return value  # a number, or markup of the template itself
+    return INVISIBLE.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", value)
 
 
-def _table(table: Table) -> str:
-    """Render a table in a box of its own that scrolls sideways, by keyboard too."""
-    name = f"table-{_text(table.name)}"
-    heading = _cells("th", table.headings, table, ' scope="col"')
-    rows = "\n".join(
-        f"<tr{mark}>{_cells('td', row, table)}</tr>"
-        for mark, row in zip(_marks(table.rows), table.rows, strict=True)
-    )
-    return f"""\
-<figure class="table" id="{name}">
-<figcaption id="{name}-caption"><b>{_text(table.title)}.</b> {_text(table.caption)}</figcaption>
-<div class="scroll" role="region" tabindex="0" aria-labelledby="{name}-caption">
-<table>
-<thead><tr>{heading}</tr></thead>
-<tbody>
-{rows}
-</tbody>
-</table>
-</div>
-{_files(table.files)}
-</figure>"""
+def _kind(table: Table, column: int, cell: str) -> str:
+    """Attribute with the class of a cell. Only long texts may break into lines."""
+    if column in table.numeric:
+        return ' class="number"'
+    return ' class="short"' if len(cell) <= _SHORT else ""
 
 
-def _marks(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Mark rows whose first cell differs from the row above, if first cells repeat at all."""
-    first = [row[0] for row in rows]
-    if len(set(first)) == len(first):
-        return [""] * len(first)
-    changes = [place > 0 and cell != first[place - 1] for place, cell in enumerate(first)]
-    return [' class="other"' if change else "" for change in changes]
-
-
-def _cells(tag: str, cells: Iterable[str], table: Table, attributes: str = "") -> str:
-    """Render a row. Only long texts may break into lines."""
-
-    def kind(place: int, cell: str) -> str:
-        short = ' class="short"' if len(cell) <= _SHORT else ""
-        return ' class="number"' if place in table.numeric else short
-
-    return "".join(
-        f"<{tag}{kind(place, cell)}{attributes}>{_text(cell)}</{tag}>"
-        for place, cell in enumerate(cells)
-    )
-
-
-def _figure(figure: Figure) -> str:
-    name = f"figure-{_text(figure.name)}"
-    return f"""\
-<figure class="chart" id="{name}">
-<div class="legend" role="group" aria-label="Series of {_text(figure.title)}" hidden></div>
-<div class="scroll" role="region" tabindex="0" aria-labelledby="{name}-caption">
-<div class="plot" data-figure="{_text(figure.name)}" role="img"
- aria-label="{_text(figure.title)}"></div>
-</div>
-<figcaption id="{name}-caption"><b>{_text(figure.title)}.</b> {_text(figure.caption)}</figcaption>
-{_files(figure.files)}
-</figure>"""
+def _begins_block(table: Table, row: int) -> bool:
+    """Whether the first cell differs from the row above, if first cells repeat at all."""
+    first = [cells[0] for cells in table.rows]
+    return row > 0 and len(set(first)) < len(first) and first[row] != first[row - 1]
 
 
 def _figure_data(figure: Figure) -> dict[str, Any]:
     chart = interactive(figure.chart)
     return {"spec": chart.spec, "series": chart.series, "title": chart.title}
-
-
-def _sample(sample: Sample) -> str:
-    notes = "".join(f"<li>{_text(note)}</li>" for note in sample.notes)
-    return f"""\
-<article class="sample">
-<h3>{_text(sample.title)}</h3>
-<ul class="notes">{notes}</ul>
-<pre tabindex="0" aria-label="Completion">{_text(sample.completion)}</pre>
-</article>"""
-
-
-def _files(paths: Sequence[Path]) -> str:
-    if not paths:
-        return ""
-    listed = "".join(f"<li><code>{_text(path.as_posix())}</code></li>" for path in paths)
-    count = "1 file" if len(paths) == 1 else f"{len(paths)} files"
-    return f'<details class="files"><summary>From {count}</summary><ul>{listed}</ul></details>'
-
-
-def _link(anchor: str, title: str) -> str:
-    return f'<li><a href="#{_text(anchor)}">{_text(title)}</a></li>'
 
 
 def _share(packed: browser.Packed) -> str:
@@ -167,11 +93,6 @@ def _share(packed: browser.Packed) -> str:
         f" ({packed.kept / packed.found:.1%}), to keep the page small: of a training, groups"
         " evenly over its steps; of evaluations, the same problems at every checkpoint."
     )
-
-
-def _text(text: str) -> str:
-    """Escape for content and attributes, with a visible mark for each hidden character."""
-    return html.escape(INVISIBLE.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", text))
 
 
 def _json(value: Any) -> str:

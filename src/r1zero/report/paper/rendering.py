@@ -4,7 +4,6 @@ import io
 import re
 
 import altair as alt
-import polars as pl
 import typst
 import vl_convert
 
@@ -48,15 +47,6 @@ def to_text(table: Table) -> str:
     """The shown cells in columns, for the terminal."""
     cells = [[visible(cell) for cell in row] for row in table.rows]
     return table_text(table.headings, cells, table.numeric, "plain")
-
-
-def rounded(data: pl.DataFrame, decimals: int = 6) -> pl.DataFrame:
-    """Round so that every machine writes the same digits, finer than any evaluation resolves.
-
-    NaN becomes null, an empty field in CSV.
-    """
-    floats = pl.selectors.float()
-    return data.with_columns(floats.fill_nan(None)).with_columns(floats.round(decimals))
 
 
 def to_svg(chart: alt.TopLevelMixin) -> str:

@@ -25,7 +25,7 @@ from r1zero.report.paper.tables.setup import cost_table, protocol_table, recipes
 from r1zero.report.paper.text import setting
 from r1zero.report.results.inputs import Run, RunResults
 from r1zero.report.results.published import Published
-from r1zero.report.statistics.measures import Group, files_of, groups_of
+from r1zero.report.statistics.measures import Group, files_of, groups_of, names_of
 
 
 def contents(
@@ -44,7 +44,7 @@ def contents(
 
     """
     groups = groups_of(runs)
-    names = scores.names_of(groups)
+    names = names_of(groups)
     ablations = ablations_of(groups)
     parts = [
         _setup(groups, names),
@@ -55,7 +55,7 @@ def contents(
         _backends(groups),
         _claims(verdicts),
         _published(groups, dict(published or {}), names),
-        _cost(runs, names),
+        Part("cost", "Cost", (), (cost_table(runs, names),)),
         _samples(groups, names),
         Part("limits", "Limits", limits_of(groups, verdicts, names)),
         _provenance(runs, names, files),
@@ -90,6 +90,11 @@ def _setup(groups: Sequence[Group], names: dict[Run, str]) -> Part:
     )
 
 
+def _by_task(groups: Sequence[Group]) -> dict[str, list[Group]]:
+    tasks = dict.fromkeys(group.run.task for group in groups)
+    return {task: [group for group in groups if group.run.task == task] for task in tasks}
+
+
 def _results(groups: Sequence[Group], names: dict[Run, str]) -> Part:
     places = sum(len(group.suites) for group in groups)
     figure = Figure(
@@ -116,9 +121,7 @@ def _results(groups: Sequence[Group], names: dict[Run, str]) -> Part:
 
 def _curves(groups: Sequence[Group], names: dict[Run, str]) -> Part:
     found = []
-    tasks = list(dict.fromkeys(group.run.task for group in groups))
-    for task in tasks:
-        members = [group for group in groups if group.run.task == task]
+    for task, members in _by_task(groups).items():
         window = smoothing(members)
         smoothed = f", as moving means over {window} logged steps" if window > 1 else ""
         several = any(len(group.runs) > 1 for group in members)
@@ -161,43 +164,32 @@ def _pass_at_k(groups: Sequence[Group], names: dict[Run, str]) -> Part | None:
     table = scores.pass_at_k_table(groups)
     if table is None:
         return None
-    found = []
-    for task in dict.fromkeys(group.run.task for group in groups):
-        members = [group for group in groups if group.run.task == task]
-        chart = figures.pass_at_k(members, names)
-        if chart is not None:
-            found.append(
-                Figure(
-                    name=f"pass_at_k_{task}",
-                    title=f"pass@k, {task}",
-                    caption="Base (dashed) and trained model, with 95 % intervals.",
-                    chart=chart,
-                    files=files_of(members),
-                )
-            )
-    return Part(
-        "pass-at-k",
-        "pass@k",
-        (
-            "A gain at k = 1 that shrinks with k says that the training made answers likelier which"
-            " the base model could find already.",
-        ),
-        (table,),
-        tuple(found),
+    text = (
+        "A gain at k = 1 that shrinks with k says that the training made answers likelier which the"
+        " base model could find already."
     )
+    found = [
+        Figure(
+            name=f"pass_at_k_{task}",
+            title=f"pass@k, {task}",
+            caption="Base (dashed) and trained model, with 95 % intervals.",
+            chart=chart,
+            files=files_of(members),
+        )
+        for task, members in _by_task(groups).items()
+        if (chart := figures.pass_at_k(members, names)) is not None
+    ]
+    return Part("pass-at-k", "pass@k", (text,), (table,), tuple(found))
 
 
 def _ablations(found: Sequence[Ablation]) -> Part:
     if not found:
-        return Part(
-            "ablations",
-            "Ablations",
-            ("No two recipes differ in one or two settings alone: no ablation was run.",),
-        )
+        text = "No two recipes differ in one or two settings alone: no ablation was run."
+        return Part("ablations", "Ablations", (text,))
+    text = "The arms of an ablation were found by their settings, which differ in what is named."
     drawn = []
     for ablation in found:
-        arms = (ablation.reference, *ablation.arms)
-        recipe = ablation.reference.run.recipe
+        arms, recipe = (ablation.reference, *ablation.arms), ablation.reference.run.recipe
         drawn.append(
             Figure(
                 name=f"ablation_{recipe}",
@@ -207,37 +199,26 @@ def _ablations(found: Sequence[Ablation]) -> Part:
                 files=files_of(arms),
             )
         )
-    return Part(
-        "ablations",
-        "Ablations",
-        ("The arms of an ablation were found by their settings, which differ in what is named.",),
-        (ablations_table(found),),
-        tuple(drawn),
-    )
+    return Part("ablations", "Ablations", (text,), (ablations_table(found),), tuple(drawn))
 
 
 def _backends(groups: Sequence[Group]) -> Part:
+    backends = listed(group.run.backend for group in groups)
+    text = f"Every recipe was run on one backend ({backends}): agreement was not tested."
     table = backends_table(groups)
-    if table is None:
-        backends = listed(group.run.backend for group in groups)
-        text = f"Every recipe was run on one backend ({backends}): agreement was not tested."
-        return Part("backends", "Agreement of backends", (text,))
-    text = "The same recipe, trained by different programs, on the same problems."
-    return Part("backends", "Agreement of backends", (text,), (table,))
+    if table:
+        text = "The same recipe, trained by different programs, on the same problems."
+    return Part("backends", "Agreement of backends", (text,), (table,) if table else ())
 
 
 def _claims(verdicts: Sequence[Judged]) -> Part:
+    text = (
+        "What the literature asserts, judged on these runs. Reproduced and contradicted are said"
+        " only where the whole interval says so."
+    )
     if not verdicts:
         return Part("claims", "Claims", ("No claims were judged.",))
-    return Part(
-        "claims",
-        "Claims",
-        (
-            "What the literature asserts, judged on these runs. Reproduced and contradicted are"
-            " said only where the whole interval says so.",
-        ),
-        (claims_table(verdicts),),
-    )
+    return Part("claims", "Claims", (text,), (claims_table(verdicts),))
 
 
 def _published(
@@ -254,10 +235,6 @@ def _published(
         f" scale {groups[0].run.scale}: they are compared at scale paper only."
     )
     return Part("published", "Published figures", (text,))
-
-
-def _cost(runs: Sequence[RunResults], names: dict[Run, str]) -> Part:
-    return Part("cost", "Cost", (), (cost_table(runs, names),))
 
 
 def _samples(groups: Sequence[Group], names: dict[Run, str]) -> Part | None:
@@ -298,12 +275,7 @@ def _names_of_arms(ablation: Ablation) -> dict[Run, str]:
     for arm in (ablation.reference, *ablation.arms):
         own = arm.settings
         held = ", ".join(f"{key.rpartition('.')[2]} {setting(own.get(key))}" for key in plain)
-        name = (
-            held
-            if "-" in arm.run.recipe
-            else f"{arm.run.recipe} ({held})"
-            if held
-            else arm.run.recipe
-        )
+        recipe = f"{arm.run.recipe} ({held})" if held else arm.run.recipe
+        name = held if "-" in arm.run.recipe else recipe
         names |= {result.run: name for result in arm.runs}
     return names

@@ -7,6 +7,7 @@ from typing import Any
 from tabulate import tabulate
 
 from r1zero.core.formatting import number, signed, visible
+from r1zero.report.results.inputs import Provenance
 from r1zero.report.statistics.intervals import Interval
 from r1zero.report.statistics.measures import Change, factor
 
@@ -39,7 +40,12 @@ def duration(seconds: float) -> str:
 
 
 def setting(value: Any) -> str:
-    """Format the value of a setting as its recipe would write it."""
+    """Format the value of a setting as its recipe would write it, rewards by weight and name."""
+    if isinstance(value, list):
+        return ", ".join(map(setting, value))
+    if isinstance(value, dict) and "name" in value:
+        weight = value.get("weight", 1)
+        return value["name"] if weight == 1 else f"{weight:g} × {value['name']}"
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "none"}[value]
     return f"{value:g}" if isinstance(value, float) else str(value)
@@ -54,6 +60,11 @@ def hardware(found: Mapping[str, Any]) -> str:
     """Name the machine: `Some CPU, 2 cores, 23.5 GiB`, then whatever else is known."""
     words = {"cpu": "{}", "cores": "{} cores", "memory_gib": "{} GiB"}
     return ", ".join(words.get(key, f"{key} {{}}").format(value) for key, value in found.items())
+
+
+def versions(found: Provenance) -> str:
+    """Packages with their versions, by name."""
+    return ", ".join(f"{name} {version}" for name, version in sorted(found.versions.items()))
 
 
 def markdown_table(

@@ -4,7 +4,6 @@ Each file is checked by itself here; `load` checks that they belong together.
 """
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,10 +12,12 @@ from typing import Any, Self, TypeVar
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from r1zero.core.errors import UserError
 from r1zero.core.files import read_json
+from r1zero.core.validation import validate
+from r1zero.evaluate.metrics import MEANS
 
 
 class _File(BaseModel):
@@ -39,6 +40,11 @@ class Run(_File):
 
     def __str__(self) -> str:
         return f"{self.recipe}, {self.backend}, seed {self.seed}, {self.scale}"
+
+    @property
+    def setup(self) -> dict[str, str]:
+        """What the seeds of a setup share, as columns of a table."""
+        return {"recipe": self.recipe, "backend": self.backend}
 
 
 class Provenance(_File):
@@ -109,15 +115,10 @@ class Model(_File):
         return flat
 
 
-class Outcome(_File):
-    """Outcomes of one completion; its length is in tokens."""
+class Greedy(_File):
+    """Outcome of a greedy completion."""
 
     correct: float
-    lenient: float
-    format: float
-    length: float
-    truncated: float
-    repetition: float
 
 
 class Problem(_File):
@@ -135,7 +136,7 @@ class Problem(_File):
     truncated: tuple[float, ...]
     repetition: tuple[float, ...]
     vote: tuple[int | None, ...]
-    greedy: Outcome | None
+    greedy: Greedy | None
 
 
 class Evaluation(_File):
@@ -152,8 +153,6 @@ class Evaluation(_File):
     engine: str
     n_problems: int
     n_samples: int
-    metrics: dict[str, float]
-    greedy_metrics: dict[str, float] | None
     problems: tuple[Problem, ...]
     completions: Path | None = None
     tokens: int
@@ -171,7 +170,7 @@ class Evaluation(_File):
         if not self.problems:
             raise ValueError("no problems")
         for problem in self.problems:
-            for field in (*Outcome.model_fields, "vote"):
+            for field in (*MEANS.values(), "vote"):
                 if len(getattr(problem, field)) != self.n_samples:
                     raise ValueError(
                         f"problem {problem.problem_id} doesn't have n_samples = {self.n_samples}"
@@ -195,21 +194,24 @@ class Evaluation(_File):
         """Cache for `statistics.measures.values`: some measures take long and are used often."""
         return {}
 
+    @cached_property
+    def ordered(self) -> list[Problem]:
+        """The problems, ordered by problem_id."""
+        return sorted(self.problems, key=lambda problem: problem.problem_id)
+
     def outcomes(self, field: str) -> NDArray[np.float64]:
         """Values of one field of the problems, [n_problems, n_samples], ordered by problem_id.
 
         The vote of a sample without an answer is NaN.
         """
-        ordered = sorted(self.problems, key=lambda problem: problem.problem_id)
-        return np.array([getattr(problem, field) for problem in ordered], dtype=np.float64)
+        return np.array([getattr(problem, field) for problem in self.ordered], dtype=np.float64)
 
-    def greedy_outcomes(self, field: str) -> NDArray[np.float64] | None:
-        """Values of the greedy completions, [n_problems, 1]; None if there are none."""
-        ordered = sorted(self.problems, key=lambda problem: problem.problem_id)
-        greedy = [problem.greedy for problem in ordered if problem.greedy is not None]
-        if len(greedy) < len(ordered):
-            return None
-        return np.array([[getattr(outcome, field)] for outcome in greedy], dtype=np.float64)
+    @property
+    def greedy(self) -> NDArray[np.float64] | None:
+        """Whether the greedy completions are right, [n_problems, 1]; None if there are none."""
+        found = [problem.greedy for problem in self.ordered]
+        outcomes = [[item.correct] for item in found if item is not None]
+        return np.array(outcomes) if len(outcomes) == len(found) else None
 
 
 @dataclass(frozen=True)
@@ -273,15 +275,9 @@ class RunResults:
 def read_input(path: Path, kind: type[_Kind]) -> _Kind:
     """Read a `model.json` or an evaluation, or raise `UserError` with the first thing wrong."""
     content = read_json(path)
-    if not isinstance(content, Mapping):
-        raise UserError("not a JSON object", where=str(path))
-    try:
-        return kind.model_validate({**content, "source": path})
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        message = f"{key}: {first['msg']}" if key else first["msg"]
-        raise UserError(message, where=str(path)) from None
+    if isinstance(content, dict):
+        content["source"] = path
+    return validate(content, kind, str(path))
 
 
 def read_training(path: Path) -> pl.DataFrame:

@@ -5,10 +5,12 @@ versions of its packages, everything was measured with the same versions, and ba
 were measured the same way.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 from r1zero.core.errors import UserError
+from r1zero.core.formatting import shortlist
 from r1zero.report.results.inputs import (
     Evaluation,
     Model,
@@ -20,6 +22,8 @@ from r1zero.report.results.inputs import (
 )
 from r1zero.report.results.versions import MEASURING, packages_that_must_agree
 
+_Kind = TypeVar("_Kind", Model, Evaluation)
+
 
 def load(models: Iterable[Path], evaluations: Iterable[Path]) -> list[RunResults]:
     """Read all inputs, ordered by recipe, backend and seed, or raise `UserError`."""
@@ -27,11 +31,10 @@ def load(models: Iterable[Path], evaluations: Iterable[Path]) -> list[RunResults
     measured = [read_input(path, Evaluation) for path in evaluations]
     if not trained:
         raise UserError("no model.json given: nothing to report")
-    _refuse_mixed_scales(trained)
-    for backend in dict.fromkeys(model.run.backend for model in trained):
-        of_backend = [model for model in trained if model.run.backend == backend]
-        _refuse_mixed_versions(of_backend, packages_that_must_agree(backend))
-    _refuse_mixed_versions(measured, MEASURING)
+    _refuse(trained, lambda _: "", lambda model: {"scale": model.run.scale}, "one scale a report")
+    one_table = "results of different versions never share a table"
+    _refuse(trained, lambda model: model.run.backend, _trained_with, one_table)
+    _refuse(measured, lambda _: "", lambda item: _versions(item, MEASURING), one_table)
     by_run: dict[Run, Model] = {}
     for model in trained:
         if model.run in by_run:
@@ -40,7 +43,8 @@ def load(models: Iterable[Path], evaluations: Iterable[Path]) -> list[RunResults
         by_run[model.run] = model
     for evaluation in measured:
         _refuse_stale(evaluation, by_run.get(evaluation.run))
-    _refuse_mixed_settings(trained)
+    setup = "the seeds of a recipe share a table only if they differ in nothing else"
+    _refuse(trained, lambda model: str(model.run.setup), lambda model: model.flat_settings, setup)
     ordered = sorted(trained, key=lambda item: (item.run.recipe, item.run.backend, item.run.seed))
     runs = [
         RunResults(
@@ -50,40 +54,90 @@ def load(models: Iterable[Path], evaluations: Iterable[Path]) -> list[RunResults
         )
         for model in ordered
     ]
-    _refuse_different_measures(runs)
+    _refuse(
+        [suite.base for result in runs for suite in result.suites],
+        lambda item: f"{item.run.setup}, {item.suite}",
+        lambda item: {key: value for key, value in _protocol(item).items() if key != "seed"},
+        "the seeds of a recipe are measured in the same way, on the same problems",
+    )
     return runs
+
+
+def _refuse(
+    items: Iterable[_Kind],
+    kind: Callable[[_Kind], str],
+    compared: Callable[[_Kind], Mapping[str, Any]],
+    hint: str,
+) -> None:
+    """Raise `UserError` for an item that differs from the first of its kind.
+
+    Args:
+        items: What was read.
+        kind: The kind of an item.
+        compared: What must agree among the items of a kind.
+        hint: Which rule it breaks.
+
+    """
+    first: dict[str, _Kind] = {}
+    for item in items:
+        known = first.setdefault(kind(item), item)
+        wanted, found = compared(known), compared(item)
+        differing = [
+            f"{key} {found.get(key, 'none')} (not {wanted.get(key, 'none')})"
+            for key in sorted(wanted.keys() | found.keys())
+            if found.get(key) != wanted.get(key)
+        ]
+        if differing:
+            message = f"{shortlist(differing, most=3)}: unlike {known.source}"
+            raise UserError(message, where=str(item.source), hint=hint)
+
+
+def _trained_with(model: Model) -> dict[str, str]:
+    return _versions(model, packages_that_must_agree(model.run.backend))
+
+
+def _versions(item: Model | Evaluation, packages: Sequence[str]) -> dict[str, str]:
+    made = item.provenance.versions
+    return {name: made[name] for name in packages if name in made}
+
+
+def _protocol(item: Evaluation) -> dict[str, Any]:
+    """What was measured, and how."""
+    return {
+        **item.decoding,
+        "suite_sha256": item.suite_sha256,
+        "engine": item.engine,
+        "n_samples": item.n_samples,
+        **{f"problem {name}": "asked" for name in item.problem_ids},
+    }
 
 
 def _suites(model: Model, evaluations: Sequence[Evaluation]) -> tuple[SuiteResults, ...]:
     """Group the evaluations of one run by suite, and check that each suite can be compared."""
+    where = str(model.source)
     if not evaluations:
-        message = f"the run ({model.run}) has no evaluation"
-        raise UserError(message, where=str(model.source))
-    names = sorted({evaluation.suite for evaluation in evaluations})
+        raise UserError(f"the run ({model.run}) has no evaluation", where=where)
+    found: dict[str, dict[int, Evaluation]] = {}
+    for item in evaluations:
+        by_step = found.setdefault(item.suite, {})
+        if item.step in by_step:
+            message = f"the same run, suite and step as {by_step[item.step].source}"
+            raise UserError(message, where=str(item.source))
+        by_step[item.step] = item
+    for name, by_step in found.items():
+        if 0 not in by_step:
+            message = f"the run ({model.run}) has no evaluation of step 0 on {name}"
+            raise UserError(message, where=where, hint="evaluate the base model, step 0")
+        if len(by_step) == 1:
+            message = f"the run ({model.run}) has no evaluation of a trained step on {name}"
+            raise UserError(message, where=where, hint="evaluate a checkpoint")
+        ordered = [by_step[step] for step in sorted(by_step)]
+        hint = "base and trained model must be measured the same way"
+        _refuse(ordered, lambda _: "", _protocol, hint)
     return tuple(
-        _suite(model, name, [item for item in evaluations if item.suite == name]) for name in names
+        SuiteResults(name, tuple(found[name][step] for step in sorted(found[name])))
+        for name in sorted(found)
     )
-
-
-def _suite(model: Model, name: str, evaluations: Sequence[Evaluation]) -> SuiteResults:
-    by_step: dict[int, Evaluation] = {}
-    for evaluation in evaluations:
-        if evaluation.step in by_step:
-            message = f"the same run, suite and step as {by_step[evaluation.step].source}"
-            raise UserError(message, where=str(evaluation.source))
-        by_step[evaluation.step] = evaluation
-    if 0 not in by_step:
-        message = f"the run ({model.run}) has no evaluation of step 0, the base model, on {name}"
-        raise UserError(message, where=str(model.source), hint="evaluate step 0 of this run")
-    if len(by_step) == 1:
-        message = f"the run ({model.run}) has no evaluation of a trained step on {name}"
-        raise UserError(message, where=str(model.source), hint="evaluate a checkpoint")
-    for evaluation in by_step.values():
-        if reason := _difference(by_step[0], evaluation):
-            message = f"{reason} from the base model's evaluation {by_step[0].source}"
-            hint = "base and trained model must be measured the same way"
-            raise UserError(message, where=str(evaluation.source), hint=hint)
-    return SuiteResults(name, tuple(by_step[step] for step in sorted(by_step)))
 
 
 def _refuse_stale(evaluation: Evaluation, model: Model | None) -> None:
@@ -91,90 +145,15 @@ def _refuse_stale(evaluation: Evaluation, model: Model | None) -> None:
     where = str(evaluation.source)
     if model is None:
         raise UserError(f"its run ({evaluation.run}) has no model.json here", where=where)
-    hint = "stale: evaluate this run again"
+    expected = model.model_hash(evaluation.step)
+    message = ""
     if evaluation.config_hash != model.config_hash:
         message = (
             f"config_hash is {evaluation.config_hash}, {model.source} says {model.config_hash}"
         )
-        raise UserError(message, where=where, hint=hint)
-    expected = model.model_hash(evaluation.step)
-    if expected is None:
+    elif expected is None:
         message = f"step {evaluation.step} is not among the checkpoints of {model.source}"
-        raise UserError(message, where=where, hint=hint)
-    if evaluation.model_sha256 != expected:
+    elif evaluation.model_sha256 != expected:
         message = f"model_sha256 is {evaluation.model_sha256}, {model.source} says {expected}"
-        raise UserError(message, where=where, hint=hint)
-
-
-def _difference(one: Evaluation, other: Evaluation, *, seeds: bool = False) -> str:
-    """How the second evaluation measured otherwise than the first; empty if it did not.
-
-    With `seeds` the two are of runs with different seeds, so that the seed of the sampling differs.
-    """
-    keys = sorted(
-        key
-        for key in one.decoding.keys() | other.decoding.keys()
-        if one.decoding.get(key) != other.decoding.get(key) and not (seeds and key == "seed")
-    )
-    if keys:
-        return f"decoding differs in {', '.join(keys)}"
-    if other.suite_sha256 != one.suite_sha256:
-        return "suite_sha256 differs"
-    if other.engine != one.engine:
-        return f"engine {other.engine} differs"
-    if other.problem_ids != one.problem_ids:
-        return f"the problems differ, first in {min(other.problem_ids ^ one.problem_ids)}"
-    return "" if other.n_samples == one.n_samples else f"n_samples is {other.n_samples}"
-
-
-def _refuse_mixed_scales(models: Sequence[Model]) -> None:
-    for model in models:
-        if model.run.scale != models[0].run.scale:
-            message = (
-                f"scale is {model.run.scale}, {models[0].source} has {models[0].run.scale}:"
-                " one report has one scale"
-            )
-            raise UserError(message, where=str(model.source))
-
-
-def _refuse_mixed_settings(models: Sequence[Model]) -> None:
-    """Refuse seeds of one recipe that differ in more than the seed."""
-    first: dict[tuple[str, str], Model] = {}
-    for model in models:
-        known = first.setdefault((model.run.recipe, model.run.backend), model)
-        keys = sorted(
-            key
-            for key in model.settings.keys() | known.settings.keys()
-            if key != "seed" and model.settings.get(key) != known.settings.get(key)
-        )
-        if keys:
-            message = f"settings differ in {', '.join(keys)} from those of {known.source}"
-            hint = "the seeds of a recipe share a table only if they differ in nothing else"
-            raise UserError(message, where=str(model.source), hint=hint)
-
-
-def _refuse_different_measures(runs: Sequence[RunResults]) -> None:
-    """Refuse seeds of one recipe that were not measured in the same way."""
-    first: dict[tuple[str, str, str], Evaluation] = {}
-    for result in runs:
-        for suite in result.suites:
-            run, base = result.run, suite.base
-            known = first.setdefault((run.recipe, run.backend, suite.name), base)
-            if reason := _difference(known, base, seeds=True):
-                message = f"{reason} from {known.source} of another seed"
-                hint = "the seeds of a recipe are measured in the same way, on the same problems"
-                raise UserError(message, where=str(base.source), hint=hint)
-
-
-def _refuse_mixed_versions(
-    items: Sequence[Model] | Sequence[Evaluation], packages: Sequence[str]
-) -> None:
-    """Refuse files that were made with another version of a package than the first one."""
-    for item in items:
-        for package in packages:
-            found = item.provenance.versions.get(package, "none")
-            first = items[0].provenance.versions.get(package, "none")
-            if found != first:
-                message = f"made with {package} {found}, but {items[0].source} with {first}"
-                hint = "results of different versions never share a table"
-                raise UserError(message, where=str(item.source), hint=hint)
+    if message:
+        raise UserError(message, where=where, hint="stale: evaluate this run again")

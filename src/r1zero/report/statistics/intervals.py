@@ -35,7 +35,7 @@ shares of 5 or 95 % (91 %), and for mean lengths with a heavy tail on 50 problem
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import nan, sqrt
+from math import inf, nan, sqrt
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -69,22 +69,17 @@ class Interval:
 
 
 def verdict(
-    interval: Interval, *, wanted: Literal["above", "below", "within"], margin: float = 0.0
+    interval: Interval, *, low: float = -inf, high: float = inf
 ) -> Literal["yes", "no", "unsettled"]:
-    """Whether a quantity is above `margin`, below `-margin`, or within ±`margin`.
+    """Whether a quantity lies between `low` and `high`.
 
-    "yes" where the whole interval is there, "no" where the whole interval is elsewhere; "within" is
-    a test of equivalence. A quantity on the border gets "yes" at most 2.5 % of the time, as far as
-    the interval covers. Without limits nothing is settled.
+    "yes" where the whole interval is there, "no" where the whole interval is elsewhere; with both
+    limits it is a test of equivalence. A quantity on the border gets "yes" at most 2.5 % of the
+    time, as far as the interval covers. Without limits nothing is settled.
     """
-    low, high = interval.low, interval.high
-    if wanted == "below":
-        low, high = -high, -low
-    if wanted == "within":
-        there, elsewhere = -margin < low and high < margin, low > margin or high < -margin
-    else:
-        there, elsewhere = low > margin, high < margin
-    return "yes" if there else "no" if elsewhere else "unsettled"
+    if low < interval.low and interval.high < high:
+        return "yes"
+    return "no" if interval.high < low or interval.low > high else "unsettled"
 
 
 def hierarchical_mean(values: Sequence[Outcomes], *, differences: bool = False) -> Interval:

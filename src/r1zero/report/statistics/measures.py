@@ -4,7 +4,7 @@ A measure has one value per problem and sample, or one per problem, so that the 
 of every interval.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -133,6 +133,16 @@ def groups_of(runs: Sequence[RunResults]) -> list[Group]:
     return [Group(tuple(members)) for members in found.values()]
 
 
+def names_of(groups: Sequence[Group]) -> dict[Run, str]:
+    """Name each run by its recipe, with the backend if there are several."""
+    several = len({group.run.backend for group in groups}) > 1
+    return {
+        result.run: f"{result.run.recipe} ({result.run.backend})" if several else result.run.recipe
+        for group in groups
+        for result in group.runs
+    }
+
+
 def change_of(suites: Sequence[SuiteResults], measure: str) -> Change:
     """One measure before and after training, of one suite of runs that differ in their seed."""
     base = [values(suite.base, measure) for suite in suites]
@@ -158,9 +168,7 @@ def measures_of(suite: SuiteResults) -> list[str]:
         for problem in item.problems
         for vote in problem.vote
     )
-    greedy = all(
-        item.greedy_outcomes("correct") is not None for item in (suite.base, suite.trained)
-    )
+    greedy = all(item.greedy is not None for item in (suite.base, suite.trained))
     return [
         "accuracy",
         "lenient_accuracy",
@@ -187,18 +195,14 @@ def _values(evaluation: Evaluation, measure: str) -> Outcomes:
     if measure in MEANS:
         return evaluation.outcomes(MEANS[measure])
     if measure == "greedy_accuracy":
-        greedy = evaluation.greedy_outcomes("correct")
-        if greedy is None:
+        if evaluation.greedy is None:
             raise ValueError(f"{evaluation.source}: no greedy completions")
-        return greedy
-    name, _, k = measure.partition("@")
-    per_problem: dict[str, Callable[[], Outcomes]] = {
-        "pass": lambda: pass_at_k(evaluation.outcomes("correct"), int(k)),
-        "maj": lambda: majority_at_k(
-            evaluation.outcomes("correct"), evaluation.outcomes("vote"), int(k)
-        ),
-    }
-    return per_problem[name]()[:, None]
+        return evaluation.greedy
+    kind, _, k = measure.partition("@")
+    correct = evaluation.outcomes("correct")
+    if kind == "pass":
+        return pass_at_k(correct, int(k))[:, None]
+    return majority_at_k(correct, evaluation.outcomes("vote"), int(k))[:, None]
 
 
 def label(measure: str) -> str:

@@ -48,7 +48,9 @@ class HubError(Exception):
 
     """
 
-    def __init__(self, reason: object, *, retryable: bool, wait: float | None = None) -> None:
+    def __init__(
+        self, reason: object, *, retryable: bool = False, wait: float | None = None
+    ) -> None:
         self.retryable, self.wait = retryable, wait
         super().__init__(redact(str(reason)))
 

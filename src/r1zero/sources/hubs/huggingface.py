@@ -109,34 +109,28 @@ class HuggingFace:
             RevisionNotFoundError,
         )
 
+        # The subclasses of another class first.
+        reasons: dict[type[Exception], str] = {
+            OfflineModeIsEnabled: "HF_HUB_OFFLINE is set in the environment",
+            GatedRepoError: f"{self.place} is gated: set HF_TOKEN",
+            RevisionNotFoundError: f"{self.place} has no revision {self._revision}",
+            RepositoryNotFoundError: f"no repository {self.place}, or no access to it",
+            EntryNotFoundError: f"not in {self.place} at {self._revision}",
+        }
         try:
             yield
-        except OfflineModeIsEnabled:
-            raise HubError("HF_HUB_OFFLINE is set in the environment", retryable=False) from None
-        except GatedRepoError:
-            raise HubError(f"{self.place} is gated: set HF_TOKEN", retryable=False) from None
-        except RevisionNotFoundError:
-            raise HubError(
-                f"{self.place} has no revision {self._revision}", retryable=False
-            ) from None
-        except RepositoryNotFoundError:
-            reason = f"no repository {self.place}, or no access to it"
-            raise HubError(reason, retryable=False) from None
-        except EntryNotFoundError:
-            raise HubError(f"not in {self.place} at {self._revision}", retryable=False) from None
+        except tuple(reasons) as error:
+            found = next(reason for kind, reason in reasons.items() if isinstance(error, kind))
+            raise HubError(found) from None
         except HfHubHTTPError as error:
             wait = error.response.headers.get("Retry-After", "")
             raise refused(error.response.status_code, wait, self.place) from None
-        except InvalidURL as error:
-            raise HubError(error, retryable=False) from None
+        except (InvalidURL, ImportError) as error:  # httpx does not support every kind of proxy
+            raise HubError(error) from None
         except HTTPError as error:
             raise HubError(described(error), retryable=True) from None
-        except ImportError as error:  # a proxy of a kind that httpx does not support
-            raise HubError(error, retryable=False) from None
         except NO_LISTING as error:
-            raise HubError(
-                f"not the response of a hub: {described(error)}", retryable=False
-            ) from None
+            raise HubError(f"not the response of a hub: {described(error)}") from None
 
 
 def _as_listed(file: Any) -> RemoteFile:

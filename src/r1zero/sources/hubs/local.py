@@ -46,7 +46,7 @@ class LocalFolder:
                 and not any(part.startswith(".") for part in path.relative_to(folder).parts)
             }
             if not files:
-                raise HubError(f"no readable file in {folder}", retryable=False)
+                raise HubError(f"no readable file in {folder}")
         return Listing(folder.name if folder.parent.name == "snapshots" else None, files)
 
     @contextmanager
@@ -54,7 +54,7 @@ class LocalFolder:
         """Open a file."""
         file = self.on_disk(path)
         if file is None:
-            raise HubError(f"no {path} in {self._folder()}", retryable=False)
+            raise HubError(f"no {path} in {self._folder()}")
         with self._failures():
             stream = file.open("rb")
         with stream:
@@ -81,14 +81,14 @@ class LocalFolder:
         try:
             yield
         except (OSError, UnicodeDecodeError) as error:
-            raise HubError(described(error), retryable=False) from None
+            raise HubError(described(error)) from None
 
     def _folder(self) -> Path:
         candidates = [folder for place in self._places for folder in self._folders_of(place)]
         for folder in candidates:
             if folder.is_dir():
                 return folder
-        raise HubError(f"no folder {' or '.join(map(str, candidates[:2]))}", retryable=False)
+        raise HubError(f"no folder {' or '.join(map(str, candidates[:2]))}")
 
     def _folders_of(self, place: Place) -> Iterator[Path]:
         """Possible folders of a repository: named as on a hub, or the cache of huggingface_hub."""

@@ -84,7 +84,7 @@ class ModelScope:
             files = {e.path: RemoteFile(e.size, e.sha256 or None) for e in entries if not e.is_dir}
         unsized = [path for path, file in files.items() if not (file.bytes or file.sha256)]
         if unsized:  # the client returns 0 for a missing size
-            raise HubError(f"not the response of a hub: no size for {unsized[0]}", retryable=False)
+            raise HubError(f"not the response of a hub: no size for {unsized[0]}")
         return Listing(None, files)
 
     @contextmanager
@@ -115,16 +115,14 @@ class ModelScope:
             yield
         except NotExistError:
             reason = f"not in {self.place} at {self._revision}, or no such repository"
-            raise HubError(reason, retryable=False) from None
+            raise HubError(reason) from None
         except APIError as error:
             wait = str(getattr(error, "retry_after", ""))
             raise refused(error.status_code or 0, wait, self.place) from None
         except (ClientError, RequestException) as error:
             raise HubError(described(_root(error)), retryable=True) from None
         except NO_LISTING as error:
-            raise HubError(
-                f"not the response of a hub: {described(error)}", retryable=False
-            ) from None
+            raise HubError(f"not the response of a hub: {described(error)}") from None
 
 
 def _leave_alone(request: Any) -> Any:

@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 from r1zero.core.formatting import number
-from r1zero.report.paper.document import Table
-from r1zero.report.paper.rendering import rounded
+from r1zero.report.paper.document import Table, limits
 from r1zero.report.paper.text import arrow, interval, setting
 from r1zero.report.results.inputs import Run
 from r1zero.report.statistics.intervals import Interval, Outcomes, two_sample_delta
@@ -17,6 +16,7 @@ from r1zero.report.statistics.measures import Group, files_of, values
 
 # Most settings that may differ between the arms of an ablation.
 _MOST_DIFFERENCES = 2
+_AGAINST = "against the recipe [95 % interval]"
 
 
 @dataclass(frozen=True)
@@ -75,63 +75,54 @@ def _protocols(group: Group) -> dict[str, Any]:
 def ablations_table(found: Sequence[Ablation]) -> Table:
     """One row per arm and suite: its settings, its accuracy, and the difference to the recipe."""
     rows, data = [], []
-    for ablation in found:
-        for suite in ablation.reference.suites:
-            for arm in (ablation.reference, *ablation.arms):
-                if suite not in arm.suites:
-                    continue
-                held = arm.settings
-                what = "; ".join(
-                    f"{key.rpartition('.')[2]} {_shown(held.get(key))}" for key in ablation.keys
-                )
-                is_reference = arm is ablation.reference
-                against = None if is_reference else between(ablation.reference, arm, suite)
-                change = arm.change(suite, "accuracy")
-                length = arm.change(suite, "mean_length")
-                rows.append(
-                    (
-                        ablation.reference.run.recipe,
-                        what,
-                        suite,
-                        str(len(arm.runs)),
-                        arrow(change),
-                        interval(against, 100) if against else "reference",
-                        arrow(length),
-                    )
-                )
-                data.append(
-                    {
-                        "reference": ablation.reference.run.recipe,
-                        "recipe": arm.run.recipe,
-                        "backend": arm.run.backend,
-                        "settings": what,
-                        "suite": suite,
-                        "n_seeds": len(arm.runs),
-                        "base": change.base,
-                        "trained": change.trained,
-                        "delta_reference": against.estimate if against else None,
-                        "delta_low": against.low if against else None,
-                        "delta_high": against.high if against else None,
-                        "length_base": length.base,
-                        "length_trained": length.trained,
-                    }
-                )
-    return Table(
-        name="ablations",
-        title="Variants of a recipe",
-        caption=(
-            "Runs that differ in the named settings and in nothing else. The difference is between"
-            " the trained models, in percentage points of accuracy, with a 95 % interval; where"
-            " both arms have one seed, it doesn't cover the training seed; a single run is given"
-            " the other arm's spread between seeds."
-        ),
-        data=rounded(pl.DataFrame(data)),
-        headings=(
-            *("recipe", "varied", "suite", "seeds", "accuracy (%)"),
-            *("against the recipe [95 % interval]", "length (tokens)"),
-        ),
-        rows=tuple(rows),
-        numeric=frozenset({3, 4, 5, 6}),
+    places = [
+        (ablation, suite, arm)
+        for ablation in found
+        for suite in ablation.reference.suites
+        for arm in (ablation.reference, *ablation.arms)
+        if suite in arm.suites
+    ]
+    for ablation, suite, arm in places:
+        reference = ablation.reference
+        values = ((key, arm.settings.get(key, "–")) for key in ablation.keys)
+        what = "; ".join(f"{key.rpartition('.')[2]} {setting(value)}" for key, value in values)
+        against = None if arm is reference else between(reference, arm, suite)
+        change, length = (arm.change(suite, name) for name in ("accuracy", "mean_length"))
+        rows.append(
+            {
+                "recipe": reference.run.recipe,
+                "varied": what,
+                "suite": suite,
+                "seeds": str(len(arm.runs)),
+                "accuracy (%)": arrow(change),
+                _AGAINST: interval(against, 100) if against else "reference",
+                "length (tokens)": arrow(length),
+            }
+        )
+        data.append(
+            {
+                "reference": reference.run.recipe,
+                **arm.run.setup,
+                "settings": what,
+                "suite": suite,
+                "n_seeds": len(arm.runs),
+                "base": change.base,
+                "trained": change.trained,
+                **limits(against, "delta_reference"),
+                "length_base": length.base,
+                "length_trained": length.trained,
+            }
+        )
+    return Table.of(
+        "ablations",
+        "Variants of a recipe",
+        "Runs that differ in the named settings and in nothing else. The difference is between the"
+        " trained models, in percentage points of accuracy, with a 95 % interval; where both arms"
+        " have one seed, it doesn't cover the training seed; a single run is given the other arm's"
+        " spread between seeds.",
+        rows,
+        data,
+        numeric=("seeds", "accuracy (%)", _AGAINST, "length (tokens)"),
         files=files_of(
             [group for item in found for group in (item.reference, *item.arms)], ends_only=True
         ),
@@ -146,63 +137,46 @@ def between(first: Group, second: Group, suite: str) -> Interval:
 def backends_table(groups: Sequence[Group]) -> Table | None:
     """One row per recipe, suite and pair of backends; None if no recipe ran on several."""
     rows, data = [], []
-    compared: list[Group] = []
-    for index, first in enumerate(groups):
-        for second in groups[index + 1 :]:
-            if first.run.recipe != second.run.recipe:
+    pairs = [pair for pair in combinations(groups, 2) if pair[0].run.recipe == pair[1].run.recipe]
+    for first, second in pairs:
+        here, there = _protocols(first), _protocols(second)
+        recipe, backends = first.run.recipe, (first.run.backend, second.run.backend)
+        for suite in first.suites:
+            if here[suite] != there.get(suite):
                 continue
-            compared += [first, second]
-            here, there = _protocols(first), _protocols(second)
-            for suite in first.suites:
-                if here[suite] != there.get(suite):
-                    continue
-                found = between(first, second, suite)
-                means = [float(np.mean(_trained(group, suite))) for group in (first, second)]
-                data.append(
-                    {
-                        "recipe": first.run.recipe,
-                        "suite": suite,
-                        "first": first.run.backend,
-                        "second": second.run.backend,
-                        "accuracy_first": means[0],
-                        "accuracy_second": means[1],
-                        "delta": found.estimate,
-                        "delta_low": found.low,
-                        "delta_high": found.high,
-                    }
-                )
-                rows.append(
-                    (
-                        first.run.recipe,
-                        suite,
-                        f"{first.run.backend}, {second.run.backend}",
-                        f"{number(means[0] * 100)}, {number(means[1] * 100)}",
-                        interval(found, 100),
-                        "they differ" if found.settled else "no difference settled",
-                    )
-                )
+            found = between(first, second, suite)
+            means = [float(np.mean(_trained(group, suite))) for group in (first, second)]
+            data.append(
+                {
+                    "recipe": recipe,
+                    "suite": suite,
+                    **dict(zip(("first", "second"), backends, strict=True)),
+                    **dict(zip(("accuracy_first", "accuracy_second"), means, strict=True)),
+                    **limits(found),
+                }
+            )
+            rows.append(
+                {
+                    "recipe": recipe,
+                    "suite": suite,
+                    "backends": ", ".join(backends),
+                    "accuracy (%)": ", ".join(number(mean * 100) for mean in means),
+                    "difference [95 % interval]": interval(found, 100),
+                    "verdict": "they differ" if found.settled else "no difference settled",
+                }
+            )
     if not rows:
         return None
-    return Table(
-        name="backends",
-        title="One recipe on several backends",
-        caption="Accuracy of the trained models, over the seeds of each backend.",
-        data=rounded(pl.DataFrame(data)),
-        headings=(
-            *("recipe", "suite", "backends", "accuracy (%)"),
-            *("difference [95 % interval]", "verdict"),
-        ),
-        rows=tuple(rows),
-        numeric=frozenset({3, 4}),
-        files=tuple(dict.fromkeys(files_of(compared, ends_only=True))),
+    return Table.of(
+        "backends",
+        "One recipe on several backends",
+        "Accuracy of the trained models, over the seeds of each backend.",
+        rows,
+        data,
+        numeric=("accuracy (%)", "difference [95 % interval]"),
+        files=files_of([group for pair in pairs for group in pair], ends_only=True),
     )
 
 
 def _trained(group: Group, suite: str) -> list[Outcomes]:
     return [values(item.trained, "accuracy") for item in group.of_suite(suite)]
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, list):
-        return " + ".join(item["name"] if isinstance(item, dict) else str(item) for item in value)
-    return "–" if value is None else setting(value)

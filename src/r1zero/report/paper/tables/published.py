@@ -3,16 +3,15 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import polars as pl
-
 from r1zero.core.formatting import number
 from r1zero.report.paper.document import Table
-from r1zero.report.paper.rendering import rounded
 from r1zero.report.paper.text import arrow, delta
 from r1zero.report.results.inputs import Run
 from r1zero.report.results.published import Published
 from r1zero.report.statistics.measures import Change, Group
 from r1zero.settings.recipe import PublishedScore
+
+_CHANGE = "change here [95 % interval]"
 
 
 def published_table(
@@ -35,22 +34,21 @@ def published_table(
                 files += [item.trained.source for item in group.of_suite(score.suite)]
             there = "–" if score.base is None else number(score.base)
             rows.append(
-                (
-                    names[group.run],
-                    score.suite,
-                    score.metric,
-                    f"{there} → {number(score.trained)}",
-                    arrow(here) if here else "not measured",
-                    delta(here) if here else "–",
-                    score.protocol,
-                    _protocol(group, score) if here else "–",
-                    score.source,
-                )
+                {
+                    "recipe": names[group.run],
+                    "suite": score.suite,
+                    "metric": score.metric,
+                    "published": f"{there} → {number(score.trained)}",
+                    "here": arrow(here) if here else "not measured",
+                    _CHANGE: delta(here) if here else "–",
+                    "protocol there": score.protocol,
+                    "protocol here": _protocol(group, score) if here else "–",
+                    "source": score.source,
+                }
             )
             data.append(
                 {
-                    "recipe": group.run.recipe,
-                    "backend": group.run.backend,
+                    **group.run.setup,
                     "suite": score.suite,
                     "metric": score.metric,
                     "published_base": score.base,
@@ -63,21 +61,15 @@ def published_table(
             )
     if not rows:
         return None
-    return Table(
-        name="published",
-        title="Beside what was published",
-        caption=(
-            "Base → trained in per cent. The protocols differ in the ways that are named: a"
-            " difference between the columns is no failure by itself."
-        ),
-        data=rounded(pl.DataFrame(data)),
-        headings=(
-            *("recipe", "suite", "metric", "published", "here", "change here [95 % interval]"),
-            *("protocol there", "protocol here", "source"),
-        ),
-        rows=tuple(rows),
-        numeric=frozenset({3, 4, 5}),
-        files=tuple(dict.fromkeys(files)),
+    return Table.of(
+        "published",
+        "Beside what was published",
+        "Base → trained in per cent. The protocols differ in the ways that are named: a difference"
+        " between the columns is no failure by itself.",
+        rows,
+        data,
+        numeric=("published", "here", _CHANGE),
+        files=files,
     )
 
 

@@ -2,12 +2,8 @@
 
 from collections.abc import Sequence
 
-import polars as pl
-
-from r1zero.report.paper.document import Table
-from r1zero.report.paper.rendering import rounded
+from r1zero.report.paper.document import Table, limits
 from r1zero.report.paper.text import arrow, delta
-from r1zero.report.results.inputs import Run
 from r1zero.report.statistics.measures import (
     BEHAVIOUR,
     Change,
@@ -17,74 +13,54 @@ from r1zero.report.statistics.measures import (
     files_of,
     label,
     measures_of,
+    names_of,
 )
 
 _INTERVAL = "change [95 % interval]"
 
 
-def names_of(groups: Sequence[Group]) -> dict[Run, str]:
-    """Name each run by its recipe, with the backend if there are several."""
-    several = len({group.run.backend for group in groups}) > 1
-    return {
-        result.run: f"{result.run.recipe} ({result.run.backend})" if several else result.run.recipe
-        for group in groups
-        for result in group.runs
-    }
-
-
 def main_table(groups: Sequence[Group]) -> Table:
     """One row per recipe and suite: accuracy before and after training."""
     names = names_of(groups)
-    rows, data = [], []
-    kinds = [
-        kind
+    places = [(group, suite) for group in groups for suite in group.suites]
+    found = {
+        kind: [_found(group, suite, kind) for group, suite in places]
         for kind in ("lenient_accuracy", "greedy_accuracy", "pass", "maj")
-        if any(_found(group, suite, kind) for group in groups for suite in group.suites)
-    ]
-    largest = " Of pass@k and maj@k the largest k is shown." if "pass" in kinds else ""
-    found_k = {
-        kind: {_k(_found(group, suite, kind)) for group in groups for suite in group.suites} - {""}
-        for kind in kinds
     }
-    for group in groups:
-        for suite in group.suites:
-            data += [
-                _long(group, suite, change)
-                for change in group.changes(suite)
-                if change.measure not in BEHAVIOUR
-            ]
-            accuracy = group.change(suite, "accuracy")
-            found = [_found(group, suite, kind) for kind in kinds]
-            rows.append(
-                (
-                    names[group.run],
-                    suite,
-                    str(len(group.runs)),
-                    arrow(accuracy),
-                    delta(accuracy),
-                    accuracy.verdict,
-                    *(
-                        _of_k(group.change(suite, name), found_k[kind]) if name else "–"
-                        for kind, name in zip(kinds, found, strict=True)
-                    ),
-                )
-            )
-    return Table(
-        name="main",
-        title="Base and trained model on held-out problems",
-        caption=(
-            "Step 0 → last evaluated step. Accuracy is the mean over sampled completions, taken"
-            " where the prompt asks for the answer; lenient accuracy takes it wherever it stands."
-            " Changes are in percentage points, with a 95 % interval paired by problem"
-            f" {_covers(groups)}.{largest}"
-        ),
-        data=rounded(pl.DataFrame(data)),
-        headings=(
-            *("recipe", "suite", "seeds", "accuracy (%)", _INTERVAL, "verdict"),
-            *(_heading(kind, found_k[kind]) for kind in kinds),
-        ),
-        rows=tuple(rows),
-        numeric=frozenset({2, 3, 4, *range(6, 6 + len(kinds))}),
+    found = {kind: measures for kind, measures in found.items() if any(measures)}
+    ks = {kind: {_k(name) for name in measures} - {""} for kind, measures in found.items()}
+    largest = " Of pass@k and maj@k the largest k is shown." if "pass" in found else ""
+    rows = [
+        {
+            "recipe": names[group.run],
+            "suite": suite,
+            "seeds": str(len(group.runs)),
+            **_scored("accuracy (%)", group.change(suite, "accuracy")),
+            **{
+                _heading(kind, ks[kind]): _of_k(group.change(suite, name), ks[kind])
+                if (name := measures[index])
+                else "–"
+                for kind, measures in found.items()
+            },
+        }
+        for index, (group, suite) in enumerate(places)
+    ]
+    headings = (_heading(kind, ks[kind]) for kind in found)
+    return Table.of(
+        "main",
+        "Base and trained model on held-out problems",
+        "Step 0 → last evaluated step. Accuracy is the mean over sampled completions, taken where"
+        " the prompt asks for the answer; lenient accuracy takes it wherever it stands. Changes are"
+        " in percentage points, with a 95 % interval paired by problem"
+        f" {_covers(groups)}.{largest}",
+        rows,
+        [
+            _long(group, suite, change)
+            for group, suite in places
+            for change in group.changes(suite)
+            if change.measure not in BEHAVIOUR
+        ],
+        numeric={"seeds", "accuracy (%)", _INTERVAL, *headings},
         files=files_of(groups, ends_only=True),
     )
 
@@ -92,31 +68,24 @@ def main_table(groups: Sequence[Group]) -> Table:
 def behaviour_table(groups: Sequence[Group]) -> Table:
     """One row per recipe and suite: form and length of completions before and after training."""
     names = names_of(groups)
-    places = [(group, suite) for group in groups for suite in group.suites]
-    changes = [[group.change(suite, name) for name in BEHAVIOUR] for group, suite in places]
-    return Table(
-        name="behaviour",
-        title="What the completions look like",
-        caption=(
-            "Step 0 → last evaluated step, means over sampled completions. Truncated completions"
-            " hit the limit of new tokens; repeated 4-grams are those that occurred before in the"
-            " same completion. The CSV file has the intervals."
-        ),
-        data=rounded(
-            pl.DataFrame(
-                [
-                    _long(group, suite, change)
-                    for (group, suite), found in zip(places, changes, strict=True)
-                    for change in found
-                ]
-            )
-        ),
-        headings=("recipe", "suite", *(label(name) for name in BEHAVIOUR)),
-        rows=tuple(
-            (names[group.run], suite, *(arrow(change) for change in found))
-            for (group, suite), found in zip(places, changes, strict=True)
-        ),
-        numeric=frozenset(range(2, 2 + len(BEHAVIOUR))),
+    places = [
+        (group, suite, [group.change(suite, name) for name in BEHAVIOUR])
+        for group in groups
+        for suite in group.suites
+    ]
+    return Table.of(
+        "behaviour",
+        "What the completions look like",
+        "Step 0 → last evaluated step, means over sampled completions. Truncated completions hit"
+        " the limit of new tokens; repeated 4-grams are those that occurred before in the same"
+        " completion. The CSV file has the intervals.",
+        [
+            {"recipe": names[group.run], "suite": suite}
+            | {label(change.measure): arrow(change) for change in changes}
+            for group, suite, changes in places
+        ],
+        [_long(group, suite, change) for group, suite, changes in places for change in changes],
+        numeric=set(map(label, BEHAVIOUR)),
         files=files_of(groups, ends_only=True),
     )
 
@@ -134,31 +103,25 @@ def seeds_table(groups: Sequence[Group]) -> Table:
                     for change in changes.values()
                 ]
                 rows.append(
-                    (
-                        names[result.run],
-                        str(result.run.seed),
-                        suite.name,
-                        f"{suite.base.n_problems} × {suite.base.n_samples}",
-                        str(suite.trained.step),
-                        arrow(changes["accuracy"]),
-                        delta(changes["accuracy"]),
-                        changes["accuracy"].verdict,
-                    )
+                    {
+                        "recipe": names[result.run],
+                        "seed": str(result.run.seed),
+                        "suite": suite.name,
+                        "problems × samples": f"{suite.base.n_problems} × {suite.base.n_samples}",
+                        "last step": str(suite.trained.step),
+                        **_scored("accuracy (%)", changes["accuracy"]),
+                    }
                 )
-    return Table(
-        name="seeds",
-        title="Each run by itself",
-        caption=(
-            "The same comparison for each seed; its intervals cover the choice of problems and the"
-            " sampling of completions, not the seed of the training."
-        ),
-        data=rounded(pl.DataFrame(data).drop("n_seeds")),
-        headings=(
-            *("recipe", "seed", "suite", "problems × samples", "last step", "accuracy (%)"),
-            *(_INTERVAL, "verdict"),
-        ),
-        rows=tuple(rows),
-        numeric=frozenset({1, 3, 4, 5, 6}),
+    for row in data:
+        del row["n_seeds"]
+    return Table.of(
+        "seeds",
+        "Each run by itself",
+        "The same comparison for each seed; its intervals cover the choice of problems and the"
+        " sampling of completions, not the seed of the training.",
+        rows,
+        data,
+        numeric={"seed", "problems × samples", "last step", "accuracy (%)", _INTERVAL},
         files=files_of(groups, ends_only=True),
     )
 
@@ -172,24 +135,22 @@ def pass_at_k_table(groups: Sequence[Group]) -> Table | None:
             found = [name for name in group.measures(suite) if name.startswith("pass@")]
             for name in ["accuracy", *found] if found else []:
                 change = group.change(suite, name)
-                k = int(name.partition("@")[2] or 1)
-                data.append({**_long(group, suite, change, k=k), "metric": f"pass@{k}"})
+                k = _k(name) or "1"
+                data.append(_long(group, suite, change, k=int(k)) | {"metric": f"pass@{k}"})
                 rows.append(
-                    (names[group.run], suite, str(k), arrow(change), delta(change), change.verdict)
+                    {"recipe": names[group.run], "suite": suite, "k": k}
+                    | _scored("pass@k (%)", change)
                 )
     if not rows:
         return None
-    return Table(
-        name="pass_at_k",
-        title="pass@k of base and trained model",
-        caption=(
-            "The share of problems of which at least one of k samples is right: the unbiased"
-            " estimate of Chen et al. 2021 (arXiv 2107.03374, equation 1)."
-        ),
-        data=rounded(pl.DataFrame(data)),
-        headings=("recipe", "suite", "k", "pass@k (%)", _INTERVAL, "verdict"),
-        rows=tuple(rows),
-        numeric=frozenset({2, 3, 4}),
+    return Table.of(
+        "pass_at_k",
+        "pass@k of base and trained model",
+        "The share of problems of which at least one of k samples is right: the unbiased estimate"
+        " of Chen et al. 2021 (arXiv 2107.03374, equation 1).",
+        rows,
+        data,
+        numeric={"k", "pass@k (%)", _INTERVAL},
         files=files_of(groups, ends_only=True),
     )
 
@@ -210,12 +171,17 @@ def _heading(kind: str, ks: set[str]) -> str:
     """Heading of a kind of measure, with its k if all rows have the same k."""
     if not ks:
         return f"{kind.removesuffix('_accuracy')} (%)"
-    return f"{kind}@{ks.copy().pop() if len(ks) == 1 else 'k'} (%)"
+    return f"{kind}@{next(iter(ks)) if len(ks) == 1 else 'k'} (%)"
 
 
 def _of_k(change: Change, ks: set[str]) -> str:
     """The values of a change, with its k if the rows have different k."""
     return f"{arrow(change)} (k={_k(change.measure)})" if len(ks) > 1 else arrow(change)
+
+
+def _scored(heading: str, change: Change) -> dict[str, str]:
+    """Cells of a change: values, difference, verdict."""
+    return {heading: arrow(change), _INTERVAL: delta(change), "verdict": change.verdict}
 
 
 def _covers(groups: Sequence[Group]) -> str:
@@ -233,8 +199,7 @@ def _long(group: Group, suite: str, change: Change, **more: int) -> dict[str, ob
     `base` is step 0 and `trained` the last evaluated step; limits are NaN if there are none.
     """
     return {
-        "recipe": group.run.recipe,
-        "backend": group.run.backend,
+        **group.run.setup,
         "suite": suite,
         "metric": change.measure,
         **more,
@@ -243,7 +208,5 @@ def _long(group: Group, suite: str, change: Change, **more: int) -> dict[str, ob
         "n_samples": change.n_samples,
         "base": change.base,
         "trained": change.trained,
-        "delta": change.delta.estimate,
-        "delta_low": change.delta.low,
-        "delta_high": change.delta.high,
+        **limits(change.delta),
     }

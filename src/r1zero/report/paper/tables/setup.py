@@ -3,13 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-import polars as pl
-
 from r1zero.core.formatting import count
 from r1zero.report.paper.document import Table
-from r1zero.report.paper.rendering import rounded
 from r1zero.report.paper.text import duration, setting, short
-from r1zero.report.results.inputs import Evaluation, Run, RunResults
+from r1zero.report.results.inputs import Run, RunResults
 from r1zero.report.statistics.measures import Group
 
 # Settings of a recipe that a reader looks for, by their keys in model.json.
@@ -30,129 +27,108 @@ _DECODING = ("temperature", "top_p", "greedy", "max_new_tokens", "prompt")
 
 def recipes_table(groups: Sequence[Group], names: dict[Run, str]) -> Table:
     """One row per recipe and backend: what was run."""
-    flat = [group.settings for group in groups]
-    rows = [
-        (
-            names[group.run],
-            group.run.task,
-            ", ".join(map(str, group.seeds)),
-            *(setting(found.get(key, "–")) for key in _SHOWN.values()),
-            _rewards(found.get("rewards")),
-        )
-        for group, found in zip(groups, flat, strict=True)
-    ]
-    data = [
-        {
-            "recipe": group.run.recipe,
-            "backend": group.run.backend,
-            "seeds": " ".join(map(str, group.seeds)),
-            **{key: _cell(value) for key, value in found.items()},
-        }
-        for group, found in zip(groups, flat, strict=True)
-    ]
-    return Table(
-        name="recipes",
-        title="What was run",
-        caption=(
-            "G is the group size; a step sees problems × G completions. All settings of a recipe"
-            " stand in the CSV file and in its model.json."
-        ),
-        data=pl.DataFrame(data, infer_schema_length=None),
-        headings=("recipe", "task", "seeds", *_SHOWN, "rewards"),
-        rows=tuple(rows),
-        numeric=frozenset(range(6, 12)),
-        files=tuple(result.model.source for group in groups for result in group.runs),
+    return Table.of(
+        "recipes",
+        "What was run",
+        "G is the group size; a step sees problems × G completions. All settings of a recipe stand"
+        " in the CSV file and in its model.json.",
+        [
+            {
+                "recipe": names[group.run],
+                "task": group.run.task,
+                "seeds": ", ".join(map(str, group.seeds)),
+                **{what: setting(group.settings.get(key, "–")) for what, key in _SHOWN.items()},
+                "rewards": setting(group.settings.get("rewards", "–")),
+            }
+            for group in groups
+        ],
+        [
+            {
+                **group.run.setup,
+                "seeds": " ".join(map(str, group.seeds)),
+                **{key: _cell(value) for key, value in group.settings.items()},
+            }
+            for group in groups
+        ],
+        numeric=list(_SHOWN)[3:],
+        files=(result.model.source for group in groups for result in group.runs),
+        exact=True,
     )
 
 
 def protocol_table(groups: Sequence[Group], names: dict[Run, str]) -> Table:
     """One row per way of measuring: suite, problems, decoding, engine."""
     rows, data = [], []
-    for group in groups:
-        for suite in group.runs[0].suites:
-            item = suite.base
-            decoding = {key: item.decoding[key] for key in _DECODING if key in item.decoding}
-            shown = [f"{key} {setting(value)}" for key, value in decoding.items()]
-            evaluated = ", ".join(str(found.step) for found in suite.evaluations)
-            rows.append(
-                (
-                    names[group.run],
-                    suite.name,
-                    f"{item.n_problems} × {item.n_samples}",
-                    "; ".join(shown),
-                    item.engine,
-                    evaluated,
-                    short(item.suite_sha256),
-                )
-            )
-            data.append(
-                {
-                    "recipe": group.run.recipe,
-                    "backend": group.run.backend,
-                    "suite": suite.name,
-                    "n_problems": item.n_problems,
-                    "n_samples": item.n_samples,
-                    **{key: _cell(value) for key, value in decoding.items()},
-                    "engine": item.engine,
-                    "steps": evaluated.replace(",", ""),
-                    "suite_sha256": item.suite_sha256,
-                }
-            )
-    return Table(
-        name="protocol",
-        title="How it was measured",
-        caption=(
-            "The same for the base model and every checkpoint; the seeds of a recipe differ in the"
-            " seed of the sampling alone."
-        ),
-        data=pl.DataFrame(data, infer_schema_length=None),
-        headings=(
-            *("recipe", "suite", "problems × samples", "decoding", "engine"),
-            *("steps evaluated", "suite sha256"),
-        ),
-        rows=tuple(rows),
-        numeric=frozenset({2}),
-        files=tuple(suite.base.source for group in groups for suite in group.runs[0].suites),
+    places = [(group.run, suite) for group in groups for suite in group.runs[0].suites]
+    for run, suite in places:
+        item = suite.base
+        decoding = {key: item.decoding[key] for key in _DECODING if key in item.decoding}
+        evaluated = [str(found.step) for found in suite.evaluations]
+        rows.append(
+            {
+                "recipe": names[run],
+                "suite": suite.name,
+                "problems × samples": f"{item.n_problems} × {item.n_samples}",
+                "decoding": "; ".join(f"{key} {setting(value)}" for key, value in decoding.items()),
+                "engine": item.engine,
+                "steps evaluated": ", ".join(evaluated),
+                "suite sha256": short(item.suite_sha256),
+            }
+        )
+        data.append(
+            {
+                **run.setup,
+                "suite": suite.name,
+                "n_problems": item.n_problems,
+                "n_samples": item.n_samples,
+                **{key: _cell(value) for key, value in decoding.items()},
+                "engine": item.engine,
+                "steps": " ".join(evaluated),
+                "suite_sha256": item.suite_sha256,
+            }
+        )
+    return Table.of(
+        "protocol",
+        "How it was measured",
+        "The same for the base model and every checkpoint; the seeds of a recipe differ in the seed"
+        " of the sampling alone.",
+        rows,
+        data,
+        numeric=("problems × samples",),
+        files=(suite.base.source for _, suite in places),
+        exact=True,
     )
 
 
 def cost_table(runs: Sequence[RunResults], names: dict[Run, str]) -> Table:
     """One row per run: time, hardware and tokens of its training and of its evaluations."""
     spent = [_cost(result) for result in runs]
-    total = {key: sum(row[key] or 0 for row in spent) for key in _COSTS}
     rows = [
-        (names[result.run], str(result.run.seed), str(row["hardware"]), *_shown_cost(row))
+        {
+            "recipe": names[result.run],
+            "seed": str(result.run.seed),
+            "hardware": row["hardware"],
+            **_shown_cost(row),
+        }
         for result, row in zip(runs, spent, strict=True)
     ]
     if len(runs) > 1:
-        rows.append(("all", "", "", *_shown_cost(total)))
-    data = [
-        {"recipe": item.run.recipe, "backend": item.run.backend, "seed": item.run.seed, **row}
-        for item, row in zip(runs, spent, strict=True)
-    ]
-    return Table(
-        name="cost",
-        title="What it cost",
-        caption=(
-            "Device hours are the time of the optimizer steps, rollouts included, times its"
-            " GPUs, or times the cores of the machine where there is no GPU. Evaluation takes"
-            " in every step and suite."
-        ),
-        data=rounded(pl.DataFrame(data, infer_schema_length=None)),
-        headings=(
-            *("recipe", "seed", "hardware", "training", "GPU hours", "core hours"),
-            *("tokens (training)", "evaluation", "tokens (evaluation)", "tokens/s"),
-        ),
-        rows=tuple(rows),
-        numeric=frozenset({1, *range(3, 10)}),
-        files=tuple(path for result in runs for path in result.files),
+        total = {key: sum(row[key] for row in spent) for key in list(spent[0])[1:]}
+        rows.append({"recipe": "all", "seed": "", "hardware": "", **_shown_cost(total)})
+    return Table.of(
+        "cost",
+        "What it cost",
+        "Device hours are the time of the optimizer steps, rollouts included, times its GPUs, or"
+        " times the cores of the machine where there is no GPU. Evaluation takes in every step and"
+        " suite.",
+        rows,
+        [
+            {**item.run.setup, "seed": item.run.seed, **row}
+            for item, row in zip(runs, spent, strict=True)
+        ],
+        numeric=("seed", *list(rows[0])[3:]),
+        files=(path for result in runs for path in result.files),
     )
-
-
-_COSTS = (
-    *("train_seconds", "gpu_hours", "core_hours", "train_tokens"),
-    *("evaluation_seconds", "evaluation_tokens", "generation_seconds"),
-)
 
 
 def _cost(result: RunResults) -> dict[str, Any]:
@@ -168,34 +144,23 @@ def _cost(result: RunResults) -> dict[str, Any]:
         "train_tokens": model.generated_tokens,
         "evaluation_seconds": sum(item.seconds for item in evaluations),
         "evaluation_tokens": sum(item.tokens for item in evaluations),
-        "generation_seconds": sum(_generation_seconds(item) for item in evaluations),
+        "generation_seconds": sum(
+            item.tokens / item.tokens_per_second for item in evaluations if item.tokens_per_second
+        ),
     }
 
 
-def _generation_seconds(item: Evaluation) -> float:
-    return item.tokens / item.tokens_per_second if item.tokens_per_second else 0.0
-
-
-def _shown_cost(row: dict[str, Any]) -> tuple[str, ...]:
+def _shown_cost(row: dict[str, Any]) -> dict[str, str]:
     generating = row["generation_seconds"]
-    return (
-        duration(row["train_seconds"]),
-        f"{row['gpu_hours']:.2f}" if row["gpu_hours"] else "–",
-        f"{row['core_hours']:.2f}" if row["core_hours"] else "–",
-        count(row["train_tokens"]),
-        duration(row["evaluation_seconds"]),
-        count(row["evaluation_tokens"]),
-        f"{row['evaluation_tokens'] / generating:,.0f}" if generating else "–",
-    )
-
-
-def _rewards(rewards: Any) -> str:
-    if not isinstance(rewards, list):
-        return "–"
-    return ", ".join(
-        item["name"] if item.get("weight", 1) == 1 else f"{item['weight']:g} {item['name']}"
-        for item in rewards
-    )
+    return {
+        "training": duration(row["train_seconds"]),
+        "GPU hours": f"{row['gpu_hours']:.2f}" if row["gpu_hours"] else "–",
+        "core hours": f"{row['core_hours']:.2f}" if row["core_hours"] else "–",
+        "tokens (training)": count(row["train_tokens"]),
+        "evaluation": duration(row["evaluation_seconds"]),
+        "tokens (evaluation)": count(row["evaluation_tokens"]),
+        "tokens/s": f"{row['evaluation_tokens'] / generating:,.0f}" if generating else "–",
+    }
 
 
 def _cell(value: Any) -> Any:
