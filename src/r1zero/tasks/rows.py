@@ -1,11 +1,17 @@
 """Helpers to normalise raw rows: find columns, read them as text, give problems an identity."""
 
 import hashlib
+import json
 import unicodedata
+from typing import Any
 
 import polars as pl
 
 from r1zero.core.errors import UserError
+
+ANSWER_NOTE = "answer_note"
+"""Column that says why a row has no answer, or what was done to it, in a word of the audit; null
+where there is nothing to say. It is counted and dropped."""
 
 
 def problem_id(text: str) -> str:
@@ -38,8 +44,28 @@ def first_of(schema: pl.Schema, where: str, *names: str) -> str:
 
 
 def text(schema: pl.Schema, name: str, where: str) -> pl.Expr:
-    """A column as text: 27.0 is 27, and a list its items, with commas between them."""
+    """A column as text: 27.0 is 27, and a list its items, with commas between them.
+
+    A list of chat messages is the content of its message by the user.
+    """
     column, dtype = pl.col(name), schema[name]
+    if isinstance(dtype, pl.List) and _is_message(dtype.inner):
+        return column.map_elements(
+            lambda messages: _question_of(list(messages), name, where), return_dtype=pl.String
+        )
+    if dtype == pl.String:
+        is_chat = column.str.contains(r'^\s*\[\s*\{\s*"(role|content)"\s*:')
+        return (
+            pl.when(is_chat)
+            .then(
+                pl.when(is_chat)
+                .then(column)
+                .map_elements(
+                    lambda text: _question_of(json.loads(text), name, where), return_dtype=pl.String
+                )
+            )
+            .otherwise(column)
+        )
     if dtype.is_float():
         return column.cast(pl.String).str.strip_suffix(".0")
     if isinstance(dtype, pl.List) and not dtype.inner.is_nested():
@@ -47,6 +73,23 @@ def text(schema: pl.Schema, name: str, where: str) -> pl.Expr:
     if dtype.is_nested():
         raise UserError(f"column '{name}' is {dtype}, not text", where=where)
     return column.cast(pl.String)
+
+
+def _is_message(dtype: object) -> bool:
+    return isinstance(dtype, pl.Struct) and {"role", "content"} <= dict(dtype).keys()
+
+
+def _question_of(messages: list[dict[str, Any]], name: str, where: str) -> str:
+    """What the user says in a chat, whose system message is another's prompt."""
+    asked = [message["content"] for message in messages if message["role"] == "user"]
+    others = {str(message["role"]) for message in messages} - {"system", "user"}
+    if len(asked) != 1 or others or not isinstance(asked[0], str):
+        raise UserError(
+            f"column '{name}' is a chat of several turns, not a problem: "
+            f"{len(asked)} messages by the user",
+            where=where,
+        )
+    return asked[0]
 
 
 def filled(column: pl.Expr) -> pl.Expr:
