@@ -3,7 +3,7 @@ r"""MATH and its like: an answer in LaTeX or plain text that means the same as t
 What answers mean is the grammar of `tasks.answers`; most are told apart or found equal by it alone,
 in bounded time. What it leaves open, sympy and math-verify judge, in the processes of `workers`: on
 some answers sympy works for hours, or until the memory is full. What is not judged within `SECONDS`
-is wrong.
+of CPU time is wrong.
 
 Answers longer than `MAX_CHARACTERS` are wrong; the longest gold answer of MATH has 159.
 """
@@ -24,7 +24,7 @@ _BYTES = 2**30
 _UNREADABLE = "the gold answer can't be parsed"
 
 _judges = Workers("r1zero.tasks.answers.equivalence.equal", deadline=SECONDS, memory=_BYTES)
-# More time: which rows there are must not depend on how busy a machine is.
+# More time: which rows there are must not depend on how fast a machine is.
 _gold_judges = Workers(
     "r1zero.tasks.answers.equivalence.judge_gold", deadline=10 * SECONDS, memory=_BYTES
 )
