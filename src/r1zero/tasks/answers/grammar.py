@@ -6,7 +6,7 @@ r"""The grammar of answers: from tokens to one tree, as far as they say somethin
     ratio      = sum {":" sum}
     sum        = [sign] product {sign product}                  sign = "+" | "-" | "+-" | "-+"
     product    = power {["*" | "/"] power}                      without a sign, by juxtaposition
-    power      = primary {"!" | "%" | "'" | "^" script | "_" script}
+    power      = primary {"!" | "%" | degrees | "'" | "^" script | "_" script}
     primary    = number | mixed number | digits "_" base | letters | constant | function
                | "\frac" part part | "\sqrt" ["[" sum "]"] part | "(" listing ")" | "|" sum "|"
                | "\{" [listing] "\}" | matrix
@@ -179,6 +179,8 @@ class Parser(Numerals):
             parts.append(self._sum())
         if len(parts) == 1:
             return parts[0]
+        if self.numbers:
+            raise Unreadable("a ratio, not a number")
         for part in parts:
             _check_expression(part)
         return _divided(*parts) if len(parts) == 2 else Ratio(tuple(parts))
@@ -295,6 +297,8 @@ class Parser(Numerals):
             return _begins_factor(token) and not self._holds_words(token.text in FRACTIONS)
         if token.text == "(":
             return not self._holds_words(here=True)
+        if token.kind == "number":  # 5!3!
+            return self.tokens[self.position - 1].text == "!" and not token.spaced
         return token.kind == "sign" and (
             token.text == "{" or (token.text == "|" and not self._bars)
         )
@@ -315,10 +319,9 @@ class Parser(Numerals):
                 self.position += 1
                 _check_expression(node)
                 node = Call("factorial", (node,))
-            elif self.at("%"):
-                self.position += 1
+            elif self.at("%", "degree"):
                 _check_expression(node)
-                node = Measured("percent", node)
+                node = Measured("percent" if self._take().text == "%" else "degree", node)
             elif self.at("'") and isinstance(node, Symbol):
                 self.position += 1
                 node = Symbol(node.name + "'")
@@ -335,7 +338,9 @@ class Parser(Numerals):
             _check_expression(base)
             return Measured("degree", base)
         script = self._deeper(self._script)
-        if isinstance(script, Words) or (isinstance(script, Symbol) and script.name == "o"):
+        if isinstance(base, Number) and script == Symbol("o"):
+            return Measured("degree", base)
+        if isinstance(script, Words) or script == Symbol("o"):
             if isinstance(base, Number) and isinstance(script, Words):  # 5th
                 return base
             raise Unreadable("words in an exponent")
@@ -396,7 +401,7 @@ class Parser(Numerals):
             return self._function(name)
         if text in INFINITY:
             return Constant("infinity")
-        if text == "pi":
+        if text in ("pi", "Pi"):
             return Constant("pi")
         if text in GREEK:
             return Symbol(text)

@@ -3,12 +3,14 @@ r"""What an answer says, with the words, units and marks around it.
     answer = [words] [choice] listing [unit] ["."]
 
 - *Words before it* may introduce it ("The answer is"), with a colon or an equals sign after them or
-  not. Words that change it ("not", "at least", "between") make another answer of it, which is
-  compared as text. Of an answer that is known to be a number, any other words may stand before it.
+  not. They are a closed list: any other word ("not", "at least", "between") makes another answer
+  of it, which is compared as text. In a text that goes on, words that are known to change an
+  answer do so, and others don't.
 - *A choice* is a capital letter in parentheses, or before a full stop or parenthesis: `(B)`,
   `\textbf{(B)}\ 2`, `B. 2`.
 - *A unit* is what is set upright after a number, a unit of measure, or a longer word, with its
-  powers and quotients: `\text{ cm}^2`, `kg CO2`, `miles per hour`. "Million" is a factor.
+  powers and quotients: `\text{ cm}^2`, `kg CO2`, `miles per hour`. "Million" is a factor. Nouns are
+  an open class, but no conjunction, negation, numeral or the like may be among these words.
 
 An answer that is not of this form is compared as text. It is `foreign` if the reason is a command
 that the grammar doesn't know: a judge may know it.
@@ -23,13 +25,23 @@ from r1zero.tasks.answers import exact
 from r1zero.tasks.answers.comparison import Comparison, Judge, Verdict, any_of
 from r1zero.tasks.answers.cursor import Foreign, Unreadable
 from r1zero.tasks.answers.grammar import Parser
-from r1zero.tasks.answers.nodes import EXPRESSIONS, Listing, Node, Number, Product, Symbol, Words
+from r1zero.tasks.answers.nodes import (
+    EXPRESSIONS,
+    Listing,
+    Measured,
+    Node,
+    Number,
+    Product,
+    Symbol,
+    Words,
+)
 from r1zero.tasks.answers.numerals import in_base
 from r1zero.tasks.answers.tokens import END, Token, tokenize
 from r1zero.tasks.answers.vocabulary import (
     BASES,
     CHANGING,
     CHANGING_AFTER,
+    CLAUSES,
     COPULAS,
     FRACTIONS,
     INTRODUCING,
@@ -96,6 +108,8 @@ def read_last(text: str, *, numbers: bool = False) -> Reading:
     start = end
     while start and not _ends_before(tokens, start - 1, numbers):
         start -= 1
+    if start and tokens[start - 1].text.lower() in CHANGING:
+        return Reading(" ".join(token.text for token in tokens[start - 1 :]))
     while start < end and (tokens[start].text.lower() in SEPARATORS or tokens[start].text in ",;:"):
         start += 1
     return _read(tokens[start:], numbers, prose=True)
@@ -143,10 +157,18 @@ def key(reading: Reading) -> str:
 
 
 def _same_value(gold: Reading, answer: Reading, judge: Judge | None) -> Verdict:
-    if gold.unit and answer.unit and gold.unit != answer.unit:
+    units = _unit_of(gold), _unit_of(answer)
+    if all(units) and units[0] != units[1]:
         return False
     comparison = Comparison(judge)
     return any_of(comparison.same(one, other) for one in gold.nodes for other in answer.nodes)
+
+
+def _unit_of(reading: Reading) -> str:
+    match reading.nodes:
+        case (Measured(unit), *_):
+            return UNITS[unit]
+    return reading.unit
 
 
 def _same_choice(gold: Reading, answer: Reading, judge: Judge | None) -> Verdict:
@@ -173,7 +195,7 @@ def _read(tokens: Sequence[Token], numbers: bool, prose: bool) -> Reading:
     if numbers:
         tokens = _after_equals(tokens)
     try:
-        start = _after_words(tokens, numbers or prose)
+        start = _after_words(tokens, prose)
         choice, start = _choice(tokens, start)
         if choice and all(token.text in _PUNCTUATION for token in tokens[start:]):
             return replace(reading, choice=choice)
@@ -229,35 +251,34 @@ def _together(*nodes: Node) -> Node:
     return Listing(tuple(items)) if len(items) > 1 else next(iter(items))
 
 
-def _after_words(tokens: Sequence[Token], any_words: bool) -> int:
+def _after_words(tokens: Sequence[Token], prose: bool) -> int:
     """Where the answer begins, after words that introduce it; 0 where nothing else follows."""
     words: list[str] = []
-    certain, index = False, 0
+    index = 0
     for index, token in enumerate(tokens):
         if token.kind == "letters":
             before = None if not index or tokens[index - 1].kind != "letters" else tokens[index - 1]
-            named = index + 1 < len(tokens) and tokens[index + 1].text.lower() in COPULAS
-            if not (is_word(token, before) or named or (any_words and _is_article(tokens, index))):
+            if index + 1 < len(tokens) and tokens[index + 1].text.lower() in COPULAS:
+                if is_word(token, before) and not token.text.isupper():
+                    words.append(token.text.lower())
+                continue  # otherwise it is a name, of which something is said
+            if not (is_word(token, before) or (prose and _is_article(tokens, index))):
                 break
             words.append(token.text.lower())
-            certain = token.text.lower() in COPULAS
-        elif token.text in ("therefore", "because", "thus", "implies") or (
-            token.kind == "sign"
-            and token.text in (":", "=", "~", "->")
-            and (words or not index or token.text in ("~", "->"))
-        ):
-            certain = True
+        elif token.kind == "sign" and token.text in (":", "=", "~", "->"):
+            if not words and index and token.text in (":", "="):
+                break
         elif token.kind == "sign" and token.text in ("'", '"', "*", "`", ".", ",") and words:
-            if token.text in ".," and not any_words and not INTRODUCING.issuperset(words):
+            if token.text in ".," and not prose and not INTRODUCING.issuperset(words):
                 return 0
-        else:
+        elif token.text not in ("therefore", "because", "thus", "implies"):
             break
     else:
         return 0
-    if words and not (any_words or certain or INTRODUCING.issuperset(words)):
-        raise Unreadable("words before the answer")
-    if not CHANGING.isdisjoint(words):
+    if prose and not CHANGING.isdisjoint(words):
         raise Unreadable("words that change the answer")
+    if not prose and not (INTRODUCING.issuperset(words) and words[-1:] != ["of"]):
+        raise Unreadable("words before the answer")
     return index
 
 
@@ -301,12 +322,11 @@ def _with_unit(parser: Parser, numbers: bool, prose: bool) -> tuple[Node, str]:
     rest = _without_ends(rest)
     if not rest:
         return node, ""
-    words = [token.text.lower() for token in rest if token.kind == "letters"]
     if prose:
-        if rest[0].text.lower() in CHANGING_AFTER or _goes_on(rest):
+        if _goes_on(rest) or _is_changed(rest):
             raise Unreadable("more after the answer")
         return node, ""
-    if not CHANGING_AFTER.isdisjoint(words):
+    if any(token.text.lower() in CHANGING_AFTER for token in rest if token.kind == "letters"):
         raise Unreadable("words that change the answer")
     if isinstance(node, Words) or not _is_unit(rest, numbers):
         raise Unreadable("more after the answer")
@@ -325,6 +345,21 @@ def _goes_on(rest: Sequence[Token]) -> bool:
     return first.kind == "number" or (first.text.lower() in OPERATORS and second.kind == "number")
 
 
+def _is_changed(rest: Sequence[Token]) -> bool:
+    """Whether the words that follow, up to the end of their clause, change the answer."""
+    for token, following in zip(rest, (*rest[1:], END), strict=True):
+        word = token.text.lower()
+        if token.kind == "sign" or word in CLAUSES:
+            return False
+        if word in CHANGING_AFTER and not (
+            (word in COPULAS and following.text.lower() in INTRODUCING)
+            # "5 apples to the neighbour", but "5 to 6"
+            or (word in ("and", "to") and token is not rest[0] and following.kind != "number")
+        ):
+            return True
+    return False
+
+
 def _is_unit(rest: Sequence[Token], numbers: bool) -> bool:
     """Whether tokens are words, with the powers and quotients that units have."""
     before = Token("number", "")
@@ -337,12 +372,12 @@ def _is_unit(rest: Sequence[Token], numbers: bool) -> bool:
         elif token.kind == "number":
             # The power of a unit, or a part of its name: m^2, CO2.
             glued = before.kind == "letters" and not token.spaced
-            if not glued and before.text not in ("^", "{", "-"):
+            if not glued and before.text not in ("^", "_", "{", "-"):
                 return False
         elif token.text in FRACTIONS:
             words = words or token.kind == "command"
         elif token.kind == "sign":
-            allowed = "^{}/.-'()" if not numbers else "^{}/.-',;:()%!\""
+            allowed = "^_{}/.-'()" if not numbers else "^_{}/.-',;:()%!\""
             if token.text not in allowed or (not words and token.text in "^/-"):
                 return False
         else:

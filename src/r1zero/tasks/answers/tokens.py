@@ -24,9 +24,9 @@ _NUMBER = rf"""
       | [1-9][0-9]{{0,2}} (?: [ ][0-9]{{3}} )+ (?! [0-9] | [ ]?/ )
       | [0-9]+
     )
-    (?: \.[0-9]+ | \.(?= \\(?:overline|bar|dot)\b | \([0-9]+\) ) )?
+    (?: \.[0-9]+ | \.(?= \\(?:overline|bar|dot)(?![a-z]) | \([0-9]+\) ) )?
   | \.[0-9]+
-  | \.(?=\\(?:overline|bar|dot)\b)
+  | \.(?=\\(?:overline|bar|dot)(?![a-z]))
 """
 _TOKEN = re.compile(
     rf"""
@@ -105,6 +105,8 @@ _CHARACTERS = str.maketrans(
         **dict.fromkeys("\u2205\u00d8", r"\emptyset "),
         **dict.fromkeys("\u27e8\u2329", "("),
         **dict.fromkeys("\u27e9\u232a", ")"),
+        "\u25b3": r"\triangle ",
+        "\u2220": r"\angle ",
         "\u221a": r"\surd ",
         "\u221b": r"\cuberoot ",
         "\u00b0": r"^\circ ",
@@ -262,7 +264,7 @@ class _Lexer:
                 found = _PLAIN_SIGNS.get(found, found)
                 if found in "{}":
                     if not self._brace(found, opens_text):
-                        spaced = opens_text = False
+                        opens_text = False
                         continue
                 elif found in ("(", "[", r"\{"):
                     self.depth += 1

@@ -92,7 +92,19 @@ _UNIT_LETTERS = frozenset("mgshLl")
 _SHORT_WORDS = frozenset(
     "is of in to no it at by so we an as be on if up per are for not the".split()
 )
-# With one of these words before it, an answer is another one.
+# With only these words before it, an answer is what it is. The list is closed: another word may
+# change the answer.
+INTRODUCING = frozenset(
+    "the a an answer answers ans final correct result solution solutions value values total is are "
+    "equals equal be so thus hence therefore then we get have find obtain it its this that about "
+    "approximately approx roughly around exactly just only our my s must would will which gives "
+    "given by desired required option choice of for there usd dollars rs "
+    "area volume length width height perimeter circumference radius diameter distance time speed "
+    "rate cost price profit age weight mass sum difference product quotient remainder number "
+    "count amount probability ratio average mean median maximum minimum smallest largest greatest "
+    "slope angle measure coefficient constant ways possible".split()
+)
+# In a text that goes on, where any words may stand before an answer, one of these changes it.
 CHANGING = frozenset(
     "not no nor neither never none nobody nothing isn isnt aren arent doesn doesnt don dont cannot "
     "cant won wont wasn wasnt either or between and than least most over under above below except "
@@ -101,13 +113,40 @@ CHANGING = frozenset(
     "unknown unclear beyond exceeds exceed another different other reciprocal inverse opposite "
     "hardly barely maybe perhaps possibly if".split()
 )
-# And with one of these after it.
+_CARDINALS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
+    "sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety "
+    "hundred thousand million billion trillion dozen score gross"
+).split()
+_ORDINALS = (
+    "half quarter third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth twentieth "
+    "hundredth thousandth millionth"
+).split()
+# One of these after an answer changes it, or may do so. Nouns are an open class, and a unit may be
+# any of them; these are classes that are closed: numerals, conjunctions, negations, auxiliaries,
+# comparisons, operations. Words that are in them and change nothing ("of", "per") are left out.
 CHANGING_AFTER = frozenset(
-    "not no nor neither never none isn isnt or half halves third thirds fourth fourths fifths "
-    "sixths eighths tenths hundredths thousandths squared cubed factorial root mod modulo divided "
-    "multiplied minus plus than least most wrong incorrect impossible unlikely base power hundred "
-    "thousand million billion trillion".split()
+    (
+        *_CARDINALS,
+        *(f"{word}s" for word in _CARDINALS),
+        *_ORDINALS,
+        *(f"{word}s" for word in _ORDINALS),
+        *"halves th st nd rd ish".split(),
+        *"and or nor but than versus vs instead rather either neither though although".split(),
+        *"unless except excluding without if to until till through thru between".split(),
+        *"not no never none nobody nothing nope cannot isn isnt aren arent wasn wasnt doesn".split(),
+        *"doesnt don dont didn didnt can cant won wont couldn wouldn shouldn t".split(),
+        *"is are was were be been would will could may might should must does did".split(),
+        *"maybe perhaps possibly probably wrong incorrect false impossible unlikely".split(),
+        *"most least above below over under beyond greater higher lower larger smaller".split(),
+        *"too short off away up down".split(),
+        *"plus minus times squared cubed doubled tripled quadrupled halved factorial root".split(),
+        *"roots mod modulo divided multiplied added subtracted increased decreased raised".split(),
+        *"reduced base power choose permute rounded".split(),
+    )
 )
+# What ends the part of a sentence that says the answer.
+CLAUSES = frozenset("because since as so which that who when where while after before".split())
 # Between two numbers.
 OPERATORS = frozenset(("times", "plus", "minus", "over", "to", "by", "x"))
 SCALES = {
@@ -117,13 +156,6 @@ SCALES = {
     "billion": 10**9,
     "trillion": 10**12,
 }
-# With only these words before it, an answer is what it is.
-INTRODUCING = frozenset(
-    "the a an answer answers final correct result solution value values total is are equals equal "
-    "be so thus hence therefore then we get have find obtain it its this that about approximately "
-    "approx roughly around exactly just only our my s must would will which gives given by "
-    "desired required option choice".split()
-)
 COPULAS = frozenset("is are equals be gives was were".split())
 # Texts that say that there is no answer.
 NO_ANSWER = frozenset(("proof", "notfound", "not found", "n/a", "na", "nan", "null", "undefined"))
@@ -143,6 +175,8 @@ def is_word(token: Token, before: Token | None, *, numbers: bool = False) -> boo
         return False
     measured = before is not None and (before.kind == "number" or before.text in (")", "}", "%"))
     if len(text) == 1:
+        if text in "CF" and before is not None and before.text == "circ" and numbers:
+            return True
         if not measured or not (token.upright or numbers):
             return False
         return text in _UNIT_LETTERS or (numbers and token.spaced and text.isupper())

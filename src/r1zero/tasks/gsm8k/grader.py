@@ -2,8 +2,9 @@ r"""GSM8K: a number that equals the gold answer, exactly.
 
 Numbers are read by the grammar of `tasks.answers`, in every notation of it: `1,234.00`, `70 000`,
 `3/4`, `\frac{3}{4}`, `1 1/2`, `7e4`. What people put around one is no part of it: currency, percent
-signs, units, words that don't change it. So `$1,234.00 dollars.` is 1234. Numbers are compared as
-fractions, so 0.1 is 1/10 and nothing near it.
+signs, units, words that don't change it. So `$1,234.00 dollars.` is 1234. A calculation that is not
+carried out (`3 + 4`, `3 * 4`) is no number. Numbers are compared as fractions, so 0.1 is 1/10 and
+nothing near it.
 
 Strict verdict: what stands where the prompt asks for the answer (`styles`) holds exactly one
 number, and it is the gold one. After an equals sign only what follows the last one counts.
@@ -20,7 +21,15 @@ from functools import lru_cache
 from r1zero.tasks.answers import exact
 from r1zero.tasks.answers.announced import announced
 from r1zero.tasks.answers.extraction import extract
-from r1zero.tasks.answers.nodes import EXPRESSIONS, InBase, Measured, Node, Rational, Relation
+from r1zero.tasks.answers.nodes import (
+    Measured,
+    Node,
+    Number,
+    Power,
+    Product,
+    Rational,
+    Relation,
+)
 from r1zero.tasks.answers.reading import Reading, read
 from r1zero.tasks.answers.tags import WHITE_SPACE
 from r1zero.tasks.base import Grade, Options, Rows
@@ -76,9 +85,17 @@ def _rational(node: Node) -> Rational | None:
         node = node.sides[-1]
     if isinstance(node, Measured):  # GSM8K asks for the number of percent
         node = node.value
-    if isinstance(node, InBase) or not isinstance(node, EXPRESSIONS):
-        return None
-    return exact.rational(node)
+    match node:
+        case Number(value):
+            return value
+        case Product((Number(-1), Product() as positive)):
+            value = _rational(positive)
+            return None if value is None else -value
+        case Product((Number(), Power(Number(10), Number(int())))) | Power(
+            Number(10), Number(int())
+        ):
+            return exact.rational(node)
+    return None
 
 
 def _grade(completion: str, gold: str, style: Style) -> Grade:
