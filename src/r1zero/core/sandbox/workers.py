@@ -119,9 +119,7 @@ class Workers:
 class _Worker:
     """One process at a time, replaced when it has been killed. Used by one thread at a time."""
 
-    def __init__(
-        self, function: str, deadline: float, patience: float, memory: int | None
-    ) -> None:
+    def __init__(self, function: str, deadline: float, patience: float, memory: int | None) -> None:
         self.function, self.memory = function, memory
         self.deadline, self.patience = deadline, patience
         self.process: subprocess.Popen[bytes] | None = None
