@@ -124,12 +124,12 @@ def test_countdown_rows_that_no_expression_solves_leave_train(tmp_path: Path) ->
         {"nums": [1, 3, 4, 6], "target": 24},  # 6 / (1 - 3/4): only with a fraction on the way
         {"nums": [7], "target": 7},
         {"nums": [7], "target": 8},
-        {"nums": [1, 2, 4, 50, 80], "target": 3},
+        {"nums": [1, 1, 1, 1, 1], "target": 99},
     ]
     audit, kept, printed = made(tmp_path, "countdown", rows)
-    assert [row["target"] for row in kept if row["target"] != 3] == [24, 7]
-    assert audit["left_out"]["train"]["unusable_answer"] == 5 - len(kept)
-    assert audit["unusable_answers"] == {"train": 5 - len(kept)}
+    assert [row["target"] for row in kept] == [24, 7]
+    assert audit["left_out"]["train"]["unusable_answer"] == 3
+    assert audit["unusable_answers"] == {"train": 3}
     assert "no completion could be right" in printed
     # A test row stays, and is counted.
     audit, kept, printed = made(tmp_path / "test", "countdown", rows[:2], split="test")

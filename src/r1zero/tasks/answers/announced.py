@@ -49,7 +49,9 @@ def announced(completion: str, *, numbers: bool = False) -> Reading | None:
     last = max(completion.rfind(character) for character in _CONTENT)
     if last < 0:
         return None
-    start = max(completion.rfind("\n", 0, last) + 1, last - _WINDOW)
+    # No formula reaches beyond the end of a sentence.
+    sentence = max(completion.rfind(end, 0, last) for end in ("\n", ". ", "? ", "! ")) + 1
+    start = max(sentence, last - _WINDOW)
     line, _, _ = completion[start : last + _WINDOW].partition("\n")
     return read_last(line, numbers=numbers)
 

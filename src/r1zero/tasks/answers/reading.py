@@ -34,8 +34,9 @@ from r1zero.tasks.answers.nodes import (
     Product,
     Symbol,
     Words,
+    negative,
 )
-from r1zero.tasks.answers.numerals import in_base
+from r1zero.tasks.answers.numerals import in_base, number
 from r1zero.tasks.answers.tokens import END, Token, tokenize
 from r1zero.tasks.answers.vocabulary import (
     BASES,
@@ -56,6 +57,8 @@ MAX_CHARACTERS = 2000
 _CHOICES = frozenset("ABCDEFGHIJ")
 _PUNCTUATION = frozenset(".,;:!?'\"*`_")
 _SENTENCE_END = re.compile(r"\n|[.!?](?=\s|$)")
+# Most answers are no more than this.
+_PLAIN = re.compile(r"(-?)([0-9]{1,40}(?:\.[0-9]{1,40})?)\.?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,10 @@ def read(text: str, *, numbers: bool = False, prose: bool = False) -> Reading:
     """
     if prose:
         text = _SENTENCE_END.split(text, maxsplit=1)[0]
+    if plain := _PLAIN.fullmatch(text.strip(" $*")):
+        minus, digits = plain.groups()
+        node = number(digits)
+        return Reading(f"{minus} {digits}".lstrip(), (negative(node) if minus else node,))
     found = tokenize(text)
     reading = _read(found.tokens, numbers, prose)
     if reading.foreign:
