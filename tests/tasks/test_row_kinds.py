@@ -1,4 +1,4 @@
-"""Rows that others publish in forms of their own: read as they are meant, or left out and counted."""
+"""Rows in forms of their own: read as they are meant, or left out and counted."""
 
 import json
 from pathlib import Path

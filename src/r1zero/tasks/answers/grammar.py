@@ -73,7 +73,6 @@ _RELATIONS = {
 }
 _CLOSING = {"(": (")", "]"), "[": ("]", ")")}
 _HALF, _MINUS_ONE = Number(Fraction(1, 2)), Number(-1)
-_PLUS_MINUS = {"+": 0, "-": 0, "+-": 1, "-+": -1}
 _MATRICES = ("matrix", "pmatrix", "bmatrix", "smallmatrix")
 
 

@@ -157,8 +157,6 @@ SCALES = {
     "trillion": 10**12,
 }
 COPULAS = frozenset("is are equals be gives was were".split())
-# Texts that say that there is no answer.
-NO_ANSWER = frozenset(("proof", "notfound", "not found", "n/a", "na", "nan", "null", "undefined"))
 
 
 def is_word(token: Token, before: Token | None, *, numbers: bool = False) -> bool:
