@@ -7,6 +7,7 @@ With a judge it is never None.
 import math
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
+from typing import Any
 
 from r1zero.tasks.answers import exact, numeric
 from r1zero.tasks.answers.nodes import (
@@ -115,10 +116,10 @@ class Comparison:
         for decimal, other in ((gold, answer), (answer, gold)):
             if isinstance(decimal, Number) and _digits(decimal) >= _ENOUGH_DIGITS:
                 return self._rounded(decimal, other)
-        if numeric.apart(gold, answer):
-            return False
         verdict = exact.equal(gold, answer)
-        return self._ask(gold, answer) if verdict is None else verdict
+        if verdict is not None:
+            return verdict
+        return False if numeric.apart(gold, answer) else self._ask(gold, answer)
 
     def _rounded(self, decimal: Number, other: Node) -> Verdict:
         """Whether a decimal with many digits is the rounding of a value, or the value."""
@@ -126,16 +127,10 @@ class Comparison:
         if value is not None:
             return value == decimal.value or _rounds_to(decimal, Number(value))
         try:
-            ball = numeric.ball(other)
+            verdict = _is_near(decimal, numeric.interval(other))
         except (ArithmeticError, ValueError, RecursionError):
-            return self._ask(decimal, other)
-        if ball.value.imag > ball.radius:
-            return False
-        low, high = (
-            _rounds_to(decimal, Number(Fraction(ball.value.real + sign * ball.radius)))
-            for sign in (-1, 1)
-        )
-        return low if low == high else self._ask(decimal, other)
+            verdict = None
+        return self._ask(decimal, other) if verdict is None else verdict
 
     def _brackets(self, gold: Brackets, answer: Brackets) -> Verdict:
         alike = (gold.opening, gold.closing) == (answer.opening, answer.closing)
@@ -317,13 +312,19 @@ def _digits(number: Number) -> int:
 def _rounds_to(one: Number, other: Number) -> bool:
     """Whether the one with fewer digits is the other, rounded or cut off there."""
     candidates = [number for number in (one, other) if _digits(number) >= _ENOUGH_DIGITS]
-    if not candidates or (one.value < 0) != (other.value < 0):
+    if not candidates:
         return False
     decimal: Number = min(candidates, key=lambda number: number.places or 0)
-    value: Rational = other.value if decimal is one else one.value
-    last_place = Fraction(1, 10 ** (decimal.places or 0))
-    difference = abs(Fraction(value)) - abs(Fraction(decimal.value))
-    return bool(-last_place / 2 <= difference < last_place)
+    return bool(_is_near(decimal, Fraction(other.value if decimal is one else one.value)))
+
+
+def _is_near(decimal: Number, value: Any) -> Verdict:
+    """Whether a decimal is a value, or an interval that holds it, rounded or cut off."""
+    places = 10 ** (decimal.places or 0)
+    # A value on both sides of zero is left to others.
+    positive = value * places if decimal.value >= 0 else -value * places
+    digits = abs(int(decimal.value * places))
+    return all_of((positive >= 0, 2 * positive >= 2 * digits - 1, positive < digits + 1))
 
 
 def _has_infinity(node: Node) -> bool:
