@@ -378,7 +378,8 @@ def _is_unit(rest: Sequence[Token], numbers: bool) -> bool:
             words = True
         elif token.kind == "number":
             # The power of a unit, or a part of its name: m^2, CO2.
-            glued = before.kind == "letters" and not token.spaced
+            named = token.text in "23" if before.text in UNITS else before.text[:1].isupper()
+            glued = before.kind == "letters" and not token.spaced and named
             if not glued and before.text not in ("^", "_", "{", "-"):
                 return False
         elif token.text in FRACTIONS:

@@ -16,7 +16,7 @@ import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
-_GAP = r"(?:\{,\}|,\\!|\\[,;: ]|~|_|')"
+_GAP = r"(?:(?:\\text)?\{,\}|,\\!|\\[,;: ]|~|_|')"
 _NUMBER = rf"""
     (?:
         [0-9]{{1,3}} (?: {_GAP} [0-9]{{3}} )+ (?![0-9])
@@ -38,7 +38,7 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-_SEPARATORS = re.compile(r"[^0-9.eE+-]+")
+_SEPARATORS = re.compile(rf"{_GAP}|[ ,]")
 
 _LAYOUT = frozenset(
     "left right middle big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr quad qquad "
