@@ -54,26 +54,30 @@ def test_a_wrong_file_is_refused_and_the_right_one_taken_afterwards(
 ) -> None:
     section, path, bad, _ = BAD[name]
     place = Place(tmp_path / "place")
-    result = offer(kind, place, section, FILES[section] | {path: bad})
-    assert result.returncode != 0
-    assert path in result.stdout
+    with pytest.raises(UserError, match=path):
+        offer(kind, place, section, FILES[section] | {path: bad})
     assert not place.lock.exists() or not yaml.safe_load(place.lock.read_text())[f"{section}s"]
-    result = offer(kind, place, section, FILES[section])
-    assert result.returncode == 0, result.stdout
+    offer(kind, place, section, FILES[section])
     locked = yaml.safe_load(place.lock.read_text())[f"{section}s"]["mine"]["files"]
     assert locked.keys() == FILES[section].keys()
 
 
-def offer(kind: str, place: Place, section: str, files: dict[str, bytes]) -> Any:
+def offer(kind: str, place: Place, section: str, files: dict[str, bytes]) -> None:
     """Fetch files from a new endpoint that has them."""
-    source = MODEL if section == "model" else {}
     if kind == "local":
         root = as_repository(place.folder / "hub", f"{section}s", REPO, files)
-        return place.fetch({"local": str(root)}, section=section, **source)
+        fetch(place, section, {"local": str(root)})
+        return
     hub = Hub()
     hub.put(f"{section}s", REPO, files)
     with serve(hub) as url:
-        return place.fetch(endpoint(kind, url), section=section, **source)
+        fetch(place, section, endpoint(kind, url))
+
+
+def fetch(place: Place, section: str, *endpoints: dict[str, Any]) -> None:
+    source = MODEL if section == "model" else {}
+    _, _, _, *arguments = place.command(*endpoints, section=section, **source)
+    stage(*arguments)
 
 
 def test_a_pointer_at_one_endpoint_leaves_the_file_to_the_next(tmp_path: Path) -> None:
@@ -83,9 +87,7 @@ def test_a_pointer_at_one_endpoint_leaves_the_file_to_the_next(tmp_path: Path) -
     hub = Hub()
     hub.put("models", REPO, FILES["model"])
     with serve(hub) as url:
-        endpoints = ({"local": str(root)}, endpoint("huggingface", url))
-        result = place.fetch(*endpoints, section="model", **MODEL)
-    assert result.returncode == 0, result.stdout
+        fetch(place, "model", {"local": str(root)}, endpoint("huggingface", url))
     assert (place.out / "model.safetensors").read_bytes() == WEIGHTS
 
 

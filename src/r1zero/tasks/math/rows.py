@@ -5,7 +5,7 @@ import re
 import polars as pl
 
 from r1zero.tasks.answers.reading import Reading, read, same
-from r1zero.tasks.rows import ANSWER_NOTE, filled, first_of, in_words, text
+from r1zero.tasks.rows import ANSWER_NOTE, asked, filled, first_of, in_words, text
 
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
@@ -41,7 +41,7 @@ def normalise(frame: pl.LazyFrame, where: str) -> pl.DataFrame:
         level = text(schema, "level", where)
     if named := [name for name in ("subject", "type") if name in schema]:
         subject = text(schema, named[0], where)
-    problem = text(schema, question, where)
+    problem = asked(frame, question, where)
     golds = pl.struct(
         problem=problem, solution=solution, given=pl.coalesce(given or [pl.lit(None, pl.String)])
     ).map_elements(
