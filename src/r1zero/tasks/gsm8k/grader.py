@@ -89,8 +89,8 @@ def _rational(node: Node) -> Rational | None:
         case Number(value):
             return value
         case Product((Number(-1), Product() as positive)):
-            value = _rational(positive)
-            return None if value is None else -value
+            found = _rational(positive)
+            return None if found is None else -found
         case Product((Number(), Power(Number(10), Number(int())))) | Power(
             Number(10), Number(int())
         ):
