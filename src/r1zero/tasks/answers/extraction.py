@@ -65,13 +65,17 @@ def last_box(text: str) -> tuple[int, int] | None:
     depth = 0
     opened: list[tuple[int, int]] = []  # boxes not closed so far: depth and start of the content
     last: tuple[int, int] | None = None
-    for match in _BRACES.finditer(text):
+    # Braces before the first box close none. Its backslash may itself be escaped.
+    start = text.find(r"\boxed")
+    while start > 0 and text[start - 1] == "\\":
+        start -= 1
+    for match in _BRACES.finditer(text, start) if start >= 0 else ():
         found = match[0]
         if found == "}":
             if opened and opened[-1][0] == depth:
-                start = opened.pop()[1]
-                if last is None or start > last[0]:
-                    last = start, match.start()
+                begin = opened.pop()[1]
+                if last is None or begin > last[0]:
+                    last = begin, match.start()
             depth = max(depth - 1, 0)
         elif found == "{":
             depth += 1
