@@ -21,7 +21,7 @@ WORDS = st.lists(
 
 
 def countdown(rows: list[list[int]]) -> pl.DataFrame:
-    columns = {"nums": rows, "target": [5] * len(rows)}
+    columns = {"nums": rows, "target": [sum(row) for row in rows]}
     schema = {"nums": pl.List(pl.Int64), "target": pl.Int64}
     return TASKS["countdown"].normalise(pl.LazyFrame(columns, schema=schema), "here")
 

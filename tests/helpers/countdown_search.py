@@ -1,6 +1,7 @@
 """Countdown by brute force: slow, and too simple to be wrong."""
 
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from itertools import permutations, product
 
 
@@ -27,3 +28,16 @@ def signed_sums(numbers: Sequence[int]) -> set[int]:
     """Values from 0 of all numbers with a sign before each."""
     signs = product((1, -1), repeat=len(numbers))
     return {abs(sum(s * n for s, n in zip(choice, numbers, strict=True))) for choice in signs}
+
+
+def with_fractions(numbers: Sequence[Fraction]) -> set[Fraction]:
+    """Values that can be made of all numbers with any fractions on the way."""
+    if len(numbers) == 1:
+        return set(numbers)
+    found = set()
+    for i, j in permutations(range(len(numbers)), 2):
+        rest = [numbers[k] for k in range(len(numbers)) if k not in (i, j)]
+        a, b = numbers[i], numbers[j]
+        for value in (a + b, a - b, a * b, *([a / b] if b else [])):
+            found |= with_fractions([*rest, value])
+    return found

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from r1zero.tasks.answers.equivalence import same, search
+from r1zero.tasks.answers.equivalence import equivalent, search
 
 
 def verdict(case: dict[str, Any]) -> bool:
     """Verdict on a case, with the options that it names."""
     targets = case["match_types"]
-    return same(
+    return equivalent(
         search(case["gold"], targets, unparsed=True),
         search(case["pred"], targets, unparsed=True),
         float_rounding=case["precision"],

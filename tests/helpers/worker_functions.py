@@ -17,6 +17,15 @@ def nap(seconds: float) -> float:
     return seconds
 
 
+def wait_and_work(seconds: tuple[float, float]) -> str:
+    wait, work = seconds
+    time.sleep(wait)
+    end = time.process_time() + work
+    while time.process_time() < end:
+        pass
+    return "done"
+
+
 def process_id(item: Any) -> int:
     return os.getpid()
 

@@ -209,7 +209,7 @@ def test_a_function_of_the_users_gets_columns_options_and_the_step() -> None:
     [
         ("raise", "ValueError: no such thing"),
         ("crash", "the process ended early (exit status 9)"),
-        ("hang", "took longer than 1 s"),
+        ("hang", "took longer than 2 s"),
         ("short", "gave 0 rewards for one completion"),
         ("text", "ValueError: could not convert string to float: 'x'"),
         ("nan", "the reward is nan"),
@@ -219,7 +219,8 @@ def test_a_function_of_the_users_gets_columns_options_and_the_step() -> None:
 def test_a_completion_that_breaks_a_function_counts_nothing_and_harms_no_other(
     text: str, problem: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(building, "DEADLINE", 1.0)
+    if text == "hang":
+        monkeypatch.setattr(building, "PATIENCE", 2.0)
     logged: dict[str, float] = {}
     function = build("user_rewards.hostile")
     scores = score(function, ["a", text, "b", "c"], log_metric=logged.__setitem__)
@@ -239,7 +240,7 @@ def test_a_function_may_not_apply() -> None:
 
 
 def test_completions_that_all_hang_cost_a_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(building, "DEADLINE", 0.3)
+    monkeypatch.setattr(building, "PATIENCE", 0.3)
     function = build("user_rewards.hostile")
     assert score(function, ["hang"] * 30) == [0] * 30
     problems = list(function.failed.values())

@@ -9,18 +9,23 @@ from typing import Any
 import polars as pl
 
 from r1zero.tasks.base import Task
+from r1zero.tasks.rows import ANSWER_NOTE
 
 Counts = dict[str, int]
 _REASONS = {
     "other_numbers": "another count of numbers",
     "no_answer": "no answer",
-    "unusable_answer": "an answer that can't be graded",
+    "says_none": "a text that says there is no answer",
+    "several_boxes": "several answers where one is asked for",
+    "unusable_answer": "no completion could be right",
     "exact_duplicates": "equal to an earlier row",
     "same_problem": "same problem as an earlier row",
     "held_out": "held out",
 }
 # Shown only if there are such rows, since most datasets have none.
-_RARE = ("other_numbers", "no_answer", "unusable_answer")
+_RARE = ("other_numbers", "no_answer", "says_none", "several_boxes", "unusable_answer")
+# Reasons that a task notes at its rows.
+_NOTED = ("says_none", "several_boxes")
 
 
 def distinct(
@@ -38,15 +43,30 @@ def distinct(
     if numbers is not None and task.counted:
         of_size = rows.filter(pl.col(task.counted).list.len().is_in(numbers))
     answered = of_size.drop_nulls(["problem_id", "answer"])
+    noted = _notes(of_size.filter(pl.col("answer").is_null() & pl.col("problem_id").is_not_null()))
+    answered = answered.drop(ANSWER_NOTE, strict=False)
     contents = [*task.fields.values(), "answer"]
     unlike = answered.unique(contents, keep="first", maintain_order=True)
     kept = unlike.unique("problem_id", keep="first", maintain_order=True)
     return kept, {
         "other_numbers": rows.height - of_size.height,
-        "no_answer": of_size.height - answered.height,
+        "no_answer": of_size.height - answered.height - sum(noted.values()),
+        **noted,
         "exact_duplicates": answered.height - unlike.height,
         "same_problem": unlike.height - kept.height,
     }
+
+
+def _notes(rows: pl.DataFrame) -> Counts:
+    """Count rows by what their task has noted of their missing answers."""
+    if ANSWER_NOTE not in rows:
+        return {}
+    return {note: n for note in _NOTED if (n := int((rows[ANSWER_NOTE] == note).sum()))}
+
+
+def _joined(rows: pl.DataFrame) -> int:
+    """Count the rows whose answer is made of several."""
+    return int((rows[ANSWER_NOTE] == "joined_boxes").sum()) if ANSWER_NOTE in rows else 0
 
 
 def conflicts(rows: pl.DataFrame) -> int:
@@ -105,6 +125,7 @@ def audit(
         if split == "train":
             kept[split] = kept[split].filter(~bad)
             left_out[split]["unusable_answer"] = unusable[split]
+    joined = {split: _joined(frame) for split, frame in rows.items()}
     found: dict[str, Counts] = {}
     if "train" in kept:
         before = kept["train"].height
@@ -116,6 +137,7 @@ def audit(
         "left_out": left_out,
         "rows_out": {split: frame.height for split, frame in kept.items()},
         "unusable_answers": unusable,
+        **({"joined_answers": joined} if any(joined.values()) else {}),
         "conflicting_answers": {split: conflicts(frame) for split, frame in rows.items()},
         "held_out": found,
     }
@@ -154,6 +176,9 @@ def describe(found: Mapping[str, Any]) -> str:
         lines.append(
             f"problems in test whose answer can't be graded, which count as wrong: {count:,}"
         )
+    for split, count in found.get("joined_answers", {}).items():
+        if count:
+            lines.append(f"problems in {split} whose answer is that of several boxes: {count:,}")
     for split, count in found["conflicting_answers"].items():
         if count:
             lines.append(f"problems in {split} with different answers: {count:,}")

@@ -11,7 +11,7 @@ the recipe, and `trainer_state`, which only has `global_step`.
 import asyncio
 import inspect
 import math
-import time
+import os
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -31,9 +31,11 @@ from r1zero.settings.run import RunSettings
 from r1zero.tasks.base import Options
 from r1zero.tasks.prompts import Style, load_prompt
 
-# Seconds for a user's function to score a batch; if the batch fails, twice as long to score its
-# completions one by one.
+# Seconds of CPU time, on each core, for a user's function to score a batch.
 DEADLINE = 30.0
+# Seconds by the clock, for a function that waits; if the batch fails, twice as long to score its
+# completions one by one. A step of training waits for them, and other ranks for that step.
+PATIENCE = 120.0
 
 
 class RewardFunctions:
@@ -175,14 +177,16 @@ def _here(
 
 def _apart(path: str, options: dict[str, Any]) -> Callable[[list[Batch]], list[Result]]:
     """Score batches by a user's function, in another process and bounded time."""
-    workers = Workers(f"{__name__}.call", deadline=DEADLINE, count=1)
+    deadline = DEADLINE * (os.cpu_count() or 1)
+    workers = Workers(f"{__name__}.call", deadline=deadline, patience=PATIENCE, count=1)
 
     def score(batches: list[Batch]) -> list[Result]:
-        end = time.monotonic() + 2 * DEADLINE
-        results = []
+        # Without the start of processes, which says more of the machine than of the function.
+        left = 2 * PATIENCE
+        results: list[Result] = []
         for batch in batches:
-            if time.monotonic() > end:
-                results.append(Result(None, f"not scored within {2 * DEADLINE:g} s"))
+            if left <= 0:
+                results.append(Result(None, f"not scored within {2 * PATIENCE:g} s"))
                 continue
             content = {
                 "prompts": batch.prompts,
@@ -191,7 +195,9 @@ def _apart(path: str, options: dict[str, Any]) -> Callable[[list[Batch]], list[R
                 **batch.columns,
                 **options,
             }
-            results += workers.map([(path, batch.step, content)])
+            (result,) = workers.map([(path, batch.step, content)])
+            left -= result.seconds
+            results.append(result)
         return results
 
     return score

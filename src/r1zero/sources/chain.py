@@ -20,6 +20,7 @@ from typing import NamedTuple
 from r1zero.core.errors import UserError, redact
 from r1zero.core.files import sha256_file
 from r1zero.core.formatting import size
+from r1zero.sources.content import wrong_content
 from r1zero.sources.hubs import Hub, HubError, RemoteFile
 from r1zero.sources.progress import Progress
 
@@ -132,7 +133,7 @@ class Chain:
         partial, finished = self._partial(path, file), self._finished(path, file)
         on_disk = hub.on_disk(path) if self._link else None
         if on_disk:
-            sha256 = self._right(on_disk, file)
+            sha256 = self._right(on_disk, path, file)
             finished.unlink(missing_ok=True)
             finished.symlink_to(on_disk)
             self._progress.has(path, file.bytes)
@@ -147,7 +148,7 @@ class Chain:
         began_elsewhere = _length(partial) > 0
         self._complete(hub, path, file, partial)
         try:
-            sha256 = self._right(partial, file)
+            sha256 = self._right(partial, path, file)
         except HubError:
             partial.unlink()
             self._progress.has(path, 0)
@@ -196,16 +197,18 @@ class Chain:
             raise HubError(f"ended after {_length(partial)} of {file.bytes} bytes", retryable=True)
 
     @staticmethod
-    def _right(path: Path, file: RemoteFile) -> str:
+    def _right(place: Path, path: str, file: RemoteFile) -> str:
         """Sha256 of a file with the right content; otherwise `HubError` with what was found."""
-        sha256 = checksum(path, file)
+        sha256 = checksum(place, file)
         if sha256:
+            if problem := wrong_content(place, path):
+                raise HubError(problem)
             return sha256
         name = "sha256" if file.sha256 else "git blob"
-        found = sha256_file(path) if file.sha256 else _git_blob(path)
+        found = sha256_file(place) if file.sha256 else _git_blob(place)
         raise HubError(
             f"wrong bytes: expected {file.bytes} bytes with {name} {file.checksum}, got "
-            f"{_length(path)} bytes with {name} {found}"
+            f"{_length(place)} bytes with {name} {found}",
         )
 
     def _linkable(self, path: str) -> bool:

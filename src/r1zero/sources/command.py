@@ -23,6 +23,7 @@ from r1zero.settings.sources import (
     Split,
 )
 from r1zero.settings.workflow import Config
+from r1zero.sources.content import wrong_content
 from r1zero.sources.download import Fetched, fetch
 from r1zero.sources.lock import LOCK, Lock
 from r1zero.sources.models import check_no_remote_code, check_weights_complete, link_model
@@ -214,6 +215,8 @@ def _copy(source: Local, out: Path) -> dict[str, Split]:
             continue
         if not path.is_file():
             raise UserError("no such file", where=str(path))
+        if problem := wrong_content(path, path.name):
+            raise UserError(problem, where=str(path))
         name = split + "".join(path.suffixes[-2:] if path.suffix == ".gz" else [path.suffix])
         shutil.copyfile(path, out / name)
         splits[split] = Split(files=[name])

@@ -14,6 +14,7 @@ from r1zero.core.files import sha256_file
 from r1zero.core.formatting import duration, size
 from r1zero.settings.endpoints import Endpoint
 from r1zero.sources.chain import Chain, FetchedFile, checksum, nothing_left, pause
+from r1zero.sources.content import wrong_content
 from r1zero.sources.hubs import Hub, HubError, Listing, RemoteFile, connect
 from r1zero.sources.lock import TRUST_ANEW, Lock, LockedFile, LockedPlace, LockedSource
 from r1zero.sources.models import check_weights_complete
@@ -148,6 +149,8 @@ def _known(hub: Hub, path: str, file: RemoteFile) -> RemoteFile:
         return file
     on_disk = hub.on_disk(path)
     if on_disk:
+        if problem := wrong_content(on_disk, path):
+            raise HubError(f"{path} is {problem}")
         return file._replace(sha256=sha256_file(on_disk))
     return file._replace(only=hub.label)
 
@@ -168,7 +171,7 @@ def _fetch_missing(
     for path, file in wanted.items():
         # The right size alone is no proof.
         sha256 = checksum(out / path, file) if file.checksum and (out / path).is_file() else None
-        if sha256:
+        if sha256 and not wrong_content(out / path, path):
             done[path] = FetchedFile(sha256, _ON_DISK)
     missing = {path: file for path, file in wanted.items() if path not in done}
     if missing:

@@ -7,6 +7,7 @@ from typing import Any
 from r1zero.core.errors import UserError
 from r1zero.core.files import read_json
 from r1zero.core.formatting import shortlist
+from r1zero.sources.content import wrong_content
 
 # Weights, configuration and tokenizer. Pickled weights and Python could run code when loaded.
 _SUFFIXES = (".safetensors", ".json", ".txt", ".jinja")
@@ -16,12 +17,15 @@ def link_model(folder: Path, out: Path) -> list[Path]:
     """Link to the files of a local model in folder `out`; returns the links, sorted."""
     if not list(folder.glob("*.safetensors")):
         raise UserError("no safetensors file in the folder", where=str(folder))
-    out.mkdir(parents=True, exist_ok=True)
     names = sorted(
         path.name
         for path in folder.iterdir()
         if path.suffix in _SUFFIXES and path.name != "manifest.json" and not _is_hidden(path)
     )
+    for name in names:
+        if problem := wrong_content(folder / name, name):
+            raise UserError(problem, where=str(folder / name))
+    out.mkdir(parents=True, exist_ok=True)
     for path in out.iterdir():  # links of an earlier model
         if path.is_symlink() or path.is_file():
             path.unlink()

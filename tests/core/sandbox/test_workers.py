@@ -54,8 +54,8 @@ def test_results_are_in_the_order_of_the_items() -> None:
     ("how", "problem"),
     [
         ("raise", "ValueError: two lines of it"),
-        ("hang in C", "took longer than 0.5 s"),
-        ("ignore signals", "took longer than 0.5 s"),
+        ("hang in C", "took more than 0.5 s of CPU time"),
+        ("ignore signals", "took longer than 1.5 s"),
         ("fill the memory", "out of memory"),
         ("grow", "out of memory"),
         ("crash", "the process ended early (signal 11)"),
@@ -68,7 +68,13 @@ def test_results_are_in_the_order_of_the_items() -> None:
 def test_what_goes_wrong_is_said_and_harms_no_other(
     how: str, problem: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    workers = Workers("worker_functions.misbehave", deadline=0.5, count=1, memory=2**28)
+    workers = Workers(
+        "worker_functions.misbehave",
+        deadline=0.5,
+        patience=1.5 if how == "ignore signals" else None,
+        count=1,
+        memory=2**28,
+    )
     before, bad, after = workers.map(["", how, ""])
     assert before == after == Result("well", "")
     assert (bad.value is None) == bool(problem)
@@ -76,6 +82,16 @@ def test_what_goes_wrong_is_said_and_harms_no_other(
     assert len(bad.problem) <= 200
     assert "\n" not in bad.problem
     assert capfd.readouterr().out == ""
+
+
+def test_time_that_others_take_is_not_counted() -> None:
+    # Each call waits for longer than its deadline, as on a machine with more work than cores.
+    workers = Workers("worker_functions.wait_and_work", deadline=0.3, count=1)
+    results = workers.map([(0.5, 0.0)] * 2)
+    assert results == [Result("done", "")] * 2
+    assert all(result.seconds >= 0.5 for result in results)
+    (late,) = workers.map([(0.0, 10.0)])
+    assert late == Result(None, "took more than 0.3 s of CPU time")
 
 
 def test_an_item_that_cannot_be_sent_is_a_problem_of_its_own() -> None:
@@ -174,7 +190,7 @@ PARENT = """
 import sys
 from r1zero.core.sandbox.workers import Workers
 workers = Workers("worker_functions.process_id", deadline=0.5, count=1)
-busy = Workers("worker_functions.misbehave", deadline=0.5, count=1)
+busy = Workers("worker_functions.misbehave", deadline=0.5, patience=0.5, count=1)
 busy.map([""])
 print(workers.map([None])[0].value, flush=True)
 {then}
@@ -202,8 +218,8 @@ def test_processes_end_with_their_parent() -> None:
 def test_processes_end_with_a_killed_parent_whatever_they_do() -> None:
     # The busy worker gets an item while nobody is left to kill it.
     then = """
-busy._workers[0].deadline = 1000
-busy.map(["hang in C"])
+busy._workers[0].patience = 1000
+busy.map(["ignore signals"])
 """
     with parent(then) as process:
         assert process.stdout is not None

@@ -1,12 +1,14 @@
 """The vectorised solver against enumeration."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from countdown_search import reachable, signed_sums
-from r1zero.tasks.countdown.solver import solvable
+from countdown_search import reachable, signed_sums, with_fractions
+from r1zero.tasks.countdown.solver import MOST_NUMBERS, solvable, unsolvable
 
 TARGETS = range(0, 121)
 
@@ -57,3 +59,16 @@ def test_known_rows(numbers: list[int], target: int, expected: bool) -> None:
 def test_rows_do_not_mix() -> None:
     numbers = np.array([[1, 2, 3], [50, 50, 50], [2, 3, 4]])
     assert solvable(numbers, np.array([6, 6, 24])).tolist() == [True, False, True]
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=4))
+def test_a_row_is_unsolvable_if_no_fractions_on_the_way_help(numbers: list[int]) -> None:
+    reached = with_fractions([Fraction(number) for number in numbers])
+    missing = [target for target in TARGETS if target not in reached]
+    assert list(unsolvable([numbers] * len(TARGETS), TARGETS)) == missing
+
+
+def test_rows_that_are_unsolvable_keep_their_places() -> None:
+    rows = [[2, 3], [3, 3, 8, 8], [7], [2, 3], [1] * (MOST_NUMBERS + 1)]
+    assert sorted(unsolvable(rows, [100, 24, 8, 6, 999])) == [0, 2]

@@ -11,7 +11,6 @@ import pytest
 from graders import gold_problems
 from graders import grade_math as grade
 from r1zero.core.sandbox.workers import Workers
-from r1zero.tasks.answers.equivalence import judge
 from r1zero.tasks.math.rows import boxed
 from r1zero.tasks.prompts import Style
 
@@ -58,9 +57,9 @@ def test_cases_of_hendrycks(shared_data: Path) -> None:
     differ = set()
     print()
     for case in cases:
-        problem, _ = judge((case["b"], "", case["a"]))
-        if (not problem) != case["equivalent"]:
-            print(f"{case['name']}: {case['a']!r} and {case['b']!r} are {problem or 'equal'}")
+        (verdict,) = grade([rf"\boxed{{{case['b']}}}"], [case["a"]], BOXED)
+        if bool(verdict.correct) != case["equivalent"]:
+            print(f"{case['name']}: {case['a']!r} and {case['b']!r}: {verdict.reason}")
             differ.add(case["name"])
     # The order of numbers between commas: for math-verify they are a set.
     assert differ == {"test_order", "test_decimals"}
@@ -71,7 +70,7 @@ def test_cases_of_hendrycks(shared_data: Path) -> None:
     [
         # Prepared by others, who took the spaces out and made `\\` one backslash: no matrix is
         # left whole, "4 \text{ and } 5" became "4{}5", `\mbox{four}` became nothing.
-        ("math_train_7500.jsonl.gz", 107),
+        ("math_train_7500.jsonl.gz", 106),
         ("math500_test.jsonl", 0),
         ("aime24_test.jsonl", 0),
     ],
@@ -90,11 +89,7 @@ def test_gold_answers_that_cannot_be_parsed(shared_data: Path, name: str, unusab
 
 
 def test_gold_answers_of_the_solutions(shared_data: Path) -> None:
-    r"""As they were written: eight are left, two of them in no box, and a time, 05:00.
-
-    The others are `\approx 8.24`, `a + b + c`, `\phantom`, and two without braces
-     (`\frac\pi 2`, `\sin^2 t`). Their own text is right all the same.
-    """
+    r"""As they were written: two are in no box, and one has `\phantom`."""
     golds = [
         boxed(row["solution"]) or ""
         for row in rows_of(shared_data / "math" / "math_train_7500.jsonl.gz")
@@ -105,4 +100,4 @@ def test_gold_answers_of_the_solutions(shared_data: Path) -> None:
         if problem
     ]
     print(f"\n{len(found)} of {len(golds)}: {found}")
-    assert len(found) == 8
+    assert len(found) == 3

@@ -25,9 +25,12 @@ _GRACE = 5.0
 def main() -> None:
     """Read what to do from the inherited connection, then answer item by item until it closes."""
     connection = Connection(int(sys.argv[1]))
-    path, function, deadline, memory = connection.recv()
+    path, function, deadline, patience, memory = connection.recv()
     # Ctrl-C goes to the whole group of processes; the parent decides what comes of it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # What ends this process must not have been set aside by the parent.
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
     sys.path[:] = path
     if memory is not None:
         hard = resource.getrlimit(resource.RLIMIT_AS)[1]
@@ -38,24 +41,31 @@ def main() -> None:
     if call is not None:
         # The end of the parent closes the connection.
         with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
-            _serve(connection, call, deadline, memory)
+            _serve(connection, call, (deadline, patience), memory)
 
 
 def _serve(
-    connection: Connection, call: Callable[[Any], Any], deadline: float, memory: int | None
+    connection: Connection,
+    call: Callable[[Any], Any],
+    limits: tuple[float, float],
+    memory: int | None,
 ) -> None:
     """Answer each item with what came of it, why not, and whether this process goes on."""
+    deadline, patience = limits
     goes_on = True
     while goes_on:
         item = connection.recv()
-        # The parent kills a worker that is late. Should the parent itself be gone by then, the
-        # kernel does it, whatever code runs here.
-        signal.setitimer(signal.ITIMER_REAL, deadline + _GRACE)
+        # The kernel counts the CPU time of this process and ends it, whatever code runs here. By
+        # the clock the parent kills a worker that is late; should the parent be gone by then, the
+        # kernel does that too.
+        signal.setitimer(signal.ITIMER_PROF, deadline)
+        signal.setitimer(signal.ITIMER_REAL, patience + _GRACE)
         value, problem = _attempt(call, item)
         goes_on = memory is None or _resident() < _KEPT * memory
         # Pickled first: an error on the way out would leave half an answer in the connection.
         answer, problem_of_pickling = _attempt(pickle.dumps, (value, problem, goes_on))
         connection.send_bytes(answer or pickle.dumps((None, problem_of_pickling, goes_on)))
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 

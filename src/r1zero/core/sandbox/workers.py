@@ -7,16 +7,21 @@ while C code runs.
 Every process has a connection of its own, so that to kill one harms no other. It is started as a
 program of its own, never forked: the trainer holds CUDA and threads. (`multiprocessing` would also
 run the parent's main module in it, which imports torch.)
+
+Time is CPU time: how long a call takes by the clock depends on what else the machine does, and
+results must not. Only a call that sleeps or waits is ended by the clock.
 """
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
+import time
 import weakref
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from queue import LifoQueue
@@ -29,6 +34,8 @@ _SCRIPT = Path(__file__).with_name("worker.py")
 _START_SECONDS = 300.0
 _MOST_WORKERS = 8
 _LONGEST_PROBLEM = 200
+# Seconds by the clock for each second of CPU time.
+_PATIENCE = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +46,8 @@ class Result:
     value: Any
     # Why it returned nothing, as a short sentence; empty otherwise.
     problem: str
+    # How long the call took by the clock, without the start of a process.
+    seconds: float = field(default=0.0, compare=False)
 
 
 class Workers:
@@ -50,7 +59,10 @@ class Workers:
 
     Args:
         function: Its dotted path. It takes one item; item and result are pickled.
-        deadline: Seconds it has for an item, by the clock. Then its process is killed.
+        deadline: Seconds of CPU time that it has for an item, in all threads of its process
+            together. Then the process is killed.
+        patience: Seconds that it has by the clock, for a function that sleeps or waits; by default
+            20 times the deadline, so that no load of the machine decides.
         count: How many processes at most; by default one a core, shared between the ranks on this
             machine, and eight at most.
         memory: Bytes of address space that a process may have; no limit by default.
@@ -62,10 +74,11 @@ class Workers:
         function: str,
         *,
         deadline: float,
+        patience: float | None = None,
         count: int | None = None,
         memory: int | None = None,
     ) -> None:
-        self._setup = (function, deadline, memory)
+        self._setup = (function, deadline, patience or _PATIENCE * deadline, memory)
         self._count = count or _default_count()
         self._workers: list[_Worker] = []
         self._make()
@@ -106,21 +119,27 @@ class Workers:
 class _Worker:
     """One process at a time, replaced when it has been killed. Used by one thread at a time."""
 
-    def __init__(self, function: str, deadline: float, memory: int | None) -> None:
-        self.function, self.deadline, self.memory = function, deadline, memory
+    def __init__(self, function: str, deadline: float, patience: float, memory: int | None) -> None:
+        self.function, self.memory = function, memory
+        self.deadline, self.patience = deadline, patience
         self.process: subprocess.Popen[bytes] | None = None
         self.connection: Connection[Any, Any] | None = None
 
     def call(self, item: Any) -> Result:
         connection = self._connected()
+        start = time.monotonic()
+        result = self._ask(connection, item)
+        return replace(result, seconds=time.monotonic() - start)
+
+    def _ask(self, connection: "Connection[Any, Any]", item: Any) -> Result:
         try:
             connection.send(item)
-            if not connection.poll(self.deadline):
+            if not connection.poll(self.patience):
                 self.end()
-                return Result(None, f"took longer than {self.deadline:g} s")
+                return Result(None, f"took longer than {self.patience:g} s")
             value, problem, goes_on = connection.recv()
         except (EOFError, OSError):
-            return Result(None, f"the process ended early ({self._status()})")
+            return Result(None, self._why_ended())
         except BaseException as error:
             # An answer that nobody has read must not become that of the next item.
             self.end()
@@ -156,24 +175,27 @@ class _Worker:
                 env=os.environ | {"PYTHONHASHSEED": "0"},
             )
         self.connection = ours
-        ours.send((sys.path, self.function, self.deadline, self.memory))
+        ours.send((sys.path, self.function, self.deadline, self.patience, self.memory))
         try:
             problem = ours.recv() if ours.poll(_START_SECONDS) else "its imports do not end"
         except (EOFError, OSError):
-            problem = f"its process ended early ({self._status()})"
+            problem = self._why_ended()
         if problem:
             self.end()
             raise UserError(problem, where=self.function)
 
-    def _status(self) -> str:
-        """How the process ended, after it has closed its connection."""
+    def _why_ended(self) -> str:
+        """Why the process ended, after it has closed its connection."""
         process = self.process
         assert process is not None
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=1)
         self.end()
         code = process.returncode
-        return f"signal {-code}" if code < 0 else f"exit status {code}"
+        if code == -signal.SIGPROF:
+            return f"took more than {self.deadline:g} s of CPU time"
+        status = f"signal {-code}" if code < 0 else f"exit status {code}"
+        return f"the process ended early ({status})"
 
     def end(self) -> None:
         """End the process, if there is one. Ended processes hold no state that could be lost."""

@@ -8,7 +8,8 @@ r"""Extract the answer of a completion in the format that its prompt asks for.
 | `line` | after `Answer:` (in any case, as in DAPO) at the start of the last line | not possible |
 | `free` | the whole completion is the answer | not possible |
 
-The last line is the last that is not blank. If the prompt asks for a thought in tags, only the text
+The last line is the last that is not blank; Markdown may stand around its marker and its answer
+(`**Answer:** 73`). If the prompt asks for a thought in tags, only the text
 after the last `</think>` is searched; without one there is no answer.
 
 The format is right if there is such an answer that is not blank, and before it exactly the thought
@@ -27,6 +28,11 @@ from r1zero.tasks.prompts import Style
 
 # An escaped brace is a character of the answer and does not count as a brace.
 _BRACES = re.compile(r"\\boxed[ \t]*\{|\\[\\{}]|[{}]")
+# With the Markdown that may stand around them.
+_MARKERS = {
+    "hash": (re.compile(r"[ \t>*_`]*####"), "####"),
+    "line": (re.compile(r"[ \t>*_`#-]*answer[ \t*_]*:", re.IGNORECASE), "Answer:"),
+}
 
 
 def extract(completion: str, style: Style) -> Parsed:
@@ -50,23 +56,33 @@ def extract(completion: str, style: Style) -> Parsed:
 
 def last_boxed(text: str) -> str | None:
     r"""Content of the closed `\boxed{...}` that starts last; None if there is none."""
+    box = last_box(text)
+    return None if box is None else text[box[0] : box[1]]
+
+
+def last_box(text: str) -> tuple[int, int] | None:
+    r"""Start and end of the content of the closed `\boxed{...}` that starts last."""
     depth = 0
     opened: list[tuple[int, int]] = []  # boxes not closed so far: depth and start of the content
     last: tuple[int, int] | None = None
-    for match in _BRACES.finditer(text):
+    # Braces before the first box close none. Its backslash may itself be escaped.
+    start = text.find(r"\boxed")
+    while start > 0 and text[start - 1] == "\\":
+        start -= 1
+    for match in _BRACES.finditer(text, start) if start >= 0 else ():
         found = match[0]
         if found == "}":
             if opened and opened[-1][0] == depth:
-                start = opened.pop()[1]
-                if last is None or start > last[0]:
-                    last = start, match.start()
+                begin = opened.pop()[1]
+                if last is None or begin > last[0]:
+                    last = begin, match.start()
             depth = max(depth - 1, 0)
         elif found == "{":
             depth += 1
         elif found.endswith("{") and found != r"\{":
             depth += 1
             opened.append((depth, match.end()))
-    return None if last is None else text[last[0] : last[1]]
+    return last
 
 
 def _find(text: str, style: Style) -> tuple[str | None, str]:
@@ -77,8 +93,8 @@ def _find(text: str, style: Style) -> tuple[str | None, str]:
     text = text.strip(WHITE_SPACE)
     if style.answer == "free":
         return text, ""
-    marker = "####" if style.answer == "hash" else "answer:"
-    line = text[text.rfind("\n") + 1 :].lstrip(WHITE_SPACE)
-    if line[: len(marker)].lower() == marker:
-        return line[len(marker) :], ""
-    return None, f"the last line doesn't begin with {marker.capitalize()}"
+    marker, name = _MARKERS[style.answer]
+    found = marker.match(text, text.rfind("\n") + 1)
+    if found:
+        return text[found.end() :], ""
+    return None, f"the last line doesn't begin with {name}"

@@ -2,7 +2,7 @@
 
 from r1zero.tasks.base import Task
 from r1zero.tasks.countdown.generator import CountdownRows
-from r1zero.tasks.countdown.grader import grade, vote
+from r1zero.tasks.countdown.grader import gold_problems, grade, vote
 from r1zero.tasks.countdown.rows import normalise
 from r1zero.tasks.countdown.traces import CountdownTraces
 from r1zero.tasks.prompts import Style
@@ -16,6 +16,7 @@ TASK = Task(
     normalise=normalise,
     grade=grade,
     vote=vote,
+    gold_problems=gold_problems,
     generated=CountdownRows,
     traces=CountdownTraces,
 )

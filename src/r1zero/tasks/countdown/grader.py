@@ -11,8 +11,10 @@ from r1zero.tasks.answers import tags
 from r1zero.tasks.answers.extraction import extract
 from r1zero.tasks.base import Grade, Options, Rows
 from r1zero.tasks.countdown.arithmetic import MAX_CHARACTERS, ArithmeticProblem, evaluate
+from r1zero.tasks.countdown.solver import unsolvable
 from r1zero.tasks.prompts import Style
 
+_NO_SOLUTION = "no expression of the numbers reaches the target"
 # What `evaluate` skips between tokens; other white space makes an answer invalid.
 _PADDING = " \t\n"
 
@@ -43,6 +45,15 @@ def _grade(completion: str, nums: Sequence[int], target: int, style: Style) -> G
         extracted=None if answer is None else answer[:MAX_CHARACTERS],
         reason=problem or "ok",
     )
+
+
+def gold_problems(rows: Rows) -> list[str]:
+    """Why no expression reaches the target of each row; empty if one does.
+
+    Rows of more than `solver.MOST_NUMBERS` numbers are not searched.
+    """
+    unsolved = set(unsolvable([row["nums"] for row in rows], [row["target"] for row in rows]))
+    return [_NO_SOLUTION if index in unsolved else "" for index in range(len(rows))]
 
 
 def vote(answer: str) -> str | None:

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from r1zero.tasks.rows import first_of, in_words, text
+from r1zero.tasks.rows import asked, first_of, in_words, text
 
 
 def normalise(frame: pl.LazyFrame, where: str) -> pl.DataFrame:
@@ -12,5 +12,5 @@ def normalise(frame: pl.LazyFrame, where: str) -> pl.DataFrame:
     # The worked solution ends in `#### 1,234`.
     final = text(schema, answer, where).str.extract(r"(?s)^.*####(.*)$").str.strip_chars()
     return in_words(
-        frame, "question", text(schema, question, where), final.str.replace_all(",", "")
+        frame, "question", asked(frame, question, where), final.str.replace_all(",", "")
     )

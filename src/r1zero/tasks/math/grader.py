@@ -1,40 +1,30 @@
-r"""Grader of MATH and similar sets: an answer in LaTeX that is equal to the gold answer.
+r"""MATH and its like: an answer in LaTeX or plain text that means the same as the gold answer.
 
-math-verify decides, in processes that can be killed: on some answers sympy works for hours, or
-until the memory is full. An answer that is not decided within `SECONDS` counts as wrong.
+What answers mean is the grammar of `tasks.answers`; most are told apart or found equal by it alone,
+in bounded time. What it leaves open, sympy and math-verify judge, in the processes of `workers`: on
+some answers sympy works for hours, or until the memory is full. What is not judged within `SECONDS`
+of CPU time is wrong.
 
-The answer is extracted here, in linear time, and only the answer is sent to math-verify. Answers
-longer than `MAX_CHARACTERS` are wrong; the longest gold answer of MATH has 159. For the lenient
-verdict math-verify itself searches the last `MAX_CHARACTERS` of the completion for an answer, in
-LaTeX or plain.
+Answers longer than `MAX_CHARACTERS` are wrong; the longest gold answer of MATH has 159.
 """
 
-import re
 from collections.abc import Sequence
-from fractions import Fraction
+from functools import lru_cache
 
-from r1zero.core.sandbox.workers import Result, Workers
+from r1zero.core.sandbox.workers import Workers
+from r1zero.tasks.answers.announced import announced
 from r1zero.tasks.answers.extraction import extract
-from r1zero.tasks.answers.tags import WHITE_SPACE, Parsed
+from r1zero.tasks.answers.reading import MAX_CHARACTERS, Reading, key, read, same
+from r1zero.tasks.answers.tags import WHITE_SPACE
 from r1zero.tasks.base import Grade, Options, Rows
 from r1zero.tasks.prompts import Style
 
 SECONDS = 3.0
-MAX_CHARACTERS = 2000
 _BYTES = 2**30
+_UNREADABLE = "the gold answer can't be parsed"
 
-_MARKUP = re.compile(r"\\(?:left|right)(?![A-Za-z])|\\[!,;: ]|\\[()\[\]]|\\?\$|\s")
-# `\dfrac{1}{2}` and `\frac12`.
-_FRACTION = re.compile(r"\\[dt]?frac(?:\{([^{}]*)\}|([0-9]))(?:\{([^{}]*)\}|([0-9]))")
-_PLAIN_FRACTION = re.compile(r"\\frac\{([0-9]{1,40})\}\{([0-9]{1,40})\}")
-_NUMBER = re.compile(
-    r"(?P<sign>[-+]?)"
-    r"(?P<whole>(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]{1,40})(?:\.[0-9]{1,40})?|\.[0-9]{1,40})"
-    r"(?:/(?P<below>[0-9]{1,40}))?"
-)
-
-_judges = Workers("r1zero.tasks.answers.equivalence.judge", deadline=SECONDS, memory=_BYTES)
-# A longer limit: which rows are kept must not depend on how busy the machine is.
+_judges = Workers("r1zero.tasks.answers.equivalence.equal", deadline=SECONDS, memory=_BYTES)
+# More time: which rows there are must not depend on how fast a machine is.
 _gold_judges = Workers(
     "r1zero.tasks.answers.equivalence.judge_gold", deadline=10 * SECONDS, memory=_BYTES
 )
@@ -45,78 +35,120 @@ def grade(completions: Sequence[str], rows: Rows, style: Style, rewards: Options
 
     Thread-safe.
     """
-    answers = [row["answer"] for row in rows]
-    found = [extract(completion, style) for completion in completions]
-    # The text of the gold answer itself needs no decision.
-    asked = {
-        index: (None if _problem(parsed) else _answer(parsed), completion[-MAX_CHARACTERS:], gold)
-        for index, (parsed, completion, gold) in enumerate(
-            zip(found, completions, answers, strict=True)
-        )
-        if not _answer(parsed) or _answer(parsed) != gold.strip()
-    }
-    judged = dict(zip(asked, _judges.map(list(asked.values())), strict=True))
-    return [_grade(parsed, judged.get(index)) for index, parsed in enumerate(found)]
+    cases = [
+        _Case(completion, row["answer"].strip(WHITE_SPACE), style)
+        for completion, row in zip(completions, rows, strict=True)
+    ]
+    _ask([case for case in cases if case.right is None])
+    wrong = [case for case in cases if not case.right]
+    for case in wrong:
+        case.look_elsewhere()
+    _ask([case for case in wrong if case.right is None])
+    return [case.verdict() for case in cases]
 
 
 def vote(answer: str) -> str | None:
-    r"""An answer in a canonical notation, so that equal answers are counted together.
+    """One text for answers that are equal by their forms, to be counted together.
 
-    Plain numbers and fractions become their value. In any other answer `$`, `\left`, `\right`,
-    white space and a full stop at the end are removed, and every fraction becomes `\frac{}{}`.
-    sympy is too slow for this: votes are counted on every completion.
+    sympy takes no part: votes are counted on every completion, right or wrong.
     """
-    text = _FRACTION.sub(_fraction, _MARKUP.sub("", answer).rstrip(".,;"))
-    plain = _PLAIN_FRACTION.sub(r"\1/\2", text).replace("{,}", ",")
-    number = _NUMBER.fullmatch(plain)
-    if number is None or not int(number["below"] or 1):
-        return text or None
-    whole = Fraction(number["sign"] + number["whole"].replace(",", ""))
-    return str(whole / int(number["below"] or 1))
-
-
-def _fraction(match: re.Match[str]) -> str:
-    above, above_digit, below, below_digit = match.groups()
-    return rf"\frac{{{above_digit or above}}}{{{below_digit or below}}}"
+    text = answer.strip(WHITE_SPACE)
+    return key(read(text)) if 0 < len(text) <= MAX_CHARACTERS else text[:MAX_CHARACTERS] or None
 
 
 def gold_problems(rows: Rows) -> list[str]:
-    """Why the gold answer of each row cannot be matched; empty if it is found equal to itself."""
-    answers = [row["answer"] for row in rows]
-    results = _gold_judges.map([answer[:MAX_CHARACTERS] for answer in answers])
-    return [
-        _too_long(answer) or result.problem or result.value
-        for answer, result in zip(answers, results, strict=True)
-    ]
+    """Why the gold answer of each row cannot be matched; empty if it can."""
+    answers = [row["answer"].strip(WHITE_SPACE) for row in rows]
+    problems = [_gold_problem(answer) for answer in answers]
+    asked = [i for i, text in enumerate(answers) if not problems[i] and read(text).foreign]
+    for index, result in zip(asked, _gold_judges.map([answers[i] for i in asked]), strict=True):
+        problems[index] = result.problem or result.value
+    return problems
 
 
-def _grade(parsed: Parsed, judged: Result | None) -> Grade:
-    """The verdict; `judged` is the result of `equivalence.judge`, or None if it was not needed."""
-    problem, anywhere = "", True
-    if judged is not None:
-        problem, anywhere = (judged.problem, False) if judged.problem else judged.value
-        problem = _problem(parsed) or problem
-    answer = _answer(parsed)
-    return Grade(
-        correct=int(not problem),
-        lenient=int(anywhere),
-        format=parsed.format,
-        extracted=None if answer is None else answer[:MAX_CHARACTERS],
-        reason=problem or "ok",
-    )
+class _Case:
+    """One completion on its way to a verdict."""
+
+    __slots__ = ("answer", "completion", "found", "gold", "parsed", "problem", "right", "strict")
+
+    def __init__(self, completion: str, gold: str, style: Style) -> None:
+        self.completion, self.gold = completion, gold
+        self.parsed = extract(completion, style)
+        answer = self.parsed.answer
+        self.answer = None if answer is None else answer.strip(WHITE_SPACE)
+        self.problem = self.parsed.problem
+        if self.answer is not None:
+            self.problem = _too_long(self.answer) if self.answer else "empty answer"
+        # What is compared with the gold answer, and whether it is that; None if only a judge knows.
+        self.found: Reading | None = None
+        self.right: bool | None = False
+        if not self.problem and self.answer is not None:
+            self.right = True
+            if self.answer != gold:
+                self.found = read(self.answer)
+                self.right = _is_gold(gold, self.found)
+        self.strict = True
+
+    def look_elsewhere(self) -> None:
+        """Look for another answer in a completion whose own is wrong."""
+        given, self.strict = self.found, False
+        self.problem = self.problem or self._why_wrong()
+        self.found = announced(self.completion)
+        if self.found and not (given and given.text == self.found.text):
+            self.right = _is_gold(self.gold, self.found)
+
+    def question(self) -> tuple[Reading, Reading]:
+        """The gold answer and the one that was found, for a judge."""
+        assert self.found is not None
+        return read(self.gold), self.found
+
+    def verdict(self) -> Grade:
+        correct = bool(self.right) and self.strict
+        return Grade(
+            correct=int(correct),
+            lenient=int(bool(self.right)),
+            format=self.parsed.format,
+            extracted=None if self.answer is None else self.answer[:MAX_CHARACTERS],
+            reason="ok" if correct else self.problem,
+        )
+
+    def _why_wrong(self) -> str:
+        if problem := _gold_problem(self.gold):
+            return problem
+        if self.found and not (self.found.nodes or self.found.choice or self.found.foreign):
+            return "the answer can't be parsed"
+        return "not equal to the gold answer"
 
 
-def _answer(parsed: Parsed) -> str | None:
-    return None if parsed.answer is None else parsed.answer.strip(WHITE_SPACE)
+def _ask(cases: Sequence[_Case]) -> None:
+    """Let the judges tell whether answers are right."""
+    results = _judges.map([case.question() for case in cases])
+    for case, result in zip(cases, results, strict=True):
+        case.right = bool(result.value)
+        if case.strict:
+            case.problem = result.problem
 
 
-def _problem(parsed: Parsed) -> str:
-    """Why there is no answer to compare; empty if there is one."""
-    answer = _answer(parsed)
-    if answer is None:
-        return parsed.problem
-    return _too_long(answer) if answer else "empty answer"
+@lru_cache(maxsize=4096)  # many completions have the same answer
+def _is_gold(gold: str, answer: Reading) -> bool | None:
+    """Whether an answer is the gold one; None if only a judge can tell."""
+    wanted = read(gold) if len(gold) <= MAX_CHARACTERS else Reading("")
+    if not (wanted.foreign or answer.foreign):
+        return same(wanted, answer)
+    if wanted.text == answer.text:
+        return True
+    known = all(found.foreign or found.nodes for found in (wanted, answer))
+    return None if known else False
+
+
+def _gold_problem(answer: str) -> str:
+    """Why an answer can't be a gold answer, as far as it can be told without a judge."""
+    if problem := _too_long(answer):
+        return f"the gold answer is {problem}"
+    reading = read(answer)
+    return "" if reading.nodes or reading.choice or reading.foreign else _UNREADABLE
 
 
 def _too_long(answer: str) -> str:
-    return f"longer than {MAX_CHARACTERS} characters" if len(answer) > MAX_CHARACTERS else ""
+    long = len(answer) > MAX_CHARACTERS
+    return f"longer than {MAX_CHARACTERS} characters" if long else ""
