@@ -2,15 +2,22 @@
 
 `model.generate` carries finished sequences along until the longest one ends. Lengths in these tasks
 differ tenfold, so most of its work is on padding. This loop drops sequences as they finish. Each
-token comes from the same distribution; a test holds it against `generate`.
+token comes from the same distribution; a test compares it with `generate`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
-from transformers.generation import LogitsProcessorList, TopKLogitsWarper, TopPLogitsWarper
+
+from r1zero.sampling.decoders import Decoder, TransformersDecoder
+from r1zero.sampling.qwen3 import Qwen3, Qwen3Decoder
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+Warper = Callable[[Tensor | None, Tensor], Tensor]
 
 # Finished share of the rows at which they are dropped. Dropping copies the cache of the others.
 _DROP_AT = 0.15
@@ -18,7 +25,7 @@ _DROP_AT = 0.15
 
 @torch.inference_mode()
 def sample(
-    model: PreTrainedModel,
+    model: "PreTrainedModel | Qwen3",
     prompts: Sequence[Sequence[int]],
     *,
     max_new_tokens: int,
@@ -31,7 +38,8 @@ def sample(
     """Continue each prompt once, by ancestral sampling from torch's global generator.
 
     Args:
-        model: A causal language model; its mode (train or eval) is left as it is.
+        model: A causal language model of transformers, whose mode (train or eval) is left as it is,
+            or the weights of a mini model. Its weights are read anew in each call.
         prompts: Token ids, of any lengths.
         max_new_tokens: Length at which a completion is cut off.
         eos: Tokens that end a completion; the one drawn is kept as its last token.
@@ -44,56 +52,45 @@ def sample(
         Token ids of each completion, in the order of the prompts. One that was cut off does not end
         in a token of `eos`.
     """
-    device = model.device
-    ids, mask = _left_pad(prompts, pad, device)
     warpers = _warpers(top_p, top_k)
-    ends = torch.tensor(list(eos), device=device)
+    decoder = _open_decoder(model, pad, max_new_tokens)
+    logits = decoder.start(prompts)
+    ends = torch.tensor(list(eos), device=logits.device)
     completions: list[list[int]] = [[] for _ in prompts]
-    rows = torch.arange(len(prompts), device=device)  # rows of the cache -> prompts
-    open_rows = torch.ones(len(prompts), dtype=torch.bool, device=device)
-    positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
-    cache = DynamicCache(config=model.config)
-    for _ in range(max_new_tokens):
-        logits = model(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        ).logits[:, -1]
+    rows = torch.arange(len(prompts), device=logits.device)  # rows of the decoder -> prompts
+    open_rows = torch.ones_like(rows, dtype=torch.bool)
+    for left_to_draw in reversed(range(max_new_tokens)):
         drawn = _draw(logits.float(), temperature, warpers)
         for row, token in zip(rows[open_rows].tolist(), drawn[open_rows].tolist(), strict=True):
             completions[row].append(token)
         open_rows &= ~torch.isin(drawn, ends)
         left = int(open_rows.sum())
-        if left == 0:
+        if left == 0 or left_to_draw == 0:
             break
-        positions = positions[:, -1:] + 1
-        ids = drawn[:, None]
-        mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
         if left <= (1 - _DROP_AT) * len(rows):
-            cache.batch_select_indices(open_rows.nonzero()[:, 0])
-            rows, ids, mask, positions = (x[open_rows] for x in (rows, ids, mask, positions))
+            decoder.keep(open_rows.nonzero()[:, 0])
+            rows, drawn = rows[open_rows], drawn[open_rows]
             open_rows = open_rows[open_rows]
+        logits = decoder.step(drawn)
     return completions
 
 
-def _left_pad(
-    prompts: Sequence[Sequence[int]], pad: int, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Token ids and attention mask, both `[n, longest]`."""
-    longest = max(map(len, prompts))
-    ids = torch.full((len(prompts), longest), pad)
-    mask = torch.zeros_like(ids)
-    for i, prompt in enumerate(prompts):
-        ids[i, longest - len(prompt) :] = torch.tensor(prompt)
-        mask[i, longest - len(prompt) :] = 1
-    return ids.to(device), mask.to(device)
+def _open_decoder(model: "PreTrainedModel | Qwen3", pad: int, max_new_tokens: int) -> Decoder:
+    """The fastest decoder for a model."""
+    plain = model if isinstance(model, Qwen3) else Qwen3.of(model)
+    if plain is not None:
+        return Qwen3Decoder(plain, pad=pad, max_new_tokens=max_new_tokens)
+    assert not isinstance(model, Qwen3)
+    return TransformersDecoder(model, pad=pad)
 
 
-def _warpers(top_p: float, top_k: int) -> LogitsProcessorList:
-    warpers = LogitsProcessorList()
+def _warpers(top_p: float, top_k: int) -> list[Warper]:
+    """What changes the scores `[n, vocabulary]` before a token is drawn."""
+    if top_k == 0 and top_p >= 1:
+        return []
+    from transformers.generation import TopKLogitsWarper, TopPLogitsWarper
+
+    warpers: list[Warper] = []
     if top_k > 0:
         warpers.append(TopKLogitsWarper(top_k))
     if top_p < 1:
@@ -101,9 +98,11 @@ def _warpers(top_p: float, top_k: int) -> LogitsProcessorList:
     return warpers
 
 
-def _draw(logits: Tensor, temperature: float, warpers: LogitsProcessorList) -> Tensor:
+def _draw(logits: Tensor, temperature: float, warpers: Sequence[Warper]) -> Tensor:
     """One token for each row of logits `[n, vocabulary]`."""
     if temperature == 0:
         return logits.argmax(dim=-1)
-    scores = warpers(None, logits / temperature)
+    scores = logits / temperature
+    for warper in warpers:
+        scores = warper(None, scores)
     return torch.multinomial(scores.softmax(dim=-1), 1)[:, 0]
