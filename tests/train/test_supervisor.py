@@ -95,7 +95,7 @@ def test_a_process_sees_its_gpus_and_asks_no_hub(
 def test_variables_of_a_process_win_over_those_of_the_run(tmp_path: Path) -> None:
     code = "import os; print(os.environ['ONE'], os.environ['OTHER'])"
     process = Process(role="trainer", argv=("python", "-c", code), env={"ONE": "own"})
-    assert run(tmp_path, process, env={"ONE": "run", "OTHER": "run"}) == "own run\n"
+    assert run(tmp_path, process) == "own run\n"
 
 
 def test_programs_are_those_of_the_environment(tmp_path: Path) -> None:

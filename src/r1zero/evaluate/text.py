@@ -4,7 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from transformers import AutoConfig, AutoTokenizer, GenerationConfig
+from tokenizers import Tokenizer
+
+from r1zero.core.files import read_json
+
+# Tokenizers that transformers reads from tokenizer.json alone, such as those of mini bases. Without
+# transformers, whose import takes longer than the evaluation of a small model, so do we.
+_PLAIN = ("TokenizersBackend", "PreTrainedTokenizerFast")
 
 
 class Completion(NamedTuple):
@@ -27,16 +33,14 @@ class Tokens:
     """
 
     def __init__(self, folder: Path, stop_tokens: Sequence[str] = ()) -> None:
-        self._tokenizer = AutoTokenizer.from_pretrained(folder)
+        self._tokenizer, self.pad = _tokenizer(folder)
         vocabulary = self._tokenizer.get_vocab()
         named = {vocabulary[token] for token in stop_tokens if token in vocabulary}
         self.stop_token_ids: tuple[int, ...] = tuple(sorted(_eos(folder) | named))
-        self.pad: int = self._tokenizer.pad_token_id
 
     def encode(self, prompts: Sequence[str]) -> list[list[int]]:
         """Token ids of prompts, without a chat template."""
-        ids: list[list[int]] = self._tokenizer(list(prompts))["input_ids"]
-        return ids
+        return [encoding.ids for encoding in self._tokenizer.encode_batch(list(prompts))]
 
     def completion(self, tokens: Sequence[int]) -> Completion:
         """Decode the tokens of a completion."""
@@ -44,11 +48,30 @@ class Tokens:
         return Completion(text, len(tokens), truncated=tokens[-1] not in self.stop_token_ids)
 
 
+def _tokenizer(folder: Path) -> tuple[Tokenizer, int]:
+    """The tokenizer of a model, and the id of its padding."""
+    settings = read_json(folder / "tokenizer_config.json")
+    if settings.get("tokenizer_class") in _PLAIN:
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        padding: int = tokenizer.token_to_id(settings["pad_token"])
+    else:
+        from transformers import AutoTokenizer
+
+        loaded = AutoTokenizer.from_pretrained(folder)
+        tokenizer, padding = loaded.backend_tokenizer, loaded.pad_token_id
+    # A trainer may have saved how it padded.
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer, padding
+
+
 def _eos(folder: Path) -> set[int]:
     """Stop tokens that the files of a model name."""
-    if (folder / "generation_config.json").is_file():
-        config = GenerationConfig.from_pretrained(folder)
+    file = folder / "generation_config.json"
+    if file.is_file():
+        eos = read_json(file).get("eos_token_id")
     else:
-        config = GenerationConfig.from_model_config(AutoConfig.from_pretrained(folder))
-    eos = config.eos_token_id
+        from transformers import AutoConfig
+
+        eos = AutoConfig.from_pretrained(folder).eos_token_id
     return set(eos if isinstance(eos, list) else [eos])

@@ -28,7 +28,7 @@ def build_model(settings: MiniBase, tokenizer: PreTrainedTokenizerFast) -> Qwen3
         hidden_size=settings.hidden_size,
         num_hidden_layers=settings.num_hidden_layers,
         num_attention_heads=settings.num_attention_heads,
-        num_key_value_heads=settings.num_attention_heads,
+        num_key_value_heads=settings.num_key_value_heads,
         head_dim=settings.hidden_size // settings.num_attention_heads,
         intermediate_size=settings.intermediate_size,
         max_position_embeddings=CONTEXT,

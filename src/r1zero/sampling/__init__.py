@@ -6,7 +6,7 @@ token comes from the same distribution; a test compares it with `generate`.
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Union
 
 import torch
 from torch import Tensor
@@ -17,6 +17,9 @@ from r1zero.sampling.qwen3 import Qwen3, Qwen3Decoder
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+CausalModel = Union["PreTrainedModel", Qwen3]
+"""A causal language model of transformers, or the weights of a mini model."""
+
 Warper = Callable[[Tensor | None, Tensor], Tensor]
 
 # Finished share of the rows at which they are dropped. Dropping copies the cache of the others.
@@ -25,7 +28,7 @@ _DROP_AT = 0.15
 
 @torch.inference_mode()
 def sample(
-    model: "PreTrainedModel | Qwen3",
+    model: CausalModel,
     prompts: Sequence[Sequence[int]],
     *,
     max_new_tokens: int,
@@ -75,7 +78,7 @@ def sample(
     return completions
 
 
-def _open_decoder(model: "PreTrainedModel | Qwen3", pad: int, max_new_tokens: int) -> Decoder:
+def _open_decoder(model: CausalModel, pad: int, max_new_tokens: int) -> Decoder:
     """The fastest decoder for a model."""
     plain = model if isinstance(model, Qwen3) else Qwen3.of(model)
     if plain is not None:

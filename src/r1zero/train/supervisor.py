@@ -32,7 +32,6 @@ def supervise(
     folder: Path,
     *,
     programs: Path | None = None,
-    env: Mapping[str, str] | None = None,
     patience: float = _SECONDS_UNTIL_HEALTHY,
 ) -> None:
     """Run the processes to the end of the trainer.
@@ -43,7 +42,6 @@ def supervise(
             output is also written to standard output, and `<role>.log` of each server.
         programs: Folder with the programs of the environment that they run in; by default that of
             this Python.
-        env: Variables of all processes, under those of each.
         patience: Seconds that a server may take until it is healthy.
 
     Raises:
@@ -51,7 +49,7 @@ def supervise(
 
     """
     ports = _free_ports({name for process in processes for name in process.ports})
-    with Supervisor(folder, programs=programs, env=env) as supervisor:
+    with Supervisor(folder, programs=programs) as supervisor:
         for process in processes:
             supervisor.start(process.with_ports(ports), patience)
         supervisor.watch()
@@ -68,9 +66,8 @@ class Supervisor:
         folder: Path,
         *,
         programs: Path | None = None,
-        env: Mapping[str, str] | None = None,
     ) -> None:
-        self.folder, self.programs, self.env = folder, programs, dict(env or {})
+        self.folder, self.programs = folder, programs
         self._running: list[_Running] = []
         self._ended: queue.SimpleQueue[_Running] = queue.SimpleQueue()
 
@@ -150,7 +147,6 @@ class Supervisor:
             "TOKENIZERS_PARALLELISM": "false",
             "PYTHONUNBUFFERED": "1",
             "CUDA_VISIBLE_DEVICES": ",".join(process.gpus),
-            **self.env,
             **process.env,
         }
 
