@@ -159,7 +159,7 @@ def test_the_command_prints_one_json_object() -> None:
     scale = yaml.safe_load((CONFIG / "scales" / "mini.yaml").read_text())
     prompts = scale["tasks"][recipe["task"]]["sizes"]["prompts_per_step"]
     assert shown["completions_per_step"] == prompts * recipe["algorithm"]["num_generations"]
-    assert (shown["gpus"], shown["trainers"]) == (0, 1)
+    assert (shown["gpus"], shown["trainers"]) == (0, scale["computation"]["train"]["processes"])
 
 
 @pytest.mark.parametrize(("run", "gpus"), plannable())
