@@ -10,12 +10,13 @@ from r1zero.tasks.registry import AnyTraces, TaskName
 
 
 class Workers(Section):
-    """Processes that divide the work of a stage on a CPU."""
+    """What divides the work of a stage on a CPU."""
 
     processes: int = Field(default=1, ge=1)
-    """Processes, which divide each batch."""
+    """Processes that divide the completions of a step; in pre-training, which has one process,
+    threads that divide the rows of a batch."""
     threads: int = Field(default=1, ge=1)
-    """Threads of each process."""
+    """Threads of each, which divide single operations."""
 
     @property
     def cores(self) -> int:
