@@ -108,8 +108,8 @@ def _draw(logits: Tensor, temperature: float, warpers: Sequence[Warper]) -> Tens
     scores = logits / temperature
     for warper in warpers:
         scores = warper(None, scores)
-    # The first token at which the cumulative probability reaches a uniform number of (0, 1]: none of
-    # probability 0. `multinomial` would take a random number for each token of the vocabulary.
+    # The first token at which the cumulative probability reaches a uniform number of (0, 1];
+    # its own is not 0. `multinomial` takes a random number for each token of the vocabulary.
     reached = scores.softmax(dim=-1).cumsum(dim=-1)
     aimed = (1 - torch.rand(len(reached), 1, device=reached.device)) * reached[:, -1:]
     return torch.searchsorted(reached, aimed)[:, 0]
