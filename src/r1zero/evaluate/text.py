@@ -53,7 +53,7 @@ def _tokenizer(folder: Path) -> tuple[Tokenizer, int]:
     settings = read_json(folder / "tokenizer_config.json")
     if settings.get("tokenizer_class") in _PLAIN:
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        padding: int = tokenizer.token_to_id(settings["pad_token"])
+        padding = tokenizer.get_vocab()[settings["pad_token"]]
     else:
         from transformers import AutoTokenizer
 

@@ -72,9 +72,11 @@ def pretrain(
     losses, tokens, started = 0.0, 0, time.monotonic()
     # torch divides each operation over its threads, and these are too small for that. Threads that
     # divide the rows of a batch wait for each other once in a step.
-    threads = {"initializer": torch.set_num_threads, "initargs": (workers.threads,)}
     torch.set_num_threads(workers.threads)
-    with ThreadPoolExecutor(workers.processes, **threads) as pool:
+    pool = ThreadPoolExecutor(
+        workers.processes, initializer=torch.set_num_threads, initargs=(workers.threads,)
+    )
+    with pool:
         optimizers = _optimizers(model, settings, pool)
         peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
         for step, batch in enumerate(islice(stream, settings.steps), 1):

@@ -209,7 +209,8 @@ class Qwen3Decoder:
 
     def _heads_of(self, rows: Tensor) -> Tensor:
         """Indices `[n * k]` of the key-value heads of rows."""
-        return (rows[:, None] * self._kv_heads + torch.arange(self._kv_heads)).flatten()
+        first: Tensor = rows[:, None] * self._kv_heads
+        return (first + torch.arange(self._kv_heads)).flatten()
 
     def _logits(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Append tokens to the rows, at the end of the cache.
