@@ -3,7 +3,6 @@
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
-from pydantic.main import IncEx
 
 from r1zero.core.files import sha256_json
 from r1zero.core.section import Name, RunName, Section
@@ -64,7 +63,7 @@ class RunSettings(Section):
 
     def training_hash(self) -> str:
         """Hash of all that decides the weights; a run resumes only checkpoints of its hash."""
-        others: IncEx = {
+        others: dict[str, Any] = {
             "evaluation": True,
             "placement": True,
             "backends": True,
