@@ -56,7 +56,7 @@ test-vllm: install ## Train with the CPU build of vLLM, in an environment of its
 
 bench: install ## Measure training and grading on this machine (RUN=FOLDER of a run).
 	@test -f $(RUN)/plan/plan.json || { echo "no run in $(RUN): make train_countdown first" >&2; exit 1; }
-	$(PROGRAMS) python scripts/bench_train.py --run $(RUN)
+	$(PROGRAMS) python scripts/bench_mini.py --run $(RUN)
 	$(VENV)/bin/python scripts/bench_grader.py
 
 schema: install ## Write config/schema/ and docs/configuration.md from the settings.

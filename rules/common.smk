@@ -41,18 +41,3 @@ def of_run(method, *names):
     return lambda wildcards: or_exit(
         method, Run.of(wildcards), *(wildcards[name] for name in names)
     )
-
-
-def targets():
-    """Targets of the command line. They are not known before the whole Snakefile is read."""
-    return workflow.dag_settings.targets or ()
-
-
-def threads_of(method):
-    """Function of the wildcards that asks for cores, which only local jobs share."""
-
-    def threads(wildcards):
-        shared = workflow.local_exec and not workflow.remote_exec
-        return method(targets(), workflow.cores if shared else None)
-
-    return threads

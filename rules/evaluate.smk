@@ -23,8 +23,7 @@ rule evaluate:
         "benchmarks/evaluate/{scale}.{recipe}.{backend}.seed{seed}.{suite}.step{step}.jsonl"
     conda:
         "../envs/r1zero.yaml"
-    # Evaluations are independent: side by side with one core each, they waste the least.
-    threads: 1
+    threads: flow.cores["evaluate"]
     resources:
         gpu=min(flow.gpus, 1),
         mem_mb=of_run(flow.evaluation_memory),

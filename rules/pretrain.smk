@@ -19,7 +19,7 @@ rule base:
     priority: 0 if flow.gpus else 1
     conda:
         "../envs/r1zero.yaml"
-    threads: threads_of(flow.base_threads)
+    threads: flow.cores["pretrain"]
     resources:
         mem_mb=4000,
         runtime="1h",

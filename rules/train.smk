@@ -45,7 +45,7 @@ rule train:
     priority: 0 if flow.gpus else 1
     conda:
         "../envs/r1zero.yaml"
-    threads: threads_of(flow.training_threads)
+    threads: flow.cores["train"]
     resources:
         gpu=flow.gpus,
         mem_mb=of_run(flow.training_memory),

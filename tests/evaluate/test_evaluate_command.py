@@ -181,6 +181,20 @@ def test_completions_end_where_the_positions_of_the_model_do(run: Run, suite: Pa
     assert not (run.folder / "again.json").exists()
 
 
+def test_the_tokenizer_of_a_base_is_read_as_transformers_reads_it(run: Run, suite: Path) -> None:
+    folder = base_folder(run)
+    tokens, loaded = Tokens(folder), AutoTokenizer.from_pretrained(folder)
+    prompts = [problem["prompt"] for problem in read_problems(suite, 5)] + ["é <think>"]
+    ids = tokens.encode(prompts)
+    assert ids == loaded(prompts)["input_ids"]
+    for row in [*ids, [*range(len(loaded))]]:
+        text = loaded.decode(row, skip_special_tokens=True)
+        assert text
+        assert tokens.completion(row).text == text
+    assert tokens.pad == loaded.pad_token_id
+    assert tokens.stop_token_ids == (loaded.eos_token_id,)
+
+
 def test_a_suite_with_fewer_problems_is_taken_whole(run: Run, suite: Path) -> None:
     decode(run, max_problems=1000)
     assert evaluate(run, suite, 0)["n_problems"] == len(pl.read_parquet(suite))

@@ -40,11 +40,13 @@ def write_config(folder: Path) -> Path:
     """Copy the shipped configuration, its mini scale and its datasets as small as they get."""
     shutil.copytree(CONFIG, folder)
     with edited(folder / "scales" / "mini.yaml") as scale:
+        del scale["computation"]  # one process of one thread
         for base in scale["bases"].values():
             base |= {
                 "hidden_size": 16,
                 "num_hidden_layers": 1,
                 "num_attention_heads": 2,
+                "num_key_value_heads": 1,
                 "intermediate_size": 16,
                 "steps": 5,
                 "tokens_per_step": 1024,
@@ -171,11 +173,11 @@ class Run(NamedTuple):
         return [self.file, *places, "--gpus", 0]
 
 
-def make_run(folder: Path, config: Path, task: Path, base: Path, **hardware: Any) -> Run:
+def make_run(folder: Path, config: Path, task: Path, base: Path) -> Run:
     """Resolve and lay out a run of the mini scale on the CPU, ready to train."""
     run = Run(folder)
     inputs = ("--config", config, "--problems", task, "--model", base)
     stage("resolve", RECIPE, *inputs, "--out", run.file)
     places = ("--checkpoints", run.checkpoints, "--out", run.plan)
-    stage("layout", run.file, "--hardware", json.dumps({"gpus": 0, **hardware}), *places)
+    stage("layout", run.file, "--hardware", json.dumps({"gpus": 0}), *places)
     return run

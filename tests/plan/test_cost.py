@@ -65,7 +65,7 @@ def test_what_is_offloaded_is_on_the_host() -> None:
 
 def test_a_mini_run_takes_what_the_start_of_the_readme_says() -> None:
     run = resolve_run("datawhale_r1", scale="mini", backend="trl", seed=0, folder=CONFIG)
-    hardware = Hardware(gpus=0, cpu_processes=2)
+    hardware = Hardware(gpus=0)
     machine = find_machine(hardware)
     layout = layout_or_error(run, machine, None, hardware)
     assert host_memory_of(layout, machine, None) == 2 * 4 * GB

@@ -17,6 +17,7 @@ from r1zero.plan.layout import Constraints, Layout, Refusal, Sharding
 from r1zero.plan.machine import Machine, find_machine
 from r1zero.plan.search import lay_out
 from r1zero.settings import RunSettings, load_sources, recipe_names, resolve_run
+from r1zero.settings.scale import Computation, Workers
 from r1zero.settings.workflow import Hardware
 from tiny import CONFIG, ENVIRONMENT, RECIPE, REPOSITORY, stage
 
@@ -143,8 +144,9 @@ def test_the_published_plan_of_datawhale_on_three_gpus() -> None:
 
 @pytest.mark.parametrize("processes", [1, 2, 4])
 def test_processes_on_a_cpu_share_the_batch(processes: int) -> None:
-    machine = Machine(gpus_per_node=0, cpu_processes=processes)
-    layout = lay_out(MINI, machine)
+    computation = Computation(train=Workers(processes=processes))
+    run = MINI.model_copy(update={"computation": computation})
+    layout = lay_out(run, Machine(gpus_per_node=0))
     assert isinstance(layout, Layout)
     assert layout.trainers == processes
     assert (layout.weights_dtype, layout.placement) == ("float32", "in_process")

@@ -177,7 +177,7 @@ def test_a_base_meets_each_of_its_prompts_in_its_format_and_in_bounds(
 def test_a_failure_leaves_nothing(
     tiny_config: Path, tiny_task: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(base_module, "pretrain", lambda *args: 1 / 0)
+    monkeypatch.setattr(base_module, "pretrain", lambda *args, **options: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         make_base(tmp_path / "base", tiny_config, tiny_task)
     assert not list(tmp_path.iterdir())
@@ -187,7 +187,7 @@ def test_a_failure_leaves_the_base_that_was_there(
     tiny_config: Path, tiny_task: Path, tiny_base: Path, tmp_path: Path, monkeypatch: Any
 ) -> None:
     shutil.copytree(tiny_base.parent, tmp_path / "base")
-    monkeypatch.setattr(base_module, "pretrain", lambda *args: 1 / 0)
+    monkeypatch.setattr(base_module, "pretrain", lambda *args, **options: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         make_base(tmp_path / "base", tiny_config, tiny_task)
     assert contents(tmp_path / "base") == contents(tiny_base.parent)

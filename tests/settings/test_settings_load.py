@@ -175,6 +175,18 @@ def test_heads_that_do_not_fit_a_base_are_refused(
     assert_names(raised.value, "bases.mini_countdown", *values)
 
 
+def test_key_value_heads_that_cannot_be_shared_are_refused(tmp_path: Path) -> None:
+    values = read_yaml(CONFIG / "scales" / "mini.yaml")
+    values["bases"]["mini_countdown"]["num_key_value_heads"] = 3
+    path = tmp_path / "scales" / "odd.yaml"
+    path.parent.mkdir()
+    path.write_text(yaml.safe_dump(values))
+    with pytest.raises(UserError) as raised:
+        load_scale("odd", tmp_path)
+    assert raised.value.where == str(path)
+    assert_names(raised.value, "bases.mini_countdown", "num_key_value_heads 3", "4")
+
+
 def test_a_base_needs_rows_of_its_task(tmp_path: Path) -> None:
     values = read_yaml(CONFIG / "scales" / "mini.yaml")
     del values["tasks"]["math"]["dataset"]

@@ -16,7 +16,7 @@ import pytest
 from r1zero.core.errors import UserError
 from r1zero.train import metrics
 from r1zero.train.checkpoints import sealed
-from tiny import ENVIRONMENT, Run, make_run, stage
+from tiny import ENVIRONMENT, Run, edited, make_run, stage
 
 pytestmark = pytest.mark.slow
 
@@ -32,12 +32,19 @@ def run(slow_config: Path, tiny_task: Path, slow_base: Path, tmp_path: Path) -> 
 
 
 @pytest.fixture(scope="module")
-def unbroken_pair(
-    slow_config: Path, tiny_task: Path, slow_base: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Run:
+def pair_config(slow_config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same configuration with two processes for a training."""
+    folder = tmp_path_factory.mktemp("pair") / "config"
+    shutil.copytree(slow_config, folder)
+    with edited(folder / "scales" / "mini.yaml") as scale:
+        scale["computation"] = {"train": {"processes": 2}}
+    return folder
+
+
+@pytest.fixture(scope="module")
+def unbroken_pair(pair_config: Path, tiny_task: Path, slow_base: Path) -> Run:
     """A run that was trained without a break by two processes."""
-    folder = tmp_path_factory.mktemp("pair") / "run"
-    run = make_run(folder, slow_config, tiny_task, slow_base, cpu_processes=2)
+    run = make_run(pair_config.parent / "run", pair_config, tiny_task, slow_base)
     finish(run)
     return run
 
@@ -140,9 +147,9 @@ def test_a_run_that_was_killed_while_saving_ends_with_the_same_weights(
 
 
 def test_a_stopped_run_of_two_processes_leaves_none_and_ends_with_the_same_weights(
-    unbroken_pair: Run, slow_config: Path, tiny_task: Path, slow_base: Path, tmp_path: Path
+    unbroken_pair: Run, pair_config: Path, tiny_task: Path, slow_base: Path, tmp_path: Path
 ) -> None:
-    run = make_run(tmp_path / "run", slow_config, tiny_task, slow_base, cpu_processes=2)
+    run = make_run(tmp_path / "run", pair_config, tiny_task, slow_base)
     process = start(run)
     wait_for(lambda: 2 in sealed(run.checkpoints), process)
     # The seal covers the random states of both.

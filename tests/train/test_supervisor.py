@@ -94,10 +94,14 @@ def test_a_process_sees_its_gpus_and_asks_no_hub(
     assert json.loads(run(tmp_path, trainer(code, gpus=gpus))) == [",".join(gpus), "1"]
 
 
-def test_variables_of_a_process_win_over_those_of_the_run(tmp_path: Path) -> None:
+def test_variables_of_a_process_win_over_those_of_the_supervisor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ONE", "run")
+    monkeypatch.setenv("OTHER", "run")
     code = "import os; print(os.environ['ONE'], os.environ['OTHER'])"
     process = Process(role="trainer", argv=("python", "-c", code), env={"ONE": "own"})
-    assert run(tmp_path, process, env={"ONE": "run", "OTHER": "run"}) == "own run\n"
+    assert run(tmp_path, process) == "own run\n"
 
 
 def test_programs_are_those_of_the_environment(tmp_path: Path) -> None:

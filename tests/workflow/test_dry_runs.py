@@ -1,6 +1,5 @@
 """The workflow as Snakemake reads it: targets, jobs, and one line for what is wrong."""
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -77,34 +76,6 @@ def test_a_plan_trains_nothing(workflow: Path) -> None:
     jobs = jobs_of(snakemake(workflow, "plan", "--dry-run", "--quiet", "rules").stdout)
     assert jobs["layout"] == 1
     assert not jobs.keys() & {"train", "evaluate", "write_report"}
-
-
-@pytest.mark.parametrize(
-    ("target", "seeds", "cores", "training", "base"),
-    [
-        (None, 1, 2, 2, 2),
-        (None, 3, 2, 1, 2),
-        ("train_datawhale_r1", 1, 8, 4, 4),
-        ("train_countdown", 3, 8, 2, 4),
-        ("train_all", 1, 2, 1, 1),
-        ("train_all", 1, 64, 4, 4),
-        ("train_dapo", 1, 1, 1, 1),
-    ],
-)
-def test_trainings_share_the_cores(
-    workflow: Path, target: str | None, seeds: int, cores: int, training: int, base: int
-) -> None:
-    options = [*([target] if target else []), "--dry-run", "--cores", str(cores)]
-    shown = snakemake(workflow, *options, config={"seeds": list(range(seeds))}).stdout
-    assert threads_of(shown, "train") == {training}
-    assert threads_of(shown, "base") == {base}
-
-
-def threads_of(shown: str, rule: str) -> set[int]:
-    """Threads of the jobs of a rule in the output of a dry run."""
-    found = re.findall(rf"^(?:local)?rule {rule}:\n((?: .*\n)*)", shown, re.MULTILINE)
-    threads = [re.search(r"^    threads: (\d+)$", job, re.MULTILINE) for job in found]
-    return {int(one[1]) if one else 1 for one in threads}
 
 
 def test_each_seed_is_a_run_and_all_share_a_base(workflow: Path) -> None:

@@ -28,6 +28,8 @@ def finished(tiny_config: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
         # A base that gets some rewards for the format, so that weights do change.
         scale["bases"][BASE] |= {"hidden_size": 32, "steps": 60, "adam_learning_rate": 0.01}
         scale["tasks"]["countdown"]["sizes"]["max_completion_length"] = 64
+        # More than the cores that Snakemake may use.
+        scale["computation"] = {"pretrain": {"threads": 2}, "train": {"threads": 2}}
     folder = copy_workflow(tmp_path_factory.mktemp("end_to_end") / "workflow", config)
     result = snakemake(folder, *TARGET)
     assert result.returncode == 0, result.stdout
@@ -96,6 +98,17 @@ def test_the_numbers_lead_back_to_the_weights(finished: Path) -> None:
     for column, step in (("base", 0), ("trained", 4)):
         measured = read(folder / f"step{step}.json")["metrics"]["accuracy"]
         assert accuracy[column] == pytest.approx(measured)
+
+
+def test_cores_change_no_weights(finished: Path, workflow: Path) -> None:
+    # A target that wants several runs gives each as many threads as one that wants a single run.
+    for made in ("resources/bases", f"results/{RUN}", f"checkpoints/{RUN}"):
+        shutil.rmtree(workflow / made)
+    result = snakemake(workflow, f"results/{RUN}/model.json", "--cores", "4")
+    assert result.returncode == 0, result.stdout
+    for made in (f"resources/bases/mini/{BASE}", f"checkpoints/{RUN}/checkpoint-4"):
+        weights = [folder / made / "model.safetensors" for folder in (finished, workflow)]
+        assert weights[0].read_bytes() == weights[1].read_bytes()
 
 
 def test_a_second_time_nothing_is_done(workflow: Path) -> None:

@@ -100,24 +100,38 @@ def test_a_target_has_the_report_that_is_on_its_runs() -> None:
     assert both.finished("train_all")[-1] == "results/mini/report_all/report.pdf"
 
 
-@pytest.mark.parametrize(
-    ("config", "targets", "cores", "training", "base"),
-    [
-        ({}, (), 2, 2, 2),
-        ({}, (), None, 4, 4),
-        ({"seeds": [0, 1, 2]}, (), 2, 1, 2),
-        ({"seeds": [0, 1, 2]}, ("train_countdown",), 8, 2, 4),
-        ({}, ("train_all",), 2, 1, 1),
-        ({}, ("plan",), 2, 2, 2),
-        (PAPER, (), 2, 4, 4),
-    ],
-)
-def test_trainings_on_a_cpu_share_its_cores(
-    config: dict[str, Any], targets: tuple[str, ...], cores: int | None, training: int, base: int
-) -> None:
-    flow = workflow(config)
-    assert flow.training_threads(targets, cores) == training
-    assert flow.base_threads(targets, cores) == base
+def test_the_scale_says_how_many_cores_a_job_takes_on_a_cpu(tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    shutil.copytree(CONFIG, config)
+    with edited(config / "scales" / "mini.yaml") as scale:
+        scale["computation"] = {
+            "pretrain": {"processes": 3, "threads": 2},
+            "train": {"processes": 2},
+            "evaluate": {"threads": 4},
+        }
+    assert workflow(folder=config).cores == {"pretrain": 6, "train": 2, "evaluate": 4}
+    assert workflow(PAPER, folder=config).cores["train"] > 1
+
+
+def test_another_layout_of_computation_makes_again_what_it_computes(tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    shutil.copytree(CONFIG, config)
+
+    def identity(**computation: Any) -> tuple[str, str, str]:
+        with edited(config / "scales" / "mini.yaml") as scale:
+            scale["computation"] = computation
+        flow = workflow(folder=config)
+        settings = flow.runs.settings(RUN)
+        base = flow.sources.base_settings("mini", settings.model)
+        return base, settings.training_hash(), flow.runs.settings_hash(RUN)
+
+    base, training, measured = identity()
+    assert identity(pretrain={"threads": 2})[0] != base
+    assert identity(pretrain={"threads": 2})[1:] == (training, measured)
+    assert identity(train={"processes": 2})[0] == base
+    assert identity(train={"processes": 2})[1] != training
+    assert identity(evaluate={"threads": 2})[:2] == (base, training)
+    assert identity(evaluate={"threads": 2})[2] != measured
 
 
 def test_memory_grows_with_the_model() -> None:

@@ -116,8 +116,9 @@ def _measure(
     """Complete and grade a suite: its results, and the graded completions."""
     rows = read_problems(problems, decoding["max_problems"])
     prompt = load_prompt(decoding["prompt"])
+    threads = settings["computation"]["evaluate"]["threads"]
     completed = _complete(
-        weights, [row["prompt"] for row in rows], decoding, prompt, engine, partial
+        weights, [row["prompt"] for row in rows], decoding, prompt, engine, partial, threads
     )
     started = time.monotonic()
     table = _graded(settings, rows, completed, prompt)
@@ -154,9 +155,10 @@ def _complete(
     prompt: Prompt,
     engine_name: EngineName | None,
     partial: Path,
+    threads: int,
 ) -> _Completed:
     """Complete all prompts; finished chunks are read from the folder `partial`."""
-    from r1zero.evaluate.text import Tokens  # imports transformers
+    from r1zero.evaluate.text import Tokens  # imports tokenizers
 
     tokens = Tokens(weights.folder, prompt.stop_tokens)
     ids = tokens.encode(prompts)
@@ -169,16 +171,16 @@ def _complete(
             where=str(weights.folder),
             hint="use a suite of shorter problems",
         )
-    engine = open_engine(
-        Model(weights.folder, tokens.stop_token_ids, tokens.pad, min(longest, positions)),
-        engine_name,
+    model = Model(
+        weights.folder, tokens.stop_token_ids, tokens.pad, min(longest, positions), threads
     )
+    engine = open_engine(model, engine_name)
     decides = {
         "weights": weights.sha256,
         "prompts": ids,
         "stop_token_ids": tokens.stop_token_ids,
         "decoding": decoding,
-        "engine": (engine.version, engine.device, engine.batch),
+        "engine": (engine.version, engine.device, engine.batch, threads),
         "versions": versions(),
     }
     finished = Chunks(partial, sha256_json(decides))

@@ -62,7 +62,6 @@ def plan(
         list[str] | None, typer.Option(help="idle_gpus or other_batch; repeatable.")
     ] = None,
     disk_gb: Annotated[float | None, typer.Option(help="Disk for checkpoints in GB.")] = None,
-    cpu_processes: Annotated[int, typer.Option(help="Processes of a run on the CPU.")] = 1,
     scale: Scale = "mini",
     backend: Backend = "trl",
     seed: Seed = 0,
@@ -83,7 +82,6 @@ def plan(
         "generator_gpus": generator_gpus,
         "accept": accept or [],
         "disk_gb": disk_gb,
-        "cpu_processes": cpu_processes,
     }
     hardware = validate(values, Hardware, "hardware")
     machine = find_machine(hardware)

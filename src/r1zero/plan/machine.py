@@ -24,8 +24,6 @@ class Machine(Section):
     """Memory of one GPU in 2^30 bytes; 0 without GPUs."""
     gpu: str | None = None
     """Kind of GPU, if it is one of `gpus.GPUS`."""
-    cpu_processes: int = Field(default=1, ge=1)
-    """Training processes of a run on the CPU."""
     source: str = "described"
     """Origin of these numbers, for people."""
     visible: list[str] = Field(default=[])
@@ -57,9 +55,7 @@ def find_machine(hardware: Hardware) -> Machine:
         )
     count = count_gpus(hardware.gpus)
     if count == 0:
-        return Machine(
-            gpus_per_node=0, cpu_processes=hardware.cpu_processes, source="no GPU in use"
-        )
+        return Machine(gpus_per_node=0, source="no GPU in use")
     kind, source = hardware.gpu, "described"
     memory = hardware.gpu_memory_gb or (GPUS[kind].memory if kind else None)
     if memory is None:

@@ -199,7 +199,7 @@ def _search(problem: _Problem) -> Layout | list[str]:
 
 
 def _on_cpu(problem: _Problem) -> Layout | list[str]:
-    run, processes = problem.run, problem.machine.cpu_processes
+    run, processes = problem.run, problem.run.computation.train.processes
     if "in_process" not in problem.constraints.placements:
         return [f"the backend {run.backend} needs a GPU"]
     if not run.is_mini_base:
@@ -209,7 +209,7 @@ def _on_cpu(problem: _Problem) -> Layout | list[str]:
     ):
         return [
             f"{run.completions_per_step} completions per step are not divisible by "
-            f"{processes} processes"
+            f"the scale's {processes} processes (computation.train.processes)"
         ]
     fit = _Fit(problem.micro_batch(run.completions_per_step // processes, "cpu"), {})
     candidate = _Candidate("in_process", processes, 0, 0)
@@ -389,7 +389,6 @@ def _suggestions(problem: _Problem) -> Iterator[Suggestion]:
                         "gpus_per_node": changes.get("gpus", machine.gpus_per_node),
                         "nodes": changes.get("nodes", machine.nodes),
                         "gpu_memory_gb": changes.get("gpu_memory_gb", machine.gpu_memory_gb or 80),
-                        "cpu_processes": changes.get("cpu_processes", machine.cpu_processes),
                     }
                 ),
             )
@@ -402,8 +401,6 @@ def _changes(machine: Machine, hardware: Hardware) -> Iterator[tuple[dict[str, A
     """Changes to try, nearest first."""
     free = {"placement": "auto", "generator_gpus": None, "nodes": 1}
     if machine.gpus == 0:
-        if machine.cpu_processes > 1:
-            yield {"cpu_processes": 1}, "one process"
         for gpus in (1, 2, 4, 8):
             yield {"gpus": gpus, **free, "gpu_memory_gb": 80.0}, f"{gpus} GPUs of 80 GiB"
     else:

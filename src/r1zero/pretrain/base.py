@@ -14,13 +14,13 @@ from r1zero.pretrain.completions import frame, write_completion
 from r1zero.pretrain.corpus import batches
 from r1zero.pretrain.model import build_model, pretrain
 from r1zero.pretrain.tokenizer import build_tokenizer
-from r1zero.settings.scale import MiniBase
+from r1zero.settings.scale import MiniBase, Workers
 from r1zero.tasks.prompts import Prompt, literals, load_prompt
 from r1zero.tasks.traces import Trace
 
 
 def make_base(
-    settings: MiniBase, rows: dict[str, Any], rows_folder: Path, out: Path
+    settings: MiniBase, workers: Workers, rows: dict[str, Any], rows_folder: Path, out: Path
 ) -> dict[str, Any]:
     """Pre-train a base model and save it, with its tokenizer, in folder `out`.
 
@@ -28,6 +28,7 @@ def make_base(
 
     Args:
         settings: Prompts, traces, size of the model and of the training.
+        workers: Layout of the computation.
         rows: Manifest of the rows that are trained on later.
         rows_folder: Folder of the manifest.
         out: An existing folder.
@@ -56,7 +57,7 @@ def make_base(
             flush=True,
         )
 
-    pretrain(model, stream, settings, report)
+    pretrain(model, stream, settings, report, workers=workers)
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
     return {"parameters": model.num_parameters(), "loss": round(progress["loss"], 4)}

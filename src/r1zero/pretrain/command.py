@@ -22,7 +22,8 @@ def pretrain(
     config: Annotated[Path, typer.Option(help="Folder of the configuration.")] = CONFIG_FOLDER,
 ) -> None:
     """Pre-train a mini base model on random traces, in minutes."""
-    bases = load_scale(scale, config).bases
+    scaling = load_scale(scale, config)
+    bases, workers = scaling.bases, scaling.computation.pretrain
     if base not in bases:
         raise UserError(
             f"unknown base '{base}'",
@@ -46,7 +47,7 @@ def pretrain(
     from r1zero.pretrain.base import make_base
 
     with atomic_directory(out) as folder:
-        summary = make_base(settings, kept, rows.parent, folder)
+        summary = make_base(settings, workers, kept, rows.parent, folder)
         files = [describe_file(path, folder) for path in sorted(folder.iterdir())]
         write_json(
             folder / "manifest.json",
@@ -54,6 +55,7 @@ def pretrain(
                 "kind": "model",
                 "name": base,
                 "settings": settings.model_dump(mode="json"),
+                "computation": workers.model_dump(),
                 **summary,
                 "files": files,
             },

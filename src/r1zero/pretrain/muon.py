@@ -30,6 +30,8 @@ class Muon(Optimizer):
         lr: Learning rate, multiplied by `sqrt(max(1, rows / columns))`.
         weight_decay: Decoupled weight decay.
         momentum: Decay rate of the moving average of gradients.
+        apply: As the built-in `map`, perhaps in several threads. Matrices of one shape are one
+            call.
     """
 
     def __init__(
@@ -39,7 +41,9 @@ class Muon(Optimizer):
         lr: float,
         weight_decay: float = 0.0,
         momentum: float = 0.95,
+        apply: Callable[..., Iterable[Tensor]] = map,
     ) -> None:
+        self._apply = apply
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
 
     @torch.no_grad()
@@ -51,8 +55,9 @@ class Muon(Optimizer):
             for matrix in group["params"]:
                 if matrix.grad is not None:
                     by_shape[matrix.shape].append(matrix)
-            for (rows, columns), matrices in by_shape.items():
-                updates = orthogonalised(torch.stack([self._update(m, group) for m in matrices]))
+            stacks = [torch.stack([self._update(m, group) for m in ms]) for ms in by_shape.values()]
+            found = self._apply(orthogonalised, stacks)
+            for ((rows, columns), matrices), updates in zip(by_shape.items(), found, strict=True):
                 rate = group["lr"] * max(1.0, rows / columns) ** 0.5
                 for matrix, update in zip(matrices, updates, strict=True):
                     matrix.mul_(1 - group["lr"] * group["weight_decay"])
@@ -67,6 +72,7 @@ class Muon(Optimizer):
         return matrix.grad.lerp(average, group["momentum"])
 
 
+@torch.no_grad()  # of each thread
 def orthogonalised(matrices: Tensor) -> Tensor:
     """Nearly orthogonal matrices `[n, rows, columns]` with the singular vectors of `matrices`.
 

@@ -257,6 +257,7 @@ def resolve_run(
         "seed": seed,
         "scale": scale,
         "is_mini_base": values["model"] in scaling.bases,
+        "computation": scaling.computation,
     }
     return validate(values, RunSettings, f"recipe {recipe_name} at scale {scale}")
 

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from r1zero.core.files import sha256_json
 from r1zero.core.section import Name, RunName, Section
 from r1zero.settings.recipe import Algorithm, Evaluation, Reward, Sizes, check_saved_steps
+from r1zero.settings.scale import Computation
 from r1zero.tasks.registry import TaskName
 
 
@@ -30,6 +31,8 @@ class RunSettings(Section):
     algorithm: Algorithm
     sizes: Sizes
     evaluation: Evaluation
+    computation: Computation = Computation()
+    """Layout of computation on a CPU."""
     backends: dict[str, dict[str, Any]] = Field(default={})
     """Published settings that only other backends honour."""
 
@@ -60,6 +63,10 @@ class RunSettings(Section):
 
     def training_hash(self) -> str:
         """Hash of all that decides the weights; a run resumes only checkpoints of its hash."""
-        return sha256_json(
-            self.model_dump(mode="json", exclude={"evaluation", "placement", "backends"})
-        )
+        others: dict[str, Any] = {
+            "evaluation": True,
+            "placement": True,
+            "backends": True,
+            "computation": {"pretrain", "evaluate"},
+        }
+        return sha256_json(self.model_dump(mode="json", exclude=others))

@@ -9,6 +9,42 @@ from r1zero.settings.recipe import ListedSuites
 from r1zero.tasks.registry import AnyTraces, TaskName
 
 
+class Workers(Section):
+    """What divides the work of a stage on a CPU."""
+
+    processes: int = Field(default=1, ge=1)
+    """Processes that divide the completions of a step; in pre-training, which has one process,
+    threads that divide the rows of a batch."""
+    threads: int = Field(default=1, ge=1)
+    """Threads of each, which divide single operations."""
+
+    @property
+    def cores(self) -> int:
+        """Cores that they keep busy."""
+        return self.processes * self.threads
+
+
+class EvaluationWorkers(Section):
+    """Threads of an evaluation on a CPU; the evaluations of a run are independent jobs."""
+
+    threads: int = Field(default=1, ge=1)
+    """Threads of each evaluation."""
+
+
+class Computation(Section):
+    """Layout of computation on a CPU, the same on any number of cores.
+
+    Another layout rounds sums differently, and ends with other weights.
+    """
+
+    pretrain: Workers = Workers()
+    """Pre-training of a base model."""
+    train: Workers = Workers()
+    """Training of a run."""
+    evaluate: EvaluationWorkers = EvaluationWorkers()
+    """Evaluation of a checkpoint."""
+
+
 class MiniBase(Section):
     """A base model pre-trained on this machine, by next-token prediction on random traces."""
 
@@ -18,6 +54,8 @@ class MiniBase(Section):
     """Depth."""
     num_attention_heads: int = Field(ge=1)
     """Attention heads; must divide half the width, since the width of a head is even."""
+    num_key_value_heads: int = Field(ge=1)
+    """Heads of keys and values, each shared by as many attention heads."""
     intermediate_size: int = Field(ge=16)
     """Width of the feed-forward layers."""
     steps: int = Field(ge=1)
@@ -44,6 +82,11 @@ class MiniBase(Section):
             raise ValueError(
                 f"num_attention_heads {self.num_attention_heads} does not divide half of "
                 f"hidden_size {self.hidden_size}" + (f"; {fitting[-1]} does" if fitting else "")
+            )
+        if self.num_attention_heads % self.num_key_value_heads:
+            raise ValueError(
+                f"num_key_value_heads {self.num_key_value_heads} does not divide "
+                f"num_attention_heads {self.num_attention_heads}"
             )
         return self
 
@@ -97,6 +140,9 @@ class Scale(Section):
     """Purpose of this scale in one line."""
     device: Literal["cpu", "any"] = "any"
     """`cpu` keeps runs of this scale off the GPU."""
+    computation: Computation = Computation()
+    """Processes and threads of each stage on a CPU, whatever `--cores` says: more cores run more
+    jobs side by side, fewer take longer, and the results are the same."""
     bases: dict[Name, MiniBase] = Field(default={})
     """Base models pre-trained on this machine, by name."""
     tasks: dict[TaskName, ScaledTask] = Field(default={})

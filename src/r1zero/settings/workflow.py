@@ -29,8 +29,6 @@ class Hardware(Section):
     """Kind of GPU, such as `a100-80g` or `4090`; default: measured on this machine."""
     gpu_memory_gb: float | None = Field(default=None, gt=0)
     """Memory of one GPU in 2^30 bytes, for a kind that `gpu` does not know."""
-    cpu_processes: int = Field(default=1, ge=1)
-    """Training processes of a run on the CPU."""
     placement: Literal["auto", "server", "colocate"] = "auto"
     """Where completions are generated: on GPUs of their own (`server`), or on those that train
     (`colocate`); `auto` tries the placement of the recipe first."""

@@ -1,7 +1,6 @@
 """`python -m r1zero train`: run a plan to its end, from its last complete checkpoint."""
 
 import json
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -12,7 +11,7 @@ import typer
 from r1zero.core.environments import make_environment, programs_for
 from r1zero.core.errors import UserError
 from r1zero.core.files import atomic_path, read_json, verify_file, weights_hash, write_json
-from r1zero.core.provenance import provenance, usable_cores, versions_in
+from r1zero.core.provenance import provenance, versions_in
 from r1zero.core.validation import validate
 from r1zero.plan.backend import inputs_of
 from r1zero.plan.layout import Layout
@@ -151,21 +150,7 @@ def _train_to_the_end(
     }
     write_json(folder / _MADE_BY, made_by)
     with trackers.following(tracking, run_file, folder):
-        supervise(
-            processes,
-            folder,
-            programs=programs,
-            env={} if machine.gpus else {"OMP_NUM_THREADS": _threads(layout.trainers)},
-        )
-
-
-def _threads(trainers: int) -> str:
-    """Threads of each trainer on a CPU; several trainers divide the cores or what was set."""
-    allowed = os.environ.get("OMP_NUM_THREADS", "")
-    if allowed and trainers == 1:
-        return allowed
-    count = int(allowed) if allowed.isdigit() else usable_cores()
-    return str(max(1, count // trainers))
+        supervise(processes, folder, programs=programs)
 
 
 def _provenance(backend: Backend, programs: Path | None) -> dict[str, Any]:

@@ -38,7 +38,6 @@ def supervise(
     folder: Path,
     *,
     programs: Path | None = None,
-    env: Mapping[str, str] | None = None,
     patience: float = _SECONDS_UNTIL_HEALTHY,
 ) -> None:
     """Run the processes to the end of the trainer.
@@ -49,14 +48,13 @@ def supervise(
             output is also written to standard output, and `<role>.log` of each server.
         programs: Folder with the programs of the environment that they run in; by default that of
             this Python.
-        env: Variables of all processes, under those of each.
         patience: Seconds that a server may take until it is healthy.
 
     Raises:
         UserError: A process failed, or a server did not become healthy.
 
     """
-    with Supervisor(folder, programs=programs, env=env) as supervisor:
+    with Supervisor(folder, programs=programs) as supervisor:
         for process in processes:
             supervisor.start(process, patience)
         supervisor.watch()
@@ -73,9 +71,8 @@ class Supervisor:
         folder: Path,
         *,
         programs: Path | None = None,
-        env: Mapping[str, str] | None = None,
     ) -> None:
-        self.folder, self.programs, self.env = folder, programs, dict(env or {})
+        self.folder, self.programs = folder, programs
         self._running: list[_Running] = []
         self._ports: dict[str, int] = {}
         self._mark = secrets.token_hex(16)
@@ -196,7 +193,6 @@ class Supervisor:
             "no_proxy": direct,
             "R1ZERO_SUPERVISOR": self._mark,
             "CUDA_VISIBLE_DEVICES": ",".join(process.gpus),
-            **self.env,
             **process.env,
         }
 

@@ -1,6 +1,6 @@
-"""What the jobs of the workflow ask for: layouts, cores and host memory.
+"""Layouts of the workflow's runs, and the host memory that its jobs ask for.
 
-In the rules these are resources and threads, which make no job run again when they change.
+In the rules these are resources, which make no job run again when they change.
 """
 
 from collections.abc import Iterable
@@ -14,9 +14,6 @@ from r1zero.settings import Hardware, RunSettings, Sources
 from r1zero.settings.architecture import Architecture
 from r1zero.settings.workflow import Tracking
 from r1zero.train.preflight import Needs
-
-# A training on a CPU gains little from more cores than these.
-_MOST_CORES = 4
 
 # What a layout of a run depends on. The seed is not among it.
 _Key = tuple[str, str, str]
@@ -84,19 +81,3 @@ class Layouts:
 
 def _key(run: RunSettings) -> _Key:
     return run.scale, run.recipe, run.backend
-
-
-def share_of_cores(cores: int | None, trainings: int) -> int:
-    """Cores for each of several trainings.
-
-    On a CPU, trainings that run side by side with one core each end sooner than the same trainings
-    one after the other on all cores.
-
-    Args:
-        cores: Cores that they share; None where they share none, on a GPU or a cluster.
-        trainings: How many there are.
-
-    """
-    if cores is None:
-        return _MOST_CORES
-    return max(1, min(_MOST_CORES, cores // max(1, trainings)))

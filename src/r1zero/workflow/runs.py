@@ -89,10 +89,11 @@ class Runs:
         return self._settings[key]
 
     def settings_hash(self, run: Run) -> str:
-        """Hash of the settings of a run, except for the list of its suites."""
+        """Hash of the settings of a run and of how it is computed, without the list of suites."""
         settings = self.settings(run)
         evaluation = settings.evaluation.model_dump(mode="json", exclude={"suites"})
-        return sha256_json([settings.training_hash(), evaluation])
+        threads = settings.computation.evaluate.threads
+        return sha256_json([settings.training_hash(), evaluation, threads])
 
     def resolve_options(self, run: Run) -> str:
         """Arguments of `r1zero resolve`: the recipe, what is varied, and the reward models."""

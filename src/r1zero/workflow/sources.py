@@ -63,8 +63,10 @@ class DataSources:
         return [str(path) for path in (source.train, source.test) if path]
 
     def base_settings(self, scale: str, base: str) -> str:
-        """Settings of a mini base model, as JSON."""
-        return self.scale(scale).bases[base].model_dump_json()
+        """Settings of a mini base model and how it is computed, as JSON."""
+        scaling = self.scale(scale)
+        computed = scaling.computation.pretrain.model_dump()
+        return json.dumps([scaling.bases[base].model_dump(mode="json"), computed])
 
     def base_rows(self, scale: str, base: str) -> str:
         """Manifest of the rows of a mini base model: those that runs from it train on."""

@@ -1,6 +1,6 @@
 """`Workflow`: the one object that the rules ask."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,12 @@ from r1zero.settings.endpoints import Endpoint
 from r1zero.settings.load import CONFIG_FOLDER
 from r1zero.workflow.paths import Run
 from r1zero.workflow.reports import Reports
-from r1zero.workflow.resources import Layouts, share_of_cores
+from r1zero.workflow.resources import Layouts
 from r1zero.workflow.runs import Runs
 from r1zero.workflow.sources import DataSources
+
+# Cores of a job that computes on GPUs.
+_CORES_BESIDE_GPUS = 4
 
 
 class Workflow:
@@ -45,7 +48,6 @@ class Workflow:
         if self.sources.scale(self.config.scale).device == "cpu":
             hardware = hardware.model_copy(update={"gpus": 0})
         self.layouts = Layouts(hardware, self.sources.table)
-        self._shares: dict[tuple[tuple[str, ...], int | None], tuple[int, int]] = {}
         self._check()
 
     def _check(self) -> None:
@@ -70,11 +72,6 @@ class Workflow:
         if name in self.runs.tasks:
             return [each for each in self.runs.selected if self.runs.task_of(each) == name]
         return [name] if name in self.runs.recipes else self.runs.selected
-
-    def wanted(self, targets: Iterable[str]) -> list[Run]:
-        """Runs that targets of the command line train or evaluate; without any, of the report."""
-        names = [name for target in targets or ["report"] for name in self.made_by(target)]
-        return self.runs.of(dict.fromkeys(names))
 
     def finished(self, target: str) -> list[str]:
         """Files that a target makes: evaluations, and the report if it is on just these runs."""
@@ -101,25 +98,17 @@ class Workflow:
         """The `hardware` of the configuration as `r1zero layout` takes it, as JSON."""
         return self.layouts.hardware.model_dump_json(exclude_none=True)
 
-    def training_threads(self, targets: Collection[str], cores: int | None) -> int:
-        """Cores of a training, which shares `cores` with the other runs of the targets."""
-        return self._threads(targets, cores)[0]
-
-    def base_threads(self, targets: Collection[str], cores: int | None) -> int:
-        """Cores of a training of a base model, which shares `cores` with the other models."""
-        return self._threads(targets, cores)[1]
-
-    def _threads(self, targets: Collection[str], cores: int | None) -> tuple[int, int]:
-        key = (tuple(targets), cores)
-        if key not in self._shares:
-            runs = self.wanted(targets)
-            models = {self.runs.shared_settings(run).model for run in runs}
-            shared = cores if self.gpus == 0 else None
-            self._shares[key] = (
-                share_of_cores(shared, len(runs)),
-                share_of_cores(shared, len(models)),
-            )
-        return self._shares[key]
+    @property
+    def cores(self) -> Mapping[str, int]:
+        """Cores of a job by its stage, for scheduling alone; how it computes is the scale's."""
+        if self.gpus:
+            return {"pretrain": _CORES_BESIDE_GPUS, "train": _CORES_BESIDE_GPUS, "evaluate": 1}
+        computation = self.sources.scale(self.config.scale).computation
+        return {
+            "pretrain": computation.pretrain.cores,
+            "train": computation.train.cores,
+            "evaluate": computation.evaluate.threads,
+        }
 
     def training_memory(self, run: Run) -> int:
         """Host memory of a training, in 10^6 bytes."""

@@ -38,6 +38,8 @@ class Model:
     """Token that pads rows of different lengths."""
     max_length: int
     """Most tokens of a prompt together with its completion."""
+    threads: int = 1
+    """Threads of the computation on a CPU."""
 
 
 class Engine(Protocol):

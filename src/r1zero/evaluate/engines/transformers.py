@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 import torch
-from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from r1zero.evaluate.engines.base import Decoding, Model
-from r1zero.sampling import sample
+from r1zero.sampling import CausalModel, sample
+from r1zero.sampling.qwen3 import Qwen3
 
 # On a CPU, a decoding step of many completions costs little more than one of few.
 BATCH = {"cpu": 256, "cuda": 64}
@@ -15,7 +15,7 @@ _DTYPE = {"cpu": torch.float32, "cuda": torch.bfloat16}
 
 
 class TransformersEngine:
-    """Bit-for-bit reproducible on a CPU with the same number of threads."""
+    """Bit-for-bit reproducible on a CPU, whose number of threads is the model's."""
 
     def __init__(self, model: Model) -> None:
         self._on = "cuda" if torch.cuda.is_available() else "cpu"
@@ -23,11 +23,19 @@ class TransformersEngine:
         self.version = f"transformers {version('transformers')}"
         self.device = f"{self._on}, {str(_DTYPE[self._on]).removeprefix('torch.')}"
         self.batch = BATCH[self._on]
-        self._loaded: PreTrainedModel | None = None
+        self._loaded: CausalModel | None = None
 
     def load(self) -> None:
         """See `Engine`."""
+        if self._loaded is not None:
+            return
+        if self._on == "cpu":
+            torch.set_num_threads(self._model.threads)
+            # Importing transformers takes longer than the evaluation of a small model.
+            self._loaded = Qwen3.read(self._model.folder)
         if self._loaded is None:
+            from transformers import AutoModelForCausalLM
+
             dtype = _DTYPE[self._on]
             loaded = AutoModelForCausalLM.from_pretrained(self._model.folder, dtype=dtype)
             self._loaded = loaded.to(self._on).eval()

@@ -14,8 +14,8 @@ from trl import GRPOTrainer
 from fixed_completions import PROMPTS
 from r1zero.sampling import sample
 from r1zero.train.backends.trl import length_bucketing
-from r1zero.train.backends.trl.length_bucketing import LengthBucketingTrainer, _buckets, rollout
-from tiny_trainer import batch, build_trainer, padded
+from r1zero.train.backends.trl.length_bucketing import LengthBucketingTrainer, buckets, rollout
+from tiny_trainer import batch, build_trainer
 
 Build = Callable[..., GRPOTrainer]
 
@@ -41,17 +41,13 @@ def logps_and_entropies(trainer: GRPOTrainer, **options: Any) -> tuple[Tensor, T
 
 
 def sizes_of_passes(trainer: GRPOTrainer, **options: Any) -> list[torch.Size]:
-    """Shapes of the inputs of each forward pass of the model."""
+    """Shapes of the inputs of each pass through the model's layers."""
     shapes: list[torch.Size] = []
-    original = trainer.model.forward
-
-    def forward(*args: Any, **kwargs: Any) -> Any:
-        shapes.append(kwargs["input_ids"].shape)
-        return original(*args, **kwargs)
-
-    trainer.model.forward = forward
+    hook = trainer.model.model.register_forward_pre_hook(
+        lambda _, args, kwargs: shapes.append(kwargs["input_ids"].shape), with_kwargs=True
+    )
     logps_and_entropies(trainer, **options)
-    trainer.model.forward = original
+    hook.remove()
     return shapes
 
 
@@ -73,8 +69,15 @@ def test_temperature_is_taken_as_trl_takes_it(build: Build) -> None:
     assert (ours - logps_and_entropies(build(LengthBucketingTrainer))[0]).abs().max() > 0.1
 
 
-def test_entropies_are_left_out_where_nobody_asks_for_them(build: Build) -> None:
-    assert logps_and_entropies(build(LengthBucketingTrainer), batch_size=3)[1] is None
+def test_entropies_of_the_reference_model_are_left_out(build: Build) -> None:
+    trainer = build(LengthBucketingTrainer, beta=0.1)
+    inputs = batch()
+    ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
+    mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)
+    labels = ids.masked_fill(mask == 0, -100)
+    asked = {"input_ids": ids, "attention_mask": mask, "labels": labels, "fused_lm_head": True}
+    assert trainer.ref_model(**asked).entropy is None
+    assert trainer.model(**asked).entropy.shape == trainer.ref_model(**asked).log_probs.shape
 
 
 def test_passes_have_less_padding(build: Build) -> None:
@@ -84,18 +87,6 @@ def test_passes_have_less_padding(build: Build) -> None:
     assert len(passes) >= 3
     assert sum(rows for rows, _ in passes) == 8
     assert sum(shape.numel() for shape in passes) < whole.numel() / 2
-
-
-def test_a_distributed_model_is_passed_through_once(
-    build: Build, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    trainer = build(LengthBucketingTrainer)
-    expected = logps_and_entropies(trainer, compute_entropy=True)
-    monkeypatch.setattr(type(trainer.accelerator), "num_processes", 2)
-    assert sizes_of_passes(trainer) == [(8, 49)]
-    torch.testing.assert_close(
-        logps_and_entropies(trainer, compute_entropy=True), expected, atol=1e-5, rtol=0
-    )
 
 
 def loss_and_gradients(trainer: GRPOTrainer) -> tuple[Tensor, dict[str, Tensor]]:
@@ -128,49 +119,20 @@ def test_the_penalty_takes_part_in_the_loss(build: Build) -> None:
     assert (loss_and_gradients(build(LengthBucketingTrainer, beta=0.04))[0] - without).abs() > 1e-3
 
 
-@st.composite
-def masks(draw: st.DrawFn) -> tuple[Tensor, int]:
-    """An attention mask and its columns of completion."""
-    rows = draw(st.integers(1, 24))
-    prompts = draw(st.lists(st.integers(1, 20), min_size=rows, max_size=rows))
-    completions = draw(st.lists(st.integers(0, 60), min_size=rows, max_size=rows))
-    completions[0] = max(1, completions[0])  # TRL makes no column that nobody fills
-    mask = [padded(prompts, left=True), padded(completions, left=False)]
-    return torch.cat(mask, dim=1), max(completions)
-
-
 @settings(max_examples=150, deadline=None)
-@given(masks(), st.integers(1, 600))
-def test_buckets_hold_every_token_once_within_the_budget(
-    case: tuple[Tensor, int], budget: int
-) -> None:
-    mask, kept = case
-    prompt = mask.shape[1] - kept
+@given(st.lists(st.integers(1, 80), min_size=1, max_size=24), st.integers(1, 600))
+def test_buckets_hold_every_row_once_within_the_budget(lengths: list[int], budget: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(length_bucketing, "_TOKENS_PER_BUCKET", budget)
-        pieces = list(_buckets(mask, kept))
-    assert sorted(row for rows, _, _ in pieces for row in rows.tolist()) == list(range(len(mask)))
+        found = list(buckets(lengths))
+    assert sorted(row for rows in found for row in rows) == list(range(len(lengths)))
     longest = 0
-    for rows, columns, columns_kept in pieces:
-        inside = mask[rows, columns]
-        assert inside.sum() == mask[rows].sum()
-        assert inside.numel() <= budget or len(rows) == 1
-        assert columns.stop == prompt + columns_kept
-        # The tokens that completions start from are there, and no piece is empty.
-        assert columns.start < prompt
-        assert 1 <= columns_kept <= kept
-        # Like lengths go together.
-        lengths = mask[rows, prompt:].sum(dim=1)
-        assert lengths.min() >= longest
-        longest = int(lengths.max())
-
-
-def test_a_batch_within_the_budget_is_one_piece() -> None:
-    inputs = batch()
-    mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)
-    ((rows, columns, kept),) = _buckets(mask, 40)
-    assert sorted(rows.tolist()) == list(range(8))
-    assert (columns, kept) == (slice(0, 49), 40)
+    for rows in found:
+        inside = [lengths[row] for row in rows]
+        assert len(rows) * max(inside) <= budget or len(rows) == 1
+        # Similar lengths go together.
+        assert min(inside) >= longest
+        longest = max(inside)
 
 
 def test_rollouts_answer_their_prompts_in_order(build: Build) -> None:

@@ -24,6 +24,7 @@ from r1zero.plan.layout import Layout
 from r1zero.plan.machine import find_machine
 from r1zero.plan.search import lay_out
 from r1zero.settings import RunSettings, load_sources, recipe_names, resolve_run
+from r1zero.settings.scale import Computation, Workers
 from r1zero.settings.workflow import Hardware
 from r1zero.train.backends.trl.rendering import accelerate_config, engine_config, trl_config
 from r1zero.train.backends.trl.vllm_engine import planned_engine
@@ -159,7 +160,7 @@ def test_the_command_prints_one_json_object() -> None:
     scale = yaml.safe_load((CONFIG / "scales" / "mini.yaml").read_text())
     prompts = scale["tasks"][recipe["task"]]["sizes"]["prompts_per_step"]
     assert shown["completions_per_step"] == prompts * recipe["algorithm"]["num_generations"]
-    assert (shown["gpus"], shown["trainers"]) == (0, 1)
+    assert (shown["gpus"], shown["trainers"]) == (0, scale["computation"]["train"]["processes"])
 
 
 @pytest.mark.parametrize(("run", "gpus"), plannable())
@@ -227,8 +228,9 @@ def test_launchers_leave_all_arguments_to_the_trainer(processes: int, tmp_path: 
     from accelerate.commands.launch import launch_command_parser
     from torch.distributed.run import get_args_parser
 
-    run = resolved()
-    machine = find_machine(Hardware(gpus=0, cpu_processes=processes))
+    computation = Computation(train=Workers(processes=processes))
+    run = resolved().model_copy(update={"computation": computation})
+    machine = find_machine(Hardware(gpus=0))
     inputs = Inputs(
         *(tmp_path / name for name in ("run.json", "model", "train.parquet")),
         reward_models={},

@@ -15,13 +15,13 @@ TRL has no public hook for these. The version is pinned, and tests compare each 
 
 - `_generate`: the time of rollouts (length bucketing); length and truncation of each completion
   (rollout recording); a check of vLLM's weights (weight sync).
-- `_get_per_token_logps_and_entropies`: log-probabilities in buckets of similar lengths.
 - `_calculate_rewards`: problems and failures of the completions, for the record.
 - `_generate_and_score_completions`: drops or resamples groups of the batch, and records it.
 - `_compute_loss`: scales the loss of a batch with dropped groups (`loss_scale`).
 
-`generate` of vLLM's engine or client is wrapped (weight sync), and the engine's class while the
-trainer is made (`vllm_engine.py`).
+Replaced: the model's forward pass with TRL's fused head (`add_fused_lm_head`), by one in buckets of
+similar lengths (length bucketing). `generate` of vLLM's engine or client is wrapped (weight sync),
+and the engine's class while the trainer is made (`vllm_engine.py`).
 
 Read, not overridden: `_logs` and `_metrics` (the completions and metrics of a step), and
 `_log_completion_extra`, `_log_metric` to add to them.

@@ -107,12 +107,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     script, config, model = trl_parser.parse_args_and_config(
         args=["--config", str(options.config)], fail_with_unknown_args=True
     )
+    run = read_json(options.run)
+    settings = validate(run["settings"], RunSettings, str(options.run))
+    if config.use_cpu:
+        # Launchers and schedulers choose a number of threads from the cores that there are.
+        torch.set_num_threads(settings.computation.train.threads)
     if options.generator_port:
         config.vllm_server_host = options.generator_host
         config.vllm_server_port = options.generator_port
         config.vllm_group_port = options.weights_port
-    run = read_json(options.run)
-    settings = validate(run["settings"], RunSettings, str(options.run))
     problems = fitting(
         pl.read_parquet(Path(script.dataset_name) / "train.parquet"),
         Path(model.model_name_or_path),

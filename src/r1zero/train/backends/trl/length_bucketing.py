@@ -1,18 +1,22 @@
 """TRL's GRPOTrainer without computation on padding, and with the time of its rollouts."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import wraps
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
+from transformers import PreTrainedModel
 from trl import GRPOTrainer
+from trl.trainer.utils import FusedCausalLMOutput
 
 from r1zero.sampling import sample
 
 # Tokens in one bucket of a forward pass: on a CPU small ones stay in its caches.
 _TOKENS_PER_BUCKET = 4096
+# Label of a token that is not scored.
+_IGNORED = -100
 
 
 class LengthBucketingTrainer(GRPOTrainer):  # type: ignore[misc]
@@ -20,9 +24,21 @@ class LengthBucketingTrainer(GRPOTrainer):  # type: ignore[misc]
 
     TRL pads every completion of a batch to the longest. Lengths differ tenfold here, so most of a
     forward and backward pass would be padding. Log-probabilities, loss and gradients are the same
-    up to rounding, which a test checks. On a GPU and with several processes it is TRL's own.
-    `r1zero.train.backends.trl` lists the members of TRL that are overridden.
+    up to rounding, which a test checks. On a GPU, and with DeepSpeed, it is TRL's own computation.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # A GPU is fastest on large batches, DeepSpeed counts the passes through a model, and the
+        # loss of a router is not supported here.
+        if (
+            self.accelerator.device.type == "cpu"
+            and not self.is_deepspeed_enabled
+            and not self.aux_loss_enabled
+        ):
+            bucket_by_length(self.model, self.temperature, entropy=True)
+            if self.ref_model is not None:
+                bucket_by_length(self.ref_model, self.temperature, entropy=False)
 
     def _generate(self, prompts: list[Any]) -> Any:
         started = time.perf_counter()
@@ -30,83 +46,78 @@ class LengthBucketingTrainer(GRPOTrainer):  # type: ignore[misc]
         self._log_metric("time/rollout", time.perf_counter() - started)
         return result
 
-    def _get_per_token_logps_and_entropies(
-        self,
-        model: torch.nn.Module,
-        input_ids: Tensor,
-        attention_mask: Tensor,
-        logits_to_keep: int,
-        *args: Any,
-        compute_entropy: bool = False,
-        **kwargs: Any,
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """As in TRL: `[n, logits_to_keep]` log-probabilities and entropies; padding holds 0."""
-        compute = super()._get_per_token_logps_and_entropies
-        # A GPU is fastest on large batches, a distributed wrapper needs one forward pass for each
-        # backward pass, and images or the loss of a router are not supported here.
-        if (
-            self.accelerator.device.type != "cpu"
-            or self.accelerator.num_processes > 1
-            or kwargs.get("compute_aux_loss")
-            or kwargs.get("pixel_values") is not None
-        ):
-            return compute(  # type: ignore[no-any-return]
-                model,
-                input_ids,
-                attention_mask,
-                logits_to_keep,
-                *args,
-                compute_entropy=compute_entropy,
-                **kwargs,
-            )
-        order, logps, entropies = [], [], []
-        for rows, columns, kept in _buckets(attention_mask, logits_to_keep):
-            part = compute(
-                model,
-                input_ids[rows, columns],
-                attention_mask[rows, columns],
-                kept,
-                compute_entropy=compute_entropy,
-            )
-            order.append(rows)
-            logps.append(pad(part[0], (0, logits_to_keep - kept)))
-            if compute_entropy:
-                entropies.append(pad(part[1], (0, logits_to_keep - kept)))
-        back = torch.cat(order).argsort()
-        return (
-            torch.cat(logps)[back],
-            torch.cat(entropies)[back] if compute_entropy else None,
-            None,
-        )
 
+def bucket_by_length(model: PreTrainedModel, temperature: float, *, entropy: bool) -> None:
+    """Let a model score completions in buckets when it is called as TRL's trainer does.
 
-def _buckets(mask: Tensor, kept: int) -> Iterator[tuple[Tensor, slice, int]]:
-    """Divide a batch into buckets of similar completion lengths.
+    TRL 1.16 adds a second way to call a model: `model(..., labels=..., fused_lm_head=True)` returns
+    log-probabilities of the labels in place of logits. This replaces what `add_fused_lm_head` does
+    there. It is inside the model's forward pass, and not around it, because a wrapper for several
+    processes wants as many forward as backward passes.
 
     Args:
-        mask: Attention mask `[n, prompt + kept]`; prompts are padded on the left, completions on
-            the right.
-        kept: Columns of the completions.
+        model: The model; its forward pass and its implementation of attention are replaced.
+        temperature: Number that logits are divided by.
+        entropy: Whether to compute entropies too.
+    """
+    forward = model.forward
+    # Fastest on a CPU where no mask is needed.
+    model.set_attn_implementation("sdpa")
+
+    @wraps(forward)
+    def bucketed(*args: Any, fused_lm_head: bool = False, **kwargs: Any) -> Any:
+        if not fused_lm_head:
+            return forward(*args, **kwargs)
+        ids, mask, labels = (kwargs[name] for name in ("input_ids", "attention_mask", "labels"))
+        n, width = ids.shape
+        columns = torch.arange(width)
+        # Prompts are padded on the left. Rows that begin with their first token need no mask.
+        starts = (mask != 0).int().argmax(dim=1, keepdim=True)
+        rotated = (starts + columns) % width
+        ids, labels = ids.gather(1, rotated), labels.gather(1, rotated)
+        # The label of a column is the next token of the column before.
+        scored = labels[:, 1:] != _IGNORED
+        lengths = (scored * columns[1:]).amax(dim=1).clamp(min=1)
+        places, log_probs, entropies = [], [], []
+        for rows in buckets(lengths.tolist()):
+            longest = int(lengths[rows].max())
+            here = scored[rows, :longest]
+            logits = forward(input_ids=ids[rows, :longest], use_cache=False).logits[here]
+            log_p = (logits.float() / temperature).log_softmax(dim=-1)
+            targets = labels[rows, 1 : longest + 1][here]
+            log_probs.append(log_p.gather(-1, targets[:, None])[:, 0])
+            if entropy:
+                entropies.append(-(log_p.exp() * log_p).sum(dim=-1))
+            place = torch.tensor(rows)[:, None] * (width - 1) + rotated[rows, :longest]
+            places.append(place[here])
+
+        def in_place(values: list[Tensor]) -> Tensor:
+            flat = torch.zeros(n * (width - 1)).index_put((torch.cat(places),), torch.cat(values))
+            return flat.view(n, width - 1)
+
+        return FusedCausalLMOutput(
+            log_probs=in_place(log_probs), entropy=in_place(entropies) if entropy else None
+        )
+
+    model.forward = bucketed
+
+
+def buckets(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Divide rows into buckets of similar lengths, each of about as many tokens with padding.
+
+    Args:
+        lengths: Length of each row in tokens.
 
     Yields:
-        The rows of a bucket, the columns that hold any of their tokens, and the number of these
-        columns that are completion.
+        Indices of rows, by length.
     """
-    prompt = mask.shape[1] - kept
-    lengths = mask[:, prompt:].sum(dim=1)
-    starts = (mask[:, :prompt] != 0).int().argmax(dim=1)
-    order = lengths.argsort(stable=True)
-    first = 0
-    while first < len(order):
-        last = first + 1
-        while last < len(order) and (
-            (last + 1 - first) * (prompt + int(lengths[order[last]])) <= _TOKENS_PER_BUCKET
-        ):
-            last += 1
-        rows = order[first:last]
-        longest = max(1, int(lengths[rows].max()))
-        yield rows, slice(int(starts[rows].min()), prompt + longest), longest
-        first = last
+    order = sorted(range(len(lengths)), key=lengths.__getitem__)
+    while order:
+        size = 1
+        while size < len(order) and (size + 1) * lengths[order[size]] <= _TOKENS_PER_BUCKET:
+            size += 1
+        yield order[:size]
+        order = order[size:]
 
 
 def rollout(prompts: list[str], trainer: GRPOTrainer) -> dict[str, Any]:

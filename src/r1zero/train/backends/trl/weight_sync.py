@@ -74,7 +74,7 @@ class WeightSyncTrainer(RolloutRecordingTrainer):
 
     def _is_due(self) -> bool:
         since = self.state.global_step - self._checked_step
-        return since >= (1 if self._checks < _FIRST else _EVERY)
+        return bool(since >= (1 if self._checks < _FIRST else _EVERY))
 
     def _generate(self, prompts: list[Any]) -> Any:
         due = self.use_vllm and self._is_due()
