@@ -27,6 +27,8 @@ def another(value: Any) -> Any:
         return value | {"x": 1}
     if isinstance(value, list):
         return [*value, "x"]
+    if isinstance(value, BaseModel):
+        return changed(value, next(iter(type(value).model_fields)))
     return 7 if value is None else value + 1
 
 
