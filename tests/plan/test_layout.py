@@ -104,7 +104,7 @@ def check(run: RunSettings, hardware: Hardware, layout: Layout) -> None:
     assert layout.reasons
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(runs(), wishes())
 def test_a_plan_holds_or_is_refused_with_what_works(run: RunSettings, hardware: Hardware) -> None:
     found = planned(run, hardware)
@@ -120,7 +120,7 @@ def test_a_plan_holds_or_is_refused_with_what_works(run: RunSettings, hardware: 
         check(run, followed, after)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(runs(), st.integers(1, 8))
 def test_more_memory_never_shards_more(run: RunSettings, gpus: int) -> None:
     stages = []

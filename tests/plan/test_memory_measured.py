@@ -89,11 +89,11 @@ class Case:
 _BASE = Case()
 _SHAPES = (
     _BASE,
-    replace(_BASE, hidden=256, inner=1024, layers=2),
-    replace(_BASE, layers=12, rows=2),
-    replace(_BASE, vocabulary=40_000, rows=1),
-    replace(_BASE, prompt=200, completion=400, rows=2),
-    replace(_BASE, rows=16, prompt=32, completion=64),
+    replace(_BASE, hidden=256, inner=1024, layers=2, rows=2),
+    replace(_BASE, layers=8, rows=1),
+    replace(_BASE, vocabulary=40_000, prompt=32, completion=64, rows=1),
+    replace(_BASE, prompt=200, completion=400, rows=1),
+    replace(_BASE, rows=8, prompt=32, completion=64),
     replace(_BASE, hidden=448, inner=2432, layers=6, heads=7, key_value_heads=1, rows=2),
 )
 # Each pair of attention, checkpointing and tile occurs with every shape.
@@ -126,7 +126,16 @@ CASES = [
     replace(_BASE, rows=16, pieces=4),
     replace(_BASE, tile=256, rows=16, pieces=4),
     replace(_BASE, tile=256, rows=16, pieces=4, attention="sdpa", checkpointing=True),
-    replace(_BASE, vocabulary=40_000, rows=1, tied=False, attention="sdpa", checkpointing=True),
+    replace(
+        _BASE,
+        vocabulary=40_000,
+        prompt=32,
+        completion=64,
+        rows=1,
+        tied=False,
+        attention="sdpa",
+        checkpointing=True,
+    ),
 ]
 
 
