@@ -17,6 +17,7 @@ import pytest
 
 from r1zero.core.errors import UserError
 from r1zero.plan.backend import Process
+from r1zero.train import supervisor
 from r1zero.train.checkpoints import exclusive
 from r1zero.train.supervisor import supervise
 
@@ -229,6 +230,30 @@ def test_a_server_that_dies_ends_the_run_with_its_log(tmp_path: Path) -> None:
     assert raised.value.where == str(tmp_path / "generator.log")
     assert re.findall(r"generator|\d+", raised.value.message) == ["generator", "9"]
     assert time.monotonic() - started < 60
+
+
+# Answers that it is broken from its second health check on, as vLLM does without its engine.
+BREAKS = """
+import http.server, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    asked = 0
+    def do_GET(self):
+        Handler.asked += 1
+        self.send_response(200 if Handler.asked == 1 else 503)
+        self.end_headers()
+    def log_message(self, *_): ...
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+
+
+def test_a_server_that_breaks_ends_the_run_with_its_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "_SECONDS_BETWEEN_CHECKS", 0.1)
+    with pytest.raises(UserError) as raised:
+        run(tmp_path, server(BREAKS), trainer(STAYS))
+    assert raised.value.where == str(tmp_path / "generator.log")
+    assert "generator" in raised.value.message
 
 
 def test_a_server_that_fails_is_named_with_its_log(tmp_path: Path) -> None:

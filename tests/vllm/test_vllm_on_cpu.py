@@ -200,7 +200,7 @@ def test_a_run_trains_with_vllm(lane: Lane, layout: dict[str, Any]) -> None:
 )
 def test_a_broken_synchronization_stops_the_training(lane: Lane, layout: dict[str, Any]) -> None:
     run = lane.plan(**layout)
-    assert lane.start(run, R1ZERO_BREAK_SYNC="1").wait(timeout=400) == 1
+    assert lane.start(run, R1ZERO_BREAK_SYNC="1").wait(timeout=400) == 2
     output = (run.folder / "output.log").read_text()
     assert "vLLM does not have the trainer's weights" in output
     assert f"{run.checkpoints / 'console.log'}: " in output
@@ -238,8 +238,8 @@ LOADING, TRAINING = "loading", "training"
 DEATHS = {
     "SIGTERM while loading": (LOADING, "driver", signal.SIGTERM, 143, ""),
     "SIGKILL of the driver": (TRAINING, "driver", signal.SIGKILL, -signal.SIGKILL, ""),
-    "SIGKILL of the trainer": (TRAINING, "trainer", signal.SIGKILL, 1, "console.log"),
-    "SIGKILL of the engine": (TRAINING, "engine", signal.SIGKILL, 1, "generator.log"),
+    "SIGKILL of the trainer": (TRAINING, "trainer", signal.SIGKILL, 2, "console.log"),
+    "SIGKILL of the engine": (TRAINING, "engine", signal.SIGKILL, 2, "generator.log"),
     "Ctrl-C": (TRAINING, "driver", signal.SIGINT, -signal.SIGINT, ""),
 }
 CORE_DEATHS = {"SIGKILL of the driver", "SIGKILL of the engine"}

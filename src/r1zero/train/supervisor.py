@@ -31,6 +31,8 @@ from r1zero.train.process_tree import ProcessTree
 _GRACE_SECONDS = 20
 # Large models take minutes to load.
 _SECONDS_UNTIL_HEALTHY = 1800.0
+_SECONDS_BETWEEN_CHECKS = 5.0
+_SECONDS_OF_SILENCE = 120.0
 
 
 def supervise(
@@ -127,7 +129,7 @@ class Supervisor:
             return
         end = time.monotonic() + patience
         port = urlsplit(process.health).port or 80
-        while not (_answers(process.health) and self._tree.listens(running.popen.pid, port)):
+        while not (_is_up(process.health) and self._tree.listens(running.popen.pid, port)):
             if time.monotonic() > end:
                 raise UserError(
                     f"the {process.role} did not answer at {process.health} in {patience:g} s",
@@ -138,15 +140,21 @@ class Supervisor:
                 raise ended.failure()
 
     def watch(self) -> None:
-        """Wait until a trainer ends, or any other process does.
+        """Wait until a trainer ends, or any other process does, or a server answers no more.
+
+        The engine of a server can die while the process that answers for it waits for its clients,
+        which wait for it.
 
         Raises:
             UserError: A process failed; names its log.
 
         """
-        ended = None
+        ended, asked = None, time.monotonic()
         while ended is None:
             ended = self._next_end(1.0)
+            if time.monotonic() - asked >= _SECONDS_BETWEEN_CHECKS:
+                self._check_servers()
+                asked = time.monotonic()
         if ended.process.role != "trainer" or ended.popen.returncode:
             raise ended.failure()
 
@@ -160,6 +168,28 @@ class Supervisor:
         with contextlib.suppress(queue.Empty):
             return self._ended.get(timeout=seconds)
         return None
+
+    def _check_servers(self) -> None:
+        """Raise `UserError` if a server says that it is broken, or is silent for too long.
+
+        One that is only slow to answer may be busy.
+        """
+        now = time.monotonic()
+        for running in self._running:
+            health = running.process.health
+            if health is None:
+                continue
+            try:
+                works = _answers(health)
+            except TimeoutError:
+                works = now - running.answered < _SECONDS_OF_SILENCE
+            else:
+                running.answered = now
+            if not works:
+                raise UserError(
+                    f"the {running.process.role} does not answer at {health} any more",
+                    where=str(running.log),
+                )
 
     def _tell_watchdog(self, line: str) -> None:
         assert self._watchdog.stdin is not None
@@ -204,6 +234,8 @@ class _Running:
         self, process: Process, command: list[str], env: Mapping[str, str], folder: Path
     ) -> None:
         self.process = process
+        # When it answered last, for a server.
+        self.answered = time.monotonic()
         is_trainer = process.role == "trainer"
         self.log = folder / ("console.log" if is_trainer else f"{process.role}.log")
         with self.log.open("ab") as stream:
@@ -254,11 +286,28 @@ def _free_ports(names: set[str]) -> dict[str, int]:
             each.close()
 
 
-def _answers(address: str) -> bool:
+def _is_up(address: str) -> bool:
     try:
-        # The address is on this machine, so no proxy is used.
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        return _answers(address)
+    except TimeoutError:
+        return False
+
+
+def _answers(address: str) -> bool:
+    """Whether a server answers with status 200.
+
+    Raises:
+        TimeoutError: It takes too long to answer.
+
+    """
+    # The address is on this machine, so no proxy is used.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
         with opener.open(address, timeout=5) as response:
             return bool(response.status == 200)
-    except OSError:
+    except TimeoutError:
+        raise
+    except OSError as error:
+        if isinstance(getattr(error, "reason", None), TimeoutError):
+            raise TimeoutError from None
         return False
