@@ -156,6 +156,17 @@ def test_a_scale_that_does_not_divide_is_named_with_its_recipe(tmp_path: Path) -
     assert_names(raised.value, "save_steps 50", "max_steps 75", "25")
 
 
+def scale_error(folder: Path, values: Values) -> UserError:
+    """The error of a scale with this content, which names its file."""
+    path = folder / "scales" / "odd.yaml"
+    path.parent.mkdir()
+    path.write_text(yaml.safe_dump(values))
+    with pytest.raises(UserError) as raised:
+        load_scale("odd", folder)
+    assert raised.value.where == str(path)
+    return raised.value
+
+
 @pytest.mark.parametrize(
     ("width", "heads", "nearest"), [(192, 5, "; 4"), (18, 2, "; 1"), (17, 1, "")]
 )
@@ -165,39 +176,24 @@ def test_heads_that_do_not_fit_a_base_are_refused(
     values = read_yaml(CONFIG / "scales" / "mini.yaml")
     for base in values["bases"].values():
         base |= {"hidden_size": width, "num_attention_heads": heads}
-    path = tmp_path / "scales" / "odd.yaml"
-    path.parent.mkdir()
-    path.write_text(yaml.safe_dump(values))
-    with pytest.raises(UserError) as raised:
-        load_scale("odd", tmp_path)
-    assert raised.value.where == str(path)
+    error = scale_error(tmp_path, values)
     values = (f"num_attention_heads {heads}", f"hidden_size {width}", nearest)
-    assert_names(raised.value, "bases.mini_countdown", *values)
+    assert_names(error, "bases.mini_countdown", *values)
 
 
 def test_key_value_heads_that_cannot_be_shared_are_refused(tmp_path: Path) -> None:
     values = read_yaml(CONFIG / "scales" / "mini.yaml")
     values["bases"]["mini_countdown"]["num_key_value_heads"] = 3
-    path = tmp_path / "scales" / "odd.yaml"
-    path.parent.mkdir()
-    path.write_text(yaml.safe_dump(values))
-    with pytest.raises(UserError) as raised:
-        load_scale("odd", tmp_path)
-    assert raised.value.where == str(path)
-    assert_names(raised.value, "bases.mini_countdown", "num_key_value_heads 3", "4")
+    error = scale_error(tmp_path, values)
+    assert_names(error, "bases.mini_countdown", "num_key_value_heads 3", "4")
 
 
 def test_a_base_needs_rows_of_its_task(tmp_path: Path) -> None:
     values = read_yaml(CONFIG / "scales" / "mini.yaml")
     del values["tasks"]["math"]["dataset"]
-    path = tmp_path / "scales" / "odd.yaml"
-    path.parent.mkdir()
-    path.write_text(yaml.safe_dump(values))
-    with pytest.raises(UserError) as raised:
-        load_scale("odd", tmp_path)
-    assert raised.value.where == str(path)
-    assert "bases.mini_math" in raised.value.message
-    assert "tasks.math" in raised.value.message
+    error = scale_error(tmp_path, values)
+    assert "bases.mini_math" in error.message
+    assert "tasks.math" in error.message
 
 
 @pytest.mark.parametrize(
