@@ -52,7 +52,7 @@ test-fast: install ## The tests that take seconds.
 	$(PROGRAMS) pytest -m "not slow and not cluster and not browser and not gpu and not vllm" $(ARGS)
 
 test-vllm: install ## Train with the CPU build of vLLM, in an environment of its own.
-	$(PROGRAMS) OMP_NUM_THREADS=1 pytest -s tests/vllm $(ARGS)
+	$(PROGRAMS) OMP_NUM_THREADS=1 pytest -s tests/train/backends/trl/vllm_on_cpu $(ARGS)
 
 bench: install ## Measure training and grading on this machine (RUN=FOLDER of a run).
 	@test -f $(RUN)/plan/plan.json || { echo "no run in $(RUN): make train_countdown first" >&2; exit 1; }

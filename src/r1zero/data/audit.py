@@ -59,14 +59,12 @@ def distinct(
 
 def _notes(rows: pl.DataFrame) -> Counts:
     """Count rows by what their task has noted of their missing answers."""
-    if ANSWER_NOTE not in rows:
-        return {}
-    return {note: n for note in _NOTED if (n := int((rows[ANSWER_NOTE] == note).sum()))}
+    return {note: n for note in _NOTED if (n := _noted(rows, note))}
 
 
-def _joined(rows: pl.DataFrame) -> int:
-    """Count the rows whose answer is made of several."""
-    return int((rows[ANSWER_NOTE] == "joined_boxes").sum()) if ANSWER_NOTE in rows else 0
+def _noted(rows: pl.DataFrame, note: str) -> int:
+    """Count the rows at which a task has made a note."""
+    return int((rows[ANSWER_NOTE] == note).sum()) if ANSWER_NOTE in rows else 0
 
 
 def conflicts(rows: pl.DataFrame) -> int:
@@ -125,7 +123,8 @@ def audit(
         if split == "train":
             kept[split] = kept[split].filter(~bad)
             left_out[split]["unusable_answer"] = unusable[split]
-    joined = {split: _joined(frame) for split, frame in rows.items()}
+    # Rows whose answer is made of several.
+    joined = {split: _noted(frame, "joined_boxes") for split, frame in rows.items()}
     found: dict[str, Counts] = {}
     if "train" in kept:
         before = kept["train"].height

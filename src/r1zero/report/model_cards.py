@@ -28,7 +28,7 @@ from r1zero.settings.sources import HubDataset, HubModel, Sources
 # Licence of models that start from a mini base; others have the licence of their base model.
 _OWN_LICENCE = "apache-2.0"
 _TEMPLATE = files("r1zero.report").joinpath("model_card.md")
-# Beginnings of the settings that a card shows.
+# Beginnings of the settings that a model card shows.
 _SHOWN = ("algorithm.", "sizes.", "rewards", "dataset", "prompt", "dtype")
 _TYPES = {"accuracy": "accuracy", "greedy_accuracy": "accuracy"}
 
@@ -47,7 +47,7 @@ def card(result: RunResults, sources: Sources) -> str:
         for suite in result.suites
     }
     machine = f"{model.gpus} GPUs" if model.gpus else hardware(model.provenance.hardware)
-    # The text of a card is Markdown, which `markdown_table` has escaped.
+    # The text of a model card is Markdown, which `markdown_table` has escaped.
     template = Environment(trim_blocks=True, keep_trailing_newline=True, autoescape=False)  # noqa: S701
     return template.from_string(_TEMPLATE.read_text()).render(
         metadata=_metadata(result, changes, sources).to_yaml(),

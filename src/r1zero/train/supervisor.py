@@ -129,7 +129,7 @@ class Supervisor:
             return
         end = time.monotonic() + patience
         port = urlsplit(process.health).port or 80
-        while not (_is_up(process.health) and self._tree.listens(running.popen.pid, port)):
+        while not (_answers(process.health) and self._tree.listens(running.popen.pid, port)):
             if time.monotonic() > end:
                 raise UserError(
                     f"the {process.role} did not answer at {process.health} in {patience:g} s",
@@ -179,9 +179,8 @@ class Supervisor:
             health = running.process.health
             if health is None:
                 continue
-            try:
-                works = _answers(health)
-            except TimeoutError:
+            works = _answers(health)
+            if works is None:
                 works = now - running.answered < _SECONDS_OF_SILENCE
             else:
                 running.answered = now
@@ -286,28 +285,14 @@ def _free_ports(names: set[str]) -> dict[str, int]:
             each.close()
 
 
-def _is_up(address: str) -> bool:
-    try:
-        return _answers(address)
-    except TimeoutError:
-        return False
-
-
-def _answers(address: str) -> bool:
-    """Whether a server answers with status 200.
-
-    Raises:
-        TimeoutError: It takes too long to answer.
-
-    """
+def _answers(address: str) -> bool | None:
+    """Whether a server answers with status 200; None if it takes too long to answer."""
     # The address is on this machine, so no proxy is used.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(address, timeout=5) as response:
             return bool(response.status == 200)
-    except TimeoutError:
-        raise
     except OSError as error:
-        if isinstance(getattr(error, "reason", None), TimeoutError):
-            raise TimeoutError from None
-        return False
+        # urllib wraps what goes wrong before the response.
+        cause = getattr(error, "reason", error)
+        return None if isinstance(cause, TimeoutError) else False

@@ -67,9 +67,8 @@ class VllmEngine:
 
 def sampling_params(model: Model, decoding: Decoding, seed: int) -> Any:
     """Sampling parameters for vLLM; every parameter that matters is set explicitly."""
-    from vllm.sampling_params import RequestOutputKind
-
     from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
 
     return SamplingParams(
         n=decoding.n_samples,

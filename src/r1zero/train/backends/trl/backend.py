@@ -4,7 +4,7 @@ from pathlib import Path
 
 import yaml
 
-from r1zero.plan.assignment import assign_gpus
+from r1zero.plan.assignment import GpuAssignment, assign_gpus
 from r1zero.plan.backend import Inputs, Process
 from r1zero.plan.layout import Constraints, Layout
 from r1zero.plan.machine import Machine
@@ -102,7 +102,7 @@ class TrlBackend:
 
 def _server(run: RunSettings, layout: Layout, machine: Machine, model: Path) -> Process:
     """The server of vLLM, with the options that TRL's trainer needs (TRL 1.11 and later)."""
-    assigned = [each for each in assign_gpus(layout, machine) if each.role == "generator"]
+    assigned = _generator_gpus(layout, machine)
     longest = run.sizes.max_prompt_length + run.sizes.max_completion_length
     return Process(
         role="generator",
@@ -131,6 +131,10 @@ def _server(run: RunSettings, layout: Layout, machine: Machine, model: Path) -> 
     )
 
 
+def _generator_gpus(layout: Layout, machine: Machine) -> list[GpuAssignment]:
+    return [each for each in assign_gpus(layout, machine) if each.role == "generator"]
+
+
 def _trainer(
     layout: Layout, machine: Machine, inputs: Inputs, resume: Path | None, node: int
 ) -> Process:
@@ -139,9 +143,7 @@ def _trainer(
     if inputs.kept_optimizer_states is not None:
         arguments += ["--keep-states", str(inputs.kept_optimizer_states)]
     if layout.placement == "server":
-        node_of_server = next(
-            each.node for each in assign_gpus(layout, machine) if each.role == "generator"
-        )
+        node_of_server = _generator_gpus(layout, machine)[0].node
         arguments += ["--generator-host", f"{{address:{node_of_server}}}"]
         arguments += ["--generator-port", "{port:generator}", "--weights-port", "{port:weights}"]
     if layout.placement == "colocate":
