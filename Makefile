@@ -40,7 +40,7 @@ train_countdown: install ## Train, evaluate and report the selected Countdown re
 	$(PROGRAMS) snakemake --cores all train_countdown $(ARGS)
 
 test: install ## Formatters, linters, types, then every test that needs no GPU.
-	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff check --no-cache
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/snakefmt --check Snakefile rules
 	$(PROGRAMS) snakemake --lint

@@ -79,8 +79,9 @@ def test_vllm_that_is_not_installed_is_named() -> None:
 
 @pytest.mark.skipif(not HAS_VLLM, reason="needs vLLM")
 def test_vllm_is_asked_for_just_the_decoding() -> None:
-    from r1zero.evaluate.engines.vllm import sampling_params
     from vllm import SamplingParams
+
+    from r1zero.evaluate.engines.vllm import sampling_params
 
     params = sampling_params(MODEL, Decoding(4, 0.6, 0.95, 32), seed=11)
     assert isinstance(params, SamplingParams)
