@@ -61,7 +61,7 @@ def main() -> None:
 
     from r1zero.train.backends.swift import plugin
 
-    plugin.install(settings, recorder)
+    plugin.install(settings, model, recorder)
     rlhf_main(words(config))
 
 

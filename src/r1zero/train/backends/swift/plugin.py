@@ -9,6 +9,7 @@ their problem.
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -25,6 +26,7 @@ from swift.infer_engine.protocol import (
 from swift.rewards import orms
 from swift.rlhf_trainers.grpo_trainer import GRPOTrainer
 from swift.template import TemplateMeta, register_template
+from transformers import AutoTokenizer
 
 from r1zero.rewards.build import RewardFunctions
 from r1zero.sampling import sample
@@ -39,11 +41,12 @@ _NO_COLUMNS |= {"is_truncated", "rollout_infos"}
 _RENAMED = {"frac_reward_zero_std": "groups/zero_variance", "clip_ratio/region_mean": "clip_ratio"}
 
 
-def install(run: RunSettings, recorder: Recorder | None) -> None:
+def install(run: RunSettings, model: Path, recorder: Recorder | None) -> None:
     """Register all of it for one run.
 
     Args:
         run: The run.
+        model: Folder of the model, with its tokenizer.
         recorder: Writes what the training leaves; None in all processes but the main one.
 
     """
@@ -59,7 +62,7 @@ def install(run: RunSettings, recorder: Recorder | None) -> None:
         )
     )
     functions = RewardFunctions.of(run)
-    texts = _Texts()
+    texts = _Texts(AutoTokenizer.from_pretrained(model))
     for reward in run.rewards:
         score = functions.build(reward)
         orms[reward_name(reward.name)] = _factory(score, texts, recorder)
@@ -74,8 +77,8 @@ class _Texts:
     ms-swift leaves special tokens in. Reward functions share their verdicts on one list.
     """
 
-    def __init__(self) -> None:
-        self.tokenizer: Any = None
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
         self._ids: Any = None
         self._texts: list[str] = []
 
@@ -90,11 +93,6 @@ def _factory(score: Any, texts: _Texts, recorder: Recorder | None) -> Callable[.
     """What ms-swift calls to make a reward function."""
 
     def make(args: Any) -> Callable[..., Any]:
-        if texts.tokenizer is None:
-            from transformers import AutoTokenizer
-
-            texts.tokenizer = AutoTokenizer.from_pretrained(args.model)
-
         # ms-swift names a metric after a plain function, but after the class of an object.
         def reward(
             completions: list[str],
