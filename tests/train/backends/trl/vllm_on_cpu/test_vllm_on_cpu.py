@@ -5,6 +5,7 @@ needs it. The folder `adapter` takes the place of NCCL and of sleep mode.
 """
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -24,10 +25,15 @@ from tabulate import tabulate
 
 from r1zero.core.environments import STAMP, make_environment, programs_of
 from r1zero.core.files import sha256_file
+from r1zero.plan.backend import Inputs, load_backend
+from r1zero.plan.layout import Layout
+from r1zero.plan.machine import find_machine
+from r1zero.plan.search import lay_out
+from r1zero.settings import Hardware, load_sources, recipe_names, resolve_run
 from r1zero.train import metrics
-from r1zero.train.backends.trl.rendering import VLLM_PORT
+from r1zero.train.backends.trl.rendering import VLLM_PORT, engine_config
 from r1zero.train.checkpoints import sealed
-from tiny import BASE, ENVIRONMENT, RECIPE, REPOSITORY, Run, edited, make_base, stage
+from tiny import BASE, CONFIG, ENVIRONMENT, RECIPE, REPOSITORY, Run, edited, make_base, stage
 
 pytestmark = pytest.mark.vllm
 
@@ -89,6 +95,10 @@ def config(tiny_config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def base(config: Path, tiny_task: Path) -> Path:
     return make_base(config.parent / "base", config, tiny_task)
+
+
+KINDS = ("4090", "a100-40g", "a800-80g", "h100-80g", "h200")
+MACHINES = (*((1, gpus) for gpus in (1, 2, 3, 4, 8)), (2, 8), (3, 8))
 
 
 class Tables:
@@ -396,3 +406,64 @@ def test_two_runs_do_not_meet(lane: Lane, tables: Tables) -> None:
         assert process.wait(timeout=500) == 0, (run.folder / "output.log").read_text()[-3000:]
         shown = f"up to {max(check_it_trained(run)):.4f}"
         tables.runs.append((f"two runs: {run.folder.name}", "2, server", "-", "trained", shown))
+
+
+# Parses the `vllm serve` commands of a JSON list on standard input; prints the refusals.
+PARSE = """
+import json, sys
+from vllm.config import SchedulerConfig
+from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
+from vllm.utils.argparse_utils import FlexibleArgumentParser
+
+parser, refused = make_arg_parser(FlexibleArgumentParser()), []
+for argv, engine in json.load(sys.stdin):
+    try:
+        if argv:
+            options = parser.parse_args(argv)
+            validate_parsed_serve_args(options)
+            engine = {key: getattr(options, key) for key in engine}
+        engine.pop("seed")
+        length = engine["max_num_batched_tokens"]
+        SchedulerConfig(max_model_len=length, is_encoder_decoder=False, **engine)
+    except (Exception, SystemExit) as error:
+        refused.append([argv, repr(error)])
+print(json.dumps(refused))
+"""
+
+
+def test_vllm_reads_all_commands_and_engine_settings(lane: Lane) -> None:
+    """Those of each recipe on each machine; what needs weights or GPUs is not made."""
+    asked: set[str] = set()
+    sources = load_sources(CONFIG)
+    for recipe in recipe_names(CONFIG):
+        run = resolve_run(recipe, scale="paper", backend="trl", seed=3, folder=CONFIG)
+        architecture = getattr(sources.models.get(run.model), "architecture", None)
+        for gpu, (nodes, gpus) in itertools.product(KINDS, MACHINES):
+            hardware = Hardware(gpu=gpu, nodes=nodes, gpus=gpus)
+            machine = find_machine(hardware)
+            layout = lay_out(run, machine, architecture, hardware)
+            if not isinstance(layout, Layout) or layout.placement == "in_process":
+                continue
+            engine = engine_config(run, layout)
+            folder = Path("m")
+            inputs = Inputs(folder, folder, folder / "t.parquet", {}, folder, folder)
+            processes = load_backend("trl").processes(run, layout, machine, inputs)
+            servers = [each for each in processes if each.role == "generator"]
+            for server in servers:
+                argv = server.at(dict.fromkeys(server.ports, 8000)).argv[2:]
+                asked.add(json.dumps([argv, engine]))
+            if not servers:
+                asked.add(json.dumps([[], engine]))
+    assert asked
+    result = subprocess.run(
+        [lane.env["PYTHON"], "-c", PARSE],
+        input=f"[{','.join(sorted(asked))}]",
+        env=lane.env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    refused = json.loads(result.stdout.splitlines()[-1])
+    print(f"\n{len(asked)} commands and engine settings, {len(refused)} refused")
+    assert not refused
