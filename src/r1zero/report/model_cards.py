@@ -56,6 +56,7 @@ def card(result: RunResults, sources: Sources) -> str:
         base=_repository(sources.models.get(model.base_model.name)) or model.base_model.name,
         steps=last,
         is_mini_base=model.settings.get("is_mini_base", False),
+        is_instruct=model.starts_from == "an instruction-tuned model",
         scores=markdown_table(
             ("suite", "metric", "base → this model", "change [95 % interval]", "verdict"),
             [
