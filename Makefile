@@ -35,7 +35,7 @@ STAMP := $(VENV)/installed$(if $(VLLM),-gpu)
 DEEPSPEED := $(shell sed -n 's/^\(deepspeed==[^ ]*\).*/\1/p' requirements-gpu.lock)
 
 .DEFAULT_GOAL := help
-.PHONY: help install train_countdown test test-fast test-vllm bench schema lock
+.PHONY: help install train_countdown test test-fast test-vllm test-swift bench schema lock
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z_-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -51,14 +51,17 @@ test: install ## Formatters, linters, types, then every test that needs no GPU.
 	$(VENV)/bin/snakefmt --check Snakefile rules
 	$(PROGRAMS) snakemake --lint
 	$(VENV)/bin/mypy
-	$(PROGRAMS) OMP_NUM_THREADS=1 pytest -m "not gpu and not vllm" --numprocesses auto --maxprocesses 4 \
+	$(PROGRAMS) OMP_NUM_THREADS=1 pytest -m "not gpu and not vllm and not swift" --numprocesses auto --maxprocesses 4 \
 	  --dist loadfile $(ARGS)
 
 test-fast: install ## The tests that take seconds.
-	$(PROGRAMS) pytest -m "not slow and not cluster and not browser and not gpu and not vllm" $(ARGS)
+	$(PROGRAMS) pytest -m "not slow and not cluster and not browser and not gpu and not vllm and not swift" $(ARGS)
 
 test-vllm: install ## Train with the CPU build of vLLM, in an environment of its own.
 	$(PROGRAMS) OMP_NUM_THREADS=1 pytest -s tests/train/backends/trl/vllm_on_cpu $(ARGS)
+
+test-swift: install ## Train with ms-swift, in an environment of its own.
+	$(PROGRAMS) OMP_NUM_THREADS=1 pytest -m swift tests/train/backends/swift $(ARGS)
 
 bench: install ## Measure training and grading on this machine (RUN=FOLDER of a run).
 	@test -f $(RUN)/plan/plan.json || { echo "no run in $(RUN): make train_countdown first" >&2; exit 1; }

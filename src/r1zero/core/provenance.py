@@ -19,6 +19,7 @@ PACKAGES = (
     "torch",
     "transformers",
     "trl",
+    "ms-swift",
     "accelerate",
     "datasets",
     "tokenizers",
