@@ -30,6 +30,8 @@ def of_file(path: Path, measure: str) -> float:
     problems = json.loads(path.read_text())["problems"]
     name, _, k = measure.partition("@")
     fields = {"accuracy": "correct", "lenient_accuracy": "lenient", "mean_length": "length"}
+    if measure.startswith("terminated_"):  # nothing is truncated
+        measure = measure.removeprefix("terminated_")
     if measure == "greedy_accuracy":
         return fmean(problem["greedy"]["correct"] for problem in problems)
     if name == "pass":
