@@ -23,6 +23,7 @@ from r1zero.data.problems import read_problems
 from r1zero.evaluate.engines import transformers as transformers_engine
 from r1zero.evaluate.metrics import SEARCH, ks, majority_at_k, pass_at_k, repetition
 from r1zero.evaluate.text import Tokens
+from r1zero.tasks.countdown.search import search
 from r1zero.train.checkpoints import seal, weights_hash_of
 from tiny import ENVIRONMENT, Run, make_run, stage
 
@@ -42,6 +43,7 @@ COLUMNS = [
     "format",
     "extracted",
     "reason",
+    *SEARCH,
 ]
 POSITIONS = "max_position_embeddings"
 
