@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from r1zero.core.errors import UserError
+from r1zero.core.files import cost_file
 from r1zero.plan.backend import Process
 from r1zero.train import checkpoints, command
 from r1zero.train.backends.trl import entrypoint
@@ -75,6 +76,8 @@ def refusal(run: Run) -> UserError:
 def test_a_finished_run_is_described(run: Run, launched: Launched) -> None:
     train(run)
     model, wanted = json.loads(run.model.read_text()), json.loads(run.file.read_text())
+    cost = cost_file(Path(wanted["base_model"]["path"]))
+    assert model["base_cost"] == json.loads(cost.read_text())
     for key in ("run", "settings", "config_hash", "data_hash", "base_model"):
         assert model[key] == wanted[key], key
     sizes, group = wanted["settings"]["sizes"], wanted["settings"]["algorithm"]["num_generations"]
