@@ -74,10 +74,12 @@ def refusal(run: Run) -> UserError:
 
 
 def test_a_finished_run_is_described(run: Run, launched: Launched) -> None:
+    wanted = json.loads(run.file.read_text())
+    cost = {"seconds": 12.5, "cores": 2}
+    cost_file(Path(wanted["base_model"]["path"])).write_text(json.dumps(cost))
     train(run)
-    model, wanted = json.loads(run.model.read_text()), json.loads(run.file.read_text())
-    cost = cost_file(Path(wanted["base_model"]["path"]))
-    assert model["base_cost"] == json.loads(cost.read_text())
+    model = json.loads(run.model.read_text())
+    assert model["base_cost"] == cost
     for key in ("run", "settings", "config_hash", "data_hash", "base_model"):
         assert model[key] == wanted[key], key
     sizes, group = wanted["settings"]["sizes"], wanted["settings"]["algorithm"]["num_generations"]
