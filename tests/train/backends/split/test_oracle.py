@@ -119,6 +119,7 @@ def test_loss_and_gradient_are_those_of_trl(
         tmp_path,
         loss_type=loss_type,
         beta=beta,
+        use_bias_correction_kl=False,  # as rendered; TRL's default multiplies k3 by the ratio
         epsilon=0.2,
         epsilon_high=0.28,
         temperature=0.9,
