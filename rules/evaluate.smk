@@ -25,9 +25,11 @@ rule evaluate:
         "../envs/r1zero.yaml"
     threads: flow.cores["evaluate"]
     resources:
-        gpu=min(flow.gpus, 1),
-        mem_mb=of_run(flow.evaluation_memory),
-        runtime="4h",
+        gpu=of_run(flow.evaluation_gpus, "suite"),
+        mem_mb=of_run(flow.evaluation_memory, "suite"),
+        runtime=of_run(flow.evaluation_minutes, "suite"),
+        # The results do not depend on it: another number must not make a job run again.
+        processes=of_run(flow.evaluation_processes, "suite"),
     params:
         sizes=of_run(flow.runs.suite_options, "suite"),
     shell:
@@ -37,5 +39,6 @@ rule evaluate:
             --suite {wildcards.suite} {params.sizes} \
             --problems {input.problems:q} \
             --gpus {resources.gpu} \
+            --processes {resources.processes} \
             --out {output.scores:q} 2>&1 | tee {log:q}
         """
