@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from r1zero.rewards.build import RewardFunction, RewardFunctions
+from r1zero.rewards.functions import Completion
 from r1zero.sampling import sample
 from r1zero.settings.recipe import Algorithm
 from r1zero.settings.run import RunSettings
@@ -127,12 +128,16 @@ class RolloutWorker:
         step: int,
     ) -> Tensor:
         """Scores `[n, F]`; NaN where a reward function does not apply."""
-        columns = {name: [row[name] for row in rows] for name in rows[0] if name != "prompt"}
+        columns: dict[str, Any] = {
+            name: [row[name] for row in rows] for name in rows[0] if name != "prompt"
+        }
+        # One list: the reward functions share their verdicts on a batch by the object.
+        texts: list[Completion] = [*completions]
         scores = []
         for function in self.functions:
             given = function(
                 prompts=[row["prompt"] for row in rows],
-                completions=completions,
+                completions=texts,
                 completion_ids=completion_ids,
                 trainer_state=_TrainerState(step),
                 **columns,
