@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -168,7 +169,7 @@ def scored(
             sum(token % 2 == 0 for token in ids) / len(ids)
             for ids in completion_ids[first : first + size]
         ]
-        is_flat = sum(map(ord, rows[first]["prompt"])) % 3 == 0
+        is_flat = zlib.crc32(rows[first]["prompt"].encode()) % 3 == 0
         scores += [0.5] * size if is_flat else group
     return torch.tensor(scores)[:, None].expand(-1, len(worker.functions))
 
