@@ -10,11 +10,13 @@ import numpy as np
 import polars as pl
 import pytest
 
+from r1zero.core.formatting import number
 from r1zero.report.paper.tables import scores
+from r1zero.report.paper.tables.setup import cost_table
 from r1zero.report.results.load import load
 from r1zero.report.statistics.intervals import hierarchical_delta
 from r1zero.report.statistics.measures import groups_of, names_of
-from report_files import RunFiles, paths, small_run, two_steps
+from report_files import STEPS, RunFiles, paths, small_run, two_steps
 
 
 def problems(run: RunFiles, step: int) -> list[dict[str, Any]]:
@@ -29,6 +31,8 @@ def of_file(path: Path, measure: str) -> float:
     problems = json.loads(path.read_text())["problems"]
     name, _, k = measure.partition("@")
     fields = {"accuracy": "correct", "lenient_accuracy": "lenient", "mean_length": "length"}
+    if measure.startswith("terminated_"):  # nothing is truncated
+        measure = measure.removeprefix("terminated_")
     if measure == "greedy_accuracy":
         return fmean(problem["greedy"]["correct"] for problem in problems)
     if name == "pass":
@@ -151,6 +155,66 @@ def test_one_problem_has_no_limits(tmp_path: Path) -> None:
     table = scores.main_table(groups_of(load(*paths(two_steps(tmp_path, [[0, 0]], [[0, 1]])))))
     assert table.data["delta_low"][0] is None
     assert table.rows[0][4:6] == ("+50.0 [–, –]", "not settled")
+
+
+def test_completions_that_ended_are_counted_apart_from_truncated_ones(tmp_path: Path) -> None:
+    run = two_steps(
+        tmp_path,
+        [[0, 1], [0, 0]],
+        [[1, 0], [1, 0]],
+        length=([[10, 20], [30, 40]], [[50, 272], [70, 272]]),
+        truncated=([[0, 0], [0, 0]], [[0, 1], [0, 1]]),
+        format=([[1, 1], [0, 1]], [[1, 0], [1, 0]]),
+        repetition=([[0.1, 0.1], [0.1, 0.1]], [[0.2, 0.9], [0.4, 0.7]]),
+    )
+    groups = groups_of(load(*paths(run)))
+    table = scores.endings_table(groups)
+    assert table.rows[0][2:] == (
+        *("25.0 → 100.0", "75.0 → 100.0", "25.0 → 60.0", "10.0 → 30.0", "– → 80.0"),
+    )
+    assert "truncated_repetition" not in table.data["metric"].to_list()
+    assert scores.searches_table(groups) is None
+
+
+def test_searches_are_set_beside_random_search(tmp_path: Path) -> None:
+    run = two_steps(
+        tmp_path,
+        [[0, 1], [0, 0]],
+        [[1, 0], [1, 0]],
+        steps=([[2, 2], [0, 4]], [[2, 2], [4, 0]]),
+        wrong_steps=([[1, 0], [0, 1]], [[0, 0], [4, 0]]),
+        attempts=([[1, 1], [1, 2]], [[1, 1], [2, 1]]),
+        by_chance=([[0.25, 0.25], [0.5, 0.75]], [[0.25, 0.25], [0.75, 0.5]]),
+    )
+    table = scores.searches_table(groups_of(load(*paths(run))))
+    assert table is not None
+    assert table.rows[0][2:] == (
+        *("25.0 → 50.0", "25.0 → 50.0"),
+        *(f"{number(1.25)} → {number(1.25)}", "43.8 → 43.8"),
+    )
+
+
+def test_core_hours_are_of_base_training_and_evaluation_and_a_base_counts_once(
+    tmp_path: Path,
+) -> None:
+    runs = [small_run(tmp_path, seed=seed) for seed in (0, 1)]
+    layout = {"train": {"processes": 2, "threads": 3}, "evaluate": {"threads": 2}}
+    for run in runs:
+        run.train(
+            settings={"computation": layout},
+            train_seconds=3600.0,
+            base_cost={"seconds": 1800.0, "cores": 4},
+        )
+    found = load(*paths(*runs))
+    table = cost_table(found, names_of(groups_of(found)))
+    evaluated = 12.5 * len(STEPS) * 2 / 3600
+    for row in table.data.iter_rows(named=True):
+        assert (row["base_core_hours"], row["train_core_hours"]) == (2, 6)
+        assert row["evaluation_core_hours"] == pytest.approx(evaluated, abs=1e-6)
+        assert row["core_hours"] == pytest.approx(8 + evaluated, abs=1e-6)
+    shown = dict(zip(table.headings, table.rows[-1], strict=True))
+    assert shown["base"] == "30.0 min"
+    assert shown["core hours"] == f"{2 + 2 * (6 + evaluated):.2f}"
 
 
 def test_backends_are_named_where_there_are_several(tmp_path: Path) -> None:
