@@ -21,8 +21,9 @@ from r1zero.core.errors import UserError
 from r1zero.core.files import weights_hash
 from r1zero.data.problems import read_problems
 from r1zero.evaluate.engines import transformers as transformers_engine
-from r1zero.evaluate.metrics import ks, majority_at_k, pass_at_k, repetition
+from r1zero.evaluate.metrics import SEARCH, ks, majority_at_k, pass_at_k, repetition
 from r1zero.evaluate.text import Tokens
+from r1zero.tasks.countdown.search import search
 from r1zero.train.checkpoints import seal, weights_hash_of
 from tiny import ENVIRONMENT, Run, make_run, stage
 
@@ -42,6 +43,7 @@ COLUMNS = [
     "format",
     "extracted",
     "reason",
+    *SEARCH,
 ]
 POSITIONS = "max_position_embeddings"
 
@@ -229,6 +231,12 @@ def test_every_number_follows_from_the_completions(run: Run, suite: Path) -> Non
         assert by_problem == ways["sampled"][column].to_list()
         once = [problem["greedy"][column] for problem in scores["problems"]]
         assert once == ways["greedy"][column].to_list()
+    sampled = ways["sampled"]
+    asked = [problems[problem_id] for problem_id in sampled["problem_id"]]
+    counted = search(sampled["completion"].to_list(), asked)
+    for name in SEARCH:
+        flat = [value for problem in scores["problems"] for value in problem[name]]
+        assert flat == [getattr(found, name) for found in counted]
 
 
 def test_pass_and_majority_follow_from_the_problems(

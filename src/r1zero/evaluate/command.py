@@ -270,8 +270,10 @@ def _graded(
     ]
     texts = [completion.text for *_, completion in pairs]
     rewards = {reward["name"]: reward["options"] for reward in settings["rewards"]}
-    grade = find_task(settings["task"]).grade
-    grades = grade(texts, [row for row, *_ in pairs], style, rewards)
+    task, asked = find_task(settings["task"]), [row for row, *_ in pairs]
+    grades = task.grade(texts, asked, style, rewards)
+    searches = task.search(texts, asked) if task.search else None
+    counted = [asdict(found) for found in searches] if searches else [{}] * len(texts)
     return pl.DataFrame(
         [
             {
@@ -284,11 +286,18 @@ def _graded(
                 "truncated": int(completion.truncated),
                 "repetition": round(repetition(completion.text), 6),
                 **asdict(grade),
+                **counts,
             }
-            for (row, way, sample, completion), grade in zip(pairs, grades, strict=True)
+            for (row, way, sample, completion), grade, counts in zip(
+                pairs, grades, counted, strict=True
+            )
         ],
         # Otherwise a first completion without an answer would decide the type.
-        schema_overrides={"extracted": pl.String, "reason": pl.String},
+        schema_overrides={
+            "extracted": pl.String,
+            "reason": pl.String,
+            **({"by_chance": pl.Float64} if task.search else {}),
+        },
     )
 
 
