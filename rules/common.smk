@@ -8,7 +8,7 @@ from shlex import quote
 
 from r1zero.core.errors import UserError
 from r1zero.core.files import write_json
-from r1zero.workflow import Run, Workflow
+from r1zero.workflow import Limits, Run, Workflow
 
 
 def or_exit(function, *args, **kwargs):
@@ -24,6 +24,9 @@ def or_exit(function, *args, **kwargs):
 # read; only an executor for a cluster has a number of jobs.
 here = workflow.resource_settings.nodes is None and not workflow.remote_exec
 flow = or_exit(Workflow, config)
+if not here:
+    or_exit(flow.check_described)
+limits = or_exit(Limits, getattr(workflow.executor_settings, "partition_config", None))
 # Snakemake only counts GPUs. By default as many are in use at once as there are here, so that jobs
 # share none.
 if here and "gpu" not in workflow.global_resources:
@@ -41,3 +44,20 @@ def of_run(method, *names):
     return lambda wildcards: or_exit(
         method, Run.of(wildcards), *(wildcards[name] for name in names)
     )
+
+
+def limited(resource, amount, gpus):
+    """Function of the wildcards for a resource: more in each attempt, as far as a partition goes.
+
+    Args:
+        resource: Name of the resource.
+        amount: What the first attempt wants, or a function of the wildcards for it.
+        gpus: GPUs of the same job.
+
+    """
+
+    def ask(wildcards, attempt):
+        wanted = amount(wildcards) if callable(amount) else amount
+        return limits.cut(resource, wanted * attempt, gpus=gpus)
+
+    return ask

@@ -26,8 +26,9 @@ rule evaluate:
     threads: flow.cores["evaluate"]
     resources:
         gpu=min(flow.gpus, 1),
-        mem_mb=of_run(flow.evaluation_memory),
-        runtime="4h",
+        nodes=1,
+        mem_mb=limited("mem_mb", of_run(flow.evaluation_memory), min(flow.gpus, 1)),
+        runtime=limited("runtime", 4 * 60, min(flow.gpus, 1)),
     params:
         sizes=of_run(flow.runs.suite_options, "suite"),
     shell:

@@ -48,8 +48,10 @@ rule train:
     threads: flow.cores["train"]
     resources:
         gpu=flow.gpus,
-        mem_mb=of_run(flow.training_memory),
-        runtime="24h",
+        # Otherwise SLURM may spread the GPUs over several nodes.
+        nodes=1,
+        mem_mb=limited("mem_mb", of_run(flow.training_memory), flow.gpus),
+        runtime=limited("runtime", of_run(flow.training_minutes), flow.gpus),
     params:
         checkpoints="checkpoints/{scale}/{recipe}/{backend}/seed{seed}",
     shell:

@@ -1,5 +1,6 @@
 """`Workflow`: the one object that the rules ask."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,9 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from r1zero.core.environments import ENVIRONMENTS, STAMP
+from r1zero.core.errors import UserError
 from r1zero.plan.backend import load_backend
+from r1zero.plan.gpus import GPUS
 from r1zero.rewards.functions import check_reward_functions
 from r1zero.settings import check_suites, load_config
 from r1zero.settings.endpoints import Endpoint
@@ -58,6 +61,36 @@ class Workflow:
                 check_reward_functions(settings)
                 check_suites(settings, self.sources.table)
         self.sources.check_lock(self.runs.selected)
+
+    def check_described(self) -> None:
+        """Check that the configuration describes the nodes of a cluster.
+
+        The workflow is read on the login node, whose GPUs are not those of the nodes.
+
+        Raises:
+            UserError: Number or kind of the GPUs would be measured on this machine, or a run would
+                take several nodes.
+
+        """
+        hardware = self.layouts.hardware
+        if hardware.nodes > 1:
+            raise UserError(
+                f"is {hardware.nodes}, and a training on several nodes cannot be submitted",
+                where="hardware.nodes",
+                hint="set it to 1; `python -m r1zero plan` shows the plan for several",
+            )
+        if hardware.gpus == "auto":
+            raise UserError(
+                "is `auto`, which counts the GPUs of this login node",
+                where="hardware.gpus",
+                hint="give the number of GPUs of a node, such as 8",
+            )
+        if hardware.gpus and not (hardware.gpu or hardware.gpu_memory_gb):
+            raise UserError(
+                "is left out, and a login node does not show what the nodes have",
+                where="hardware.gpu",
+                hint=f"one of {', '.join(GPUS)}; or give hardware.gpu_memory_gb",
+            )
 
     # Targets.
 
@@ -113,6 +146,11 @@ class Workflow:
     def training_memory(self, run: Run) -> int:
         """Host memory of a training, in 10^6 bytes."""
         return self.layouts.training_memory(self.runs.shared_settings(run))
+
+    def training_minutes(self, run: Run) -> int:
+        """Time limit of a training in minutes: three times the estimate, or a day without one."""
+        hours = self.layouts.training_hours(self.runs.shared_settings(run))
+        return 24 * 60 if hours is None else math.ceil(3 * hours + 1) * 60
 
     def evaluation_memory(self, run: Run) -> int:
         """Host memory of an evaluation, in 10^6 bytes."""
