@@ -15,26 +15,32 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 TORCH_WHEEL ?=
 
 VENV := .venv
+# 1: vLLM and DeepSpeed too, with a CUDA build of torch. What is installed stays.
+VLLM ?= $(if $(wildcard $(VENV)/installed-gpu),1)
+
 PIP := $(VENV)/bin/python -m pip --require-virtualenv --disable-pip-version-check --no-input
 PROGRAMS := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
 TORCH_VERSION := $(shell sed -n 's/^torch==\([^ ]*\).*/\1/p' requirements.lock)
 ifeq ($(TORCH),auto)
-ROUTE := $(shell nvidia-smi --list-gpus >/dev/null 2>&1 && echo cuda || echo cpu)
+ROUTE := $(if $(VLLM),cuda,$(shell nvidia-smi --list-gpus >/dev/null 2>&1 && echo cuda || echo cpu))
 else
 ROUTE := $(TORCH)
 endif
 # Another version or route of torch makes the environment anew.
 TORCH_STAMP := $(VENV)/torch-$(TORCH_VERSION)-$(ROUTE)
-STAMP := $(VENV)/installed
+LOCK := requirements$(if $(VLLM),-gpu).lock
+STAMP := $(VENV)/installed$(if $(VLLM),-gpu)
+# Built against the torch, the setuptools and the ninja that are installed, so it comes last.
+DEEPSPEED := $(shell sed -n 's/^\(deepspeed==[^ ]*\).*/\1/p' requirements-gpu.lock)
 
 .DEFAULT_GOAL := help
-.PHONY: help install slurm train_countdown test test-fast test-cluster test-kills test-vllm bench schema lock
+.PHONY: help install slurm train_countdown test test-fast test-cluster test-vllm test-swift bench schema lock
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z_-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-install: $(STAMP) ## Make .venv with everything in it (TORCH=cpu or TORCH=cuda to choose).
+install: $(STAMP) ## Make .venv with everything in it (TORCH=cpu or TORCH=cuda to choose; VLLM=1 for vLLM and DeepSpeed).
 
 train_countdown: install ## Train, evaluate and report the selected Countdown recipes.
 	$(PROGRAMS) snakemake --cores all train_countdown $(ARGS)
@@ -48,20 +54,20 @@ test: install ## Formatters, linters, types, then every test that needs no GPU.
 	$(VENV)/bin/snakefmt --check Snakefile rules
 	$(PROGRAMS) snakemake --lint
 	$(VENV)/bin/mypy
-	$(PROGRAMS) OMP_NUM_THREADS=1 pytest -m "not gpu and not vllm and not cluster and not kills" --numprocesses auto --maxprocesses 4 \
+	$(PROGRAMS) OMP_NUM_THREADS=1 pytest -m "not gpu and not vllm and not swift and not cluster" --numprocesses auto --maxprocesses 4 \
 	  --dist loadfile $(ARGS)
 
 test-fast: install ## The tests that take seconds.
-	$(PROGRAMS) pytest -m "not slow and not cluster and not browser and not gpu and not vllm and not kills" $(ARGS)
+	$(PROGRAMS) pytest -m "not slow and not cluster and not browser and not gpu and not vllm and not swift" $(ARGS)
 
 test-cluster: slurm ## A SLURM cluster on this machine (needs slurmctld, slurmd, slurm-client, munge).
 	$(PROGRAMS) OMP_NUM_THREADS=1 pytest -m cluster tests/cluster $(ARGS)
 
-test-kills: install ## Kill the workflow at random points, KILLS times (50).
-	$(PROGRAMS) OMP_NUM_THREADS=1 R1ZERO_KILLS=$(or $(KILLS),50) pytest -s -m kills tests/kills $(ARGS)
-
 test-vllm: install ## Train with the CPU build of vLLM, in an environment of its own.
 	$(PROGRAMS) OMP_NUM_THREADS=1 pytest -s tests/train/backends/trl/vllm_on_cpu $(ARGS)
+
+test-swift: install ## Train with ms-swift, in an environment of its own.
+	$(PROGRAMS) OMP_NUM_THREADS=1 pytest -m swift tests/train/backends/swift $(ARGS)
 
 bench: install ## Measure training and grading on this machine (RUN=FOLDER of a run).
 	@test -f $(RUN)/plan/plan.json || { echo "no run in $(RUN): make train_countdown first" >&2; exit 1; }
@@ -71,10 +77,14 @@ bench: install ## Measure training and grading on this machine (RUN=FOLDER of a 
 schema: install ## Write config/schema/ and docs/configuration.md from the settings.
 	$(VENV)/bin/python -m r1zero schema
 
-$(STAMP): $(TORCH_STAMP) requirements.lock pyproject.toml
-	@rm -f $@
-	@echo "Installing the packages of requirements.lock"
-	@$(PIP) install --quiet --requirement requirements.lock
+$(STAMP): $(TORCH_STAMP) $(LOCK) pyproject.toml
+	@rm -f $(VENV)/installed $(VENV)/installed-gpu
+	@echo "Installing the packages of $(LOCK)"
+	@grep -v '^deepspeed==' $(LOCK) > $(VENV)/packages.txt
+	@$(PIP) install --quiet --requirement $(VENV)/packages.txt
+ifneq ($(VLLM),)
+	@$(PIP) install --quiet --no-deps --no-build-isolation $(DEEPSPEED)
+endif
 	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -83,6 +93,7 @@ $(STAMP): $(TORCH_STAMP) requirements.lock pyproject.toml
 $(TORCH_STAMP):
 	@test -n "$(TORCH_VERSION)" || { echo "requirements.lock has no line torch==VERSION" >&2; exit 1; }
 	@case "$(ROUTE)" in cpu|cuda) ;; *) echo "TORCH=$(TORCH): auto, cpu or cuda" >&2; exit 1;; esac
+	@case "$(VLLM)-$(ROUTE)" in 1-cpu) echo "VLLM=1 needs a CUDA build of torch: TORCH=cuda, not TORCH=cpu" >&2; exit 1;; esac
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make install PYTHON=python3.11")'
 	@echo "Making $(VENV) with torch $(TORCH_VERSION) ($(ROUTE))"
 	@$(PYTHON) -m venv --clear $(VENV)
@@ -100,7 +111,9 @@ endif
 
 # Made by the oldest supported Python, so that it holds for the later ones. torch's CUDA packages are
 # left out: torch brings them along where it is installed with them. (nvidia-ml-py is none of them.)
-lock: ## Remake requirements.lock (ARGS=--upgrade for the newest versions).
+# The GPU lock keeps the versions of the first wherever vLLM admits them. vLLM and setuptools depend on
+# the version of Python there, which pip-compile cannot write down and uv can.
+lock: ## Remake both locks (ARGS=--upgrade for the newest versions).
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "The lock is made on Python 3.11: make lock PYTHON=python3.11")'
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT \
 	  && $(PYTHON) -m venv "$$folder" \
@@ -115,4 +128,11 @@ lock: ## Remake requirements.lock (ARGS=--upgrade for the newest versions).
 	      '# Made from pyproject.toml by `make lock`; `make install` installs it after torch.' ''; \
 	    sed -E -e '/^(nvidia-[^m]|cuda|triton)/d' -e '/^$$/,$$d' -e 's/^(torch==[^ +]*)\+[^ ]* */\1             /' "$$folder/lock"; \
 	  } > "$$folder/new" \
-	  && cp "$$folder/new" requirements.lock
+	  && cp "$$folder/new" requirements.lock \
+	  && "$$folder/bin/pip" install --quiet --disable-pip-version-check 'uv>=0.13' \
+	  && cp requirements.lock "$$folder/gpu" \
+	  && "$$folder/bin/uv" pip compile --quiet --universal --python-version 3.11 $(filter --upgrade,$(ARGS)) \
+	    --extra train --extra track --extra dev --extra vllm --extra deepspeed \
+	    --annotation-style line --no-header --output-file "$$folder/gpu" pyproject.toml \
+	  && { sed '/^$$/q' requirements-gpu.lock; grep -E '^[A-Za-z]' "$$folder/gpu"; } > "$$folder/new" \
+	  && cp "$$folder/new" requirements-gpu.lock

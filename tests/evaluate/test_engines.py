@@ -74,7 +74,7 @@ def test_vllm_that_is_not_installed_is_named() -> None:
     with pytest.raises(UserError) as raised:
         open_engine(MODEL, "vllm")
     assert raised.value.where == "--engine vllm"
-    assert "r1zero[vllm]" in raised.value.hint
+    assert "VLLM=1" in raised.value.hint
 
 
 @pytest.mark.skipif(not HAS_VLLM, reason="needs vLLM")

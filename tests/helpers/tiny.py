@@ -173,11 +173,11 @@ class Run(NamedTuple):
         return [self.file, *places, "--gpus", 0]
 
 
-def make_run(folder: Path, config: Path, task: Path, base: Path) -> Run:
+def make_run(folder: Path, config: Path, task: Path, base: Path, *, backend: str = "trl") -> Run:
     """Resolve and lay out a run of the mini scale on the CPU, ready to train."""
     run = Run(folder)
     inputs = ("--config", config, "--problems", task, "--model", base)
-    stage("resolve", RECIPE, *inputs, "--out", run.file)
+    stage("resolve", RECIPE, *inputs, "--backend", backend, "--out", run.file)
     places = ("--checkpoints", run.checkpoints, "--out", run.plan)
     stage("layout", run.file, "--hardware", json.dumps({"gpus": 0}), *places)
     return run

@@ -52,11 +52,13 @@ def versions_in(programs: Path, packages: Iterable[str]) -> dict[str, str]:
 
 _REPORT_VERSIONS = """
 import importlib.metadata, json, platform, sys
-installed = {
-    each.metadata["Name"].lower(): each.version for each in importlib.metadata.distributions()
-}
-found = {name: installed[name.lower()] for name in sys.argv[1:] if name.lower() in installed}
-print(json.dumps({"python": platform.python_version(), **found}))
+found = {"python": platform.python_version()}
+for name in sys.argv[1:]:
+    try:
+        found[name] = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        pass
+print(json.dumps(found))
 """
 
 

@@ -178,6 +178,8 @@ def _search(problem: _Problem) -> Layout | list[str]:
     run, machine = problem.run, problem.machine
     if machine.gpus == 0:
         return _on_cpu(problem)
+    if set(problem.constraints.placements) == {"in_process"}:
+        return [f"the backend {run.backend} trains on the CPU alone"]
     refused: list[str] = []
     for candidate in _candidates(problem):
         completions = problem.completions(candidate.trainers)

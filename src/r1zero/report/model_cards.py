@@ -21,7 +21,7 @@ from r1zero.report.paper.text import (
     short,
     versions,
 )
-from r1zero.report.results.inputs import RunResults, SuiteResults
+from r1zero.report.results.inputs import RunResults
 from r1zero.report.statistics.measures import Change, change_of, factor, label, measures_of
 from r1zero.settings.sources import HubDataset, HubModel, Sources
 
@@ -56,6 +56,7 @@ def card(result: RunResults, sources: Sources) -> str:
         base=_repository(sources.models.get(model.base_model.name)) or model.base_model.name,
         steps=last,
         is_mini_base=model.settings.get("is_mini_base", False),
+        is_instruct=model.starts_from == "an instruction-tuned model",
         scores=markdown_table(
             ("suite", "metric", "base → this model", "change [95 % interval]", "verdict"),
             [
@@ -153,9 +154,3 @@ def _licence(base: object, *, is_mini_base: bool) -> dict[str, Any]:
     if name.startswith("LicenseRef-"):
         return {"license": "other", "license_name": name.removeprefix("LicenseRef-").lower()}
     return {"license": name.lower()}
-
-
-def _measured(suite: SuiteResults) -> tuple[str, ...]:
-    base = suite.base
-    decoding = ", ".join(f"{key} {setting(value)}" for key, value in base.decoding.items())
-    return suite.name, f"{base.n_problems} × {base.n_samples}", decoding, base.engine

@@ -13,9 +13,17 @@ import typer
 from pydantic import Field
 
 from r1zero.core.errors import UserError
+from r1zero.core.formatting import size
+from r1zero.core.host import (
+    LEAST_SHARED_MEMORY,
+    SHARED_MEMORY,
+    free_shared_memory,
+    missing_build_tools,
+)
 from r1zero.core.section import Section
 from r1zero.core.validation import validate
 from r1zero.plan.backend import load_backend
+from r1zero.plan.driver import cuda_of_torch, find_driver, torch_problem
 from r1zero.plan.layout import Layout
 from r1zero.plan.machine import Machine, count_gpus
 from r1zero.rewards.functions import load
@@ -71,6 +79,8 @@ def check_machine(needs: Needs) -> None:
             where="hardware.gpus",
             hint="CUDA_VISIBLE_DEVICES and nvidia-smi show which GPUs can be used",
         )
+    if needs.gpus:
+        _check_driver(needs)
     for package, install in needs.packages.items():
         if importlib.util.find_spec(package) is None:
             raise UserError(
@@ -85,6 +95,35 @@ def check_machine(needs: Needs) -> None:
             where = f"recipe {recipe}: {error.where}"
             raise UserError(error.message, where=where, hint=error.hint) from None
     require_trackers(needs.tracking)
+
+
+def _check_driver(needs: Needs) -> None:
+    """Check torch against the driver, and what several processes and DeepSpeed need of the host."""
+    driver = find_driver()
+    if driver is None:  # CUDA_VISIBLE_DEVICES names GPUs that NVML cannot see
+        return
+    problem = torch_problem(driver, cuda_of_torch())
+    if problem:
+        raise UserError(
+            problem,
+            where="hardware.gpus",
+            hint="install a newer driver, or torch with `make install TORCH=cuda`",
+        )
+    free = free_shared_memory()
+    if needs.gpus > 1 and (free or 0) < LEAST_SHARED_MEMORY:
+        raise UserError(
+            f"{size(free or 0)} of shared memory are free, and several GPUs want "
+            f"{size(LEAST_SHARED_MEMORY)}",
+            where=str(SHARED_MEMORY),
+            hint="in a container: docker run --shm-size=8g",
+        )
+    missing = missing_build_tools() if "deepspeed" in needs.packages else []
+    if missing:
+        raise UserError(
+            f"DeepSpeed compiles its optimizers, and this machine has no {', no '.join(missing)}",
+            where="hardware.gpus",
+            hint="install a C++ compiler and ninja",
+        )
 
 
 def preflight(

@@ -11,12 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.random import Generator
+from scipy import stats
 
 import planted
 from r1zero.report.claims.base import Configured
+from r1zero.report.claims.findings import above, held
 from r1zero.report.claims.literature import CLAIMS as LITERATURE
-from r1zero.report.claims.verdicts import judge
+from r1zero.report.claims.verdicts import after_holm, judge
 from r1zero.report.results.inputs import RunResults
+from r1zero.report.statistics.intervals import Interval
 from tiny import CONFIG
 
 pytestmark = pytest.mark.slow
@@ -75,15 +78,11 @@ def autoregressive(rng: Generator, steps: int = 48, phi: float = 0.6) -> list[fl
 
 
 def trendless(rng: Generator) -> Runs:
-    """A flat loss that starts at 0, a flat length, and a reward that rises."""
+    """A flat loss that starts at 0, lengths that stay, and a reward that rises."""
     loss = [0.0, *autoregressive(rng)[1:]]
-    reward = np.linspace(0, 20, 48) + autoregressive(rng)
-    length = autoregressive(rng)
-    return [
-        planted.run(
-            training={"loss": loss, "reward": list(reward), "completions/mean_length": length}
-        )
-    ]
+    reward = np.linspace(0, 40, 48) + autoregressive(rng)
+    steps = {step: {"length": rng.gamma(9, 6, (100, 1))} for step in (0, 40)}
+    return [planted.run(steps=steps, training={"loss": loss, "reward": list(reward)})]
 
 
 def as_stable(rng: Generator) -> Runs:
@@ -187,4 +186,62 @@ def test_what_is_not_so_is_hardly_ever_reproduced(
         shares = {v: n / replicates for v, n in Counter(item.verdict for item in column).items()}
         print(f"{name}, {seeds}: {shares}")
         assert shares.get("not tested", 0) < 0.5
-        assert shares.get("reproduced", 0) <= AT_MOST
+        said = sum(shares.get(verdict, 0) for verdict in ("reproduced", "seen in one run"))
+        assert said <= AT_MOST
+
+
+def flat_and_rising(rng: Generator) -> Runs:
+    """The first arm stays where it is and the second learns; neither loses anything."""
+    level = levels(rng, 0.4, 100)
+    return [
+        planted.run(
+            f"mini_r1-beta_{beta}",
+            seed,
+            settings={"algorithm.beta": beta, "sizes.learning_rate": rate},
+            steps={
+                8 * place: {"correct": draws(rng, np.clip(level + up * place, 0, 1))}
+                for place in range(7)
+            },
+        )
+        for beta, rate, up in ((0.04, 2e-4, 0.0), (0.001, 1e-4, 0.05))
+        for seed in range(5)
+    ]
+
+
+def test_an_arm_that_never_learns_is_not_called_unstable() -> None:
+    rng = np.random.default_rng(2)
+    claim = [CLAIMS["high_rate_and_beta_unstable"]]
+    found = [judge(claim, flat_and_rising(rng), CONFIGURED)[0].verdict for _ in range(40)]
+    print(f"flat against rising, five seeds: {Counter(found)}")
+    assert found.count("reproduced") <= 3
+
+
+def test_one_run_reproduces_nothing_whatever_the_spread_between_seeds() -> None:
+    rng = np.random.default_rng(3)
+    found = []
+    for _ in range(60):
+        level, own = levels(rng, 0.4, 512), rng.normal(0, 0.1)
+        trained = draws(rng, np.clip(level + own, 0, 1))
+        run = planted.run(steps={0: {"correct": draws(rng, level)}, 40: {"correct": trained}})
+        found.append(judge([CLAIMS["rl_raises_accuracy"]], [run], CONFIGURED)[0].verdict)
+    print(f"one seed that differs by 10 points: {Counter(found)}")
+    assert not {"reproduced", "contradicted"} & set(found)
+
+
+def test_many_setups_contradict_no_more_often_than_one() -> None:
+    """The lengths of five recipes of three seeds each do not change: Holm's procedure with t."""
+    rng = np.random.default_rng(4)
+    replicates = 1000
+    claims = []
+    for _ in range(replicates):
+        changes = rng.normal(0, 1, (5, 3))
+        findings = [held("", "", _interval_of(row), above(0), (), n_seeds=3) for row in changes]
+        claims.append(any(item.settled == "no" for item in after_holm(findings)))
+    print(f"five recipes of three seeds: {np.mean(claims):.3f} contradicted")
+    assert np.mean(claims) <= 0.04
+
+
+def _interval_of(changes: Any) -> Interval:
+    """Student's interval of a mean over seeds."""
+    limits = stats.ttest_1samp(changes, 0).confidence_interval()
+    return Interval(float(changes.mean()), limits.low, limits.high, len(changes) - 1)

@@ -250,3 +250,31 @@ def test_latex_is_a_booktabs_table(tmp_path: Path) -> None:
     ]
     assert r"$\to$" in row
     assert all(rule in text for rule in (r"\toprule", r"\midrule", r"\bottomrule"))
+
+
+def test_a_mini_base_and_an_instruct_model_are_told_apart(tmp_path: Path) -> None:
+    mini, tuned = small_run(tmp_path / "mini"), small_run(tmp_path / "tuned")
+    model = json.loads(tuned.model.read_text())
+    settings = {**model["settings"], "is_mini_base": False, "model": "Qwen2.5-3B-Instruct"}
+    edit(tuned.model, settings=settings, gpus=2)
+    (of_mini,), (of_tuned,) = load(*paths(mini)), load(*paths(tuned))
+    assert of_mini.model.flat_settings["dtype"] == "float32"
+    assert of_tuned.model.flat_settings["dtype"] == "bfloat16"
+    told = "pre-trained, supervised"
+    assert told in " ".join(part_of(contents([of_mini], []), "setup").paragraphs)
+    assert told not in " ".join(part_of(contents([of_tuned], []), "setup").paragraphs)
+    assert "instruction-tuned" in contents([of_tuned], []).title
+    assert "instruction-tuned" in contents([of_tuned], []).abstract[0]
+    assert "instruction-tuned" not in contents([of_mini], []).title
+
+
+def test_truncated_completions_are_described_by_what_they_hold(tmp_path: Path) -> None:
+    run = small_run(tmp_path)
+    path = run.evaluations["countdown_3", 40]
+    problems = json.loads(path.read_text())["problems"]
+    for place, problem in enumerate(problems):
+        problem |= {"truncated": [1, 0], "lenient": [int(place < 7), 0], "repetition": [0.5, 0.0]}
+    edit(path, problems=problems)
+    text = limits_of(load(*paths(run)))
+    assert f"7 of {len(problems)} truncated completions hold a right answer" in text
+    assert "50.0 %" in text

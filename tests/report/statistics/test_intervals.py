@@ -155,11 +155,6 @@ def test_interval_holds_the_estimate_and_turns_with_its_sign(
     assert (forth.estimate, forth.low, forth.high) == close
 
 
-def test_two_groups_of_one_run_each_are_a_pair() -> None:
-    base, trained = np.random.default_rng(0).integers(0, 2, (2, 40, 3)).astype(np.float64)
-    assert two_sample_delta([base], [trained]) == paired_delta(base, trained)
-
-
 def test_equal_seeds_say_no_more_than_one() -> None:
     base, trained = np.random.default_rng(0).integers(0, 2, (2, 40, 3)).astype(np.float64)
     many = hierarchical_delta([base] * 5, [trained] * 5)
@@ -225,7 +220,7 @@ def test_trend_is_the_change_from_the_first_to_the_last_step() -> None:
     interval = trend([(steps, 300 + 0.5 * steps + noise)])
     assert interval.estimate == pytest.approx(0.5 * 195, abs=1.5)
     assert interval.low < 97.5 < interval.high
-    assert interval.high - interval.low < 6
+    assert interval.high - interval.low < 25
     exact = trend([(steps, 300 + 0.5 * steps)])
     assert (exact.low, exact.high) == pytest.approx((97.5, 97.5))
     assert trend([(steps, np.full(len(steps), 7.0))]).settled is False
@@ -253,3 +248,11 @@ def test_a_series_too_short_for_its_noise_has_no_limits() -> None:
     assert math.isnan(trend([(np.array([5]), np.array([1.0]))]).low)
     with pytest.raises(ValueError):  # noqa: PT011
         trend([(np.arange(3), np.arange(4.0))])
+
+
+def test_one_run_against_one_has_no_limits() -> None:
+    generator = np.random.default_rng(3)
+    runs = [(generator.random((100, 2)) < rate).astype(float) for rate in (0.2, 0.6)]
+    interval = two_sample_delta(runs[:1], runs[1:])
+    assert interval.estimate == pytest.approx(runs[1].mean() - runs[0].mean())
+    assert verdict(interval, low=0) == "unsettled"

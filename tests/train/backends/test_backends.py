@@ -180,6 +180,7 @@ def test_a_backend_runs_in_the_environment_of_its_lock(
     programs = programs_for("dummy")
     assert programs == programs_of(tmp_path / ".envs" / "dummy")
     assert versions_in(programs, ["Tiny-Wheel", "r1zero"]).keys() == {"python", "Tiny-Wheel"}
+    assert "tiny_wheel" in versions_in(programs, ["tiny_wheel"])
     stage("train", *run.options)
     model = json.loads(run.model.read_text())
     assert model["provenance"]["versions"]["tiny-wheel"] == "1.2.3"

@@ -28,7 +28,7 @@ def open_engine(model: Model, name: EngineName | None = None) -> Engine:
             raise UserError(
                 "vLLM is not installed",
                 where="--engine vllm",
-                hint="pip install 'r1zero[vllm]' in this environment, or use transformers",
+                hint="make install TORCH=cuda VLLM=1, or use transformers",
             )
         from r1zero.evaluate.engines.vllm import VllmEngine
 

@@ -4,11 +4,15 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self, TypeAlias
 
 from r1zero.report.claims.findings import Finding
 from r1zero.report.statistics.measures import Group
 from r1zero.settings import Sources, load_sources
+
+Kind: TypeAlias = Literal["empirical", "identity", "arithmetic"]
+"""What decides a claim: how trainings end, which differs between seeds; an identity of the method,
+which one training shows as well as many; or arithmetic on settings, without any training."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,7 @@ class Claim:
     plans: tuple[str, ...]
     """Recipes whose plans it is decided by; then the test is called without any run, too."""
     test: Callable[..., Evidence]
+    kind: Kind = "empirical"
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -100,6 +105,7 @@ def claim(
     needs: Needs | None = None,
     scales: tuple[Literal["mini", "paper"], ...] = ("mini", "paper"),
     plans: tuple[str, ...] = (),
+    kind: Kind = "empirical",
 ) -> Callable[[Callable[..., Evidence]], Claim]:
     """Make a function the test of a claim.
 
@@ -109,6 +115,8 @@ def claim(
 
     def of(test: Callable[..., Evidence]) -> Claim:
         statement = inspect.cleandoc(test.__doc__ or "").partition("\n\n")[0]
-        return Claim(test.__name__, statement, source, scales, needs or Needs(), takes, plans, test)
+        return Claim(
+            test.__name__, statement, source, scales, needs or Needs(), takes, plans, test, kind
+        )
 
     return of

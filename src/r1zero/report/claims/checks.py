@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
+from math import isfinite
 
 import numpy as np
 from scipy import stats
@@ -119,22 +120,35 @@ def trends(
 
 
 def _starts(group: Group, metric: str, wanted: float, tolerance: float) -> Finding:
-    """Whether a metric has the wanted value at the first step, in all seeds."""
+    """Whether a metric has the wanted value at the first step, in all seeds.
+
+    A training that diverged leaves it open: where it begins to is not known.
+    """
     found = [float(series(result, metric)[1][0]) for result in group.runs]
     furthest = max(found, key=lambda value: abs(value - wanted))
+    broken = diverged(group)
     return certain(
         name_of(group),
         f"{metric} at the first step",
-        not diverged(group) and abs(furthest - wanted) <= tolerance,
-        f"{furthest:.1e}",
+        None if broken else abs(furthest - wanted) <= tolerance,
+        broken or f"{furthest:.1e}",
         *logged_files(group),
     )
 
 
-def bounds(setups: Setups, limits: Mapping[str, tuple[float, float]]) -> Evidence:
+def bounds(
+    setups: Setups, limits: Mapping[str, tuple[float, float]], *, fewest_steps: int
+) -> Evidence:
     """Whether metrics of the trainer stay between a least and a greatest value at every step.
 
-    A training that diverged does not, since metrics that are not finite are not logged.
+    A value outside contradicts it. If there is none, a training that diverged leaves it open, since
+    not all metrics are logged where the loss is not finite, and so do too few logged steps.
+
+    Args:
+        setups: The setups.
+        limits: Least and greatest value of metrics of `metrics.jsonl`.
+        fewest_steps: Fewest logged steps of each run.
+
     """
     findings = []
     missing = ""
@@ -143,16 +157,17 @@ def bounds(setups: Setups, limits: Mapping[str, tuple[float, float]]) -> Evidenc
         if absent := first_unlogged(group, limits):
             missing = f"run that logs {absent}"
             continue
-        outside, steps = diverged(group), 0
+        outside, logged = "", []
         for result in group.runs:
-            steps += len(series(result, next(iter(limits)))[0])
+            logged.append(min(len(series(result, metric)[0]) for metric in limits))
             for metric, (low, high) in limits.items():
                 for step, value in zip(*series(result, metric), strict=True):
-                    if not (low <= value <= high or outside):
+                    if not (low <= value <= high or outside) and isfinite(value):
                         outside = f"{metric} is {value:.3g} at step {step}, seed {result.run.seed}"
-        figures = outside or f"{steps} logged steps"
-        files = logged_files(group)
-        findings.append(certain(name_of(group), quantity, not outside, figures, *files))
+        broken = diverged(group)
+        is_so = False if outside else None if broken or min(logged) < fewest_steps else True
+        figures = outside or broken or f"{sum(logged)} logged steps"
+        findings.append(certain(name_of(group), quantity, is_so, figures, *logged_files(group)))
     return Evidence(tuple(findings), missing)
 
 
@@ -180,5 +195,6 @@ def time_ratio(one: Group, other: Group) -> Interval:
     estimate = math.exp(float(ours.mean() - base.mean()))
     if min(len(ours), len(base)) < 2:
         return Interval(estimate, math.nan, math.nan)
-    limits = stats.ttest_ind(ours, base, equal_var=False).confidence_interval(CONFIDENCE)
-    return Interval(estimate, math.exp(limits.low), math.exp(limits.high))
+    test = stats.ttest_ind(ours, base, equal_var=False)
+    limits = test.confidence_interval(CONFIDENCE)
+    return Interval(estimate, math.exp(limits.low), math.exp(limits.high), float(test.df))

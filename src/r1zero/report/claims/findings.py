@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -63,6 +63,8 @@ class Finding:
     interval: Interval | None = None
     """In `unit`; None for a number without sampling error."""
     unit: str = ""
+    n_seeds: int = 0
+    """Seeds of the smaller setup that it rests on; 0 for what no training decides."""
 
 
 def held(
@@ -75,6 +77,7 @@ def held(
     unit: str = "",
     factor: float = 1,
     undefined: str = "undefined",
+    n_seeds: int = 0,
 ) -> Finding:
     """Compare a number with where a claim puts it.
 
@@ -87,9 +90,15 @@ def held(
         unit: Unit of the finding.
         factor: Multiplier from the number to the unit.
         undefined: Text that is shown if there is no estimate.
+        n_seeds: Seeds that it rests on.
 
     """
-    scaled = Interval(interval.estimate * factor, interval.low * factor, interval.high * factor)
+    scaled = replace(
+        interval,
+        estimate=interval.estimate * factor,
+        low=interval.low * factor,
+        high=interval.high * factor,
+    )
     return Finding(
         subject,
         quantity,
@@ -99,20 +108,26 @@ def held(
         files,
         scaled,
         unit,
+        n_seeds,
     )
 
 
-def certain(subject: str, quantity: str, is_so: bool, figures: str, *files: Path) -> Finding:
-    """A finding without sampling error: what was computed or logged is as claimed, or is not."""
-    settled: Literal["yes", "no"] = "yes" if is_so else "no"
-    return Finding(subject, quantity, settled, float(is_so), figures, files)
+def certain(subject: str, quantity: str, is_so: bool | None, figures: str, *files: Path) -> Finding:
+    """A finding without sampling error: what was computed or logged is as claimed, or is not.
+
+    With None it cannot be said, as of a training that diverged.
+    """
+    settled: Literal["yes", "no", "unsettled"] = "no" if is_so is False else "yes"
+    if is_so is None:
+        settled = "unsettled"
+    return Finding(subject, quantity, settled, float(is_so is not False), figures, files)
 
 
 def _against(interval: Interval, expected: Expected) -> float:
     """One-sided p-value of what is claimed: 2.5 % if the interval just lies beyond the border.
 
-    It is computed as if the estimate were normal, with the error that the limit on the side of the
-    border shows.
+    It is that of Student's distribution, with the interval's degrees of freedom and the error that
+    the limit on the side of the border shows.
     """
     if math.isnan(interval.low) or math.isnan(interval.high):
         return 1.0
@@ -123,7 +138,8 @@ def _against(interval: Interval, expected: Expected) -> float:
     error = interval.high - interval.estimate if upwards else interval.estimate - interval.low
     if error == 0:
         return float(beyond <= 0)
-    return float(stats.norm.sf(beyond / error * stats.norm.isf((1 - CONFIDENCE) / 2)))
+    quantile = stats.t.isf((1 - CONFIDENCE) / 2, interval.df)
+    return float(stats.t.sf(beyond / error * quantile, interval.df))
 
 
 def _figures(interval: Interval, unit: str) -> str:
@@ -162,7 +178,16 @@ def of_setup(group: Group, quantity: Quantity, expected: Expected) -> Finding:
     elif ends:
         interval = hierarchical_mean(ends, differences=quantity.linearised)
     name, words, files = name_of(group), quantity.words, measured_files(group)
-    return held(name, words, interval, expected, files, unit=quantity.unit, factor=100)
+    return held(
+        name,
+        words,
+        interval,
+        expected,
+        files,
+        unit=quantity.unit,
+        factor=100,
+        n_seeds=len(group.runs),
+    )
 
 
 def of_pair(first: Group, second: Group, quantity: Quantity, expected: Expected) -> Finding:
@@ -180,6 +205,7 @@ def of_pair(first: Group, second: Group, quantity: Quantity, expected: Expected)
         measured_files(first) + measured_files(second),
         unit=quantity.unit,
         factor=100,
+        n_seeds=min(len(first.runs), len(second.runs)),
     )
 
 
@@ -203,7 +229,15 @@ def of_trend(group: Group, metric: str, expected: Expected) -> Finding:
     words = diverged(group)
     interval = _UNDEFINED if words else trend([series(run, metric) for run in group.runs])
     what, files = f"trend of {metric}", logged_files(group)
-    return held(name_of(group), what, interval, expected, files, undefined=words or "undefined")
+    return held(
+        name_of(group),
+        what,
+        interval,
+        expected,
+        files,
+        undefined=words or "undefined",
+        n_seeds=len(group.runs),
+    )
 
 
 def diverged(group: Group) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 
 from r1zero.report.results.inputs import SuiteResults
 from r1zero.report.statistics.intervals import Outcomes
-from r1zero.report.statistics.measures import values
+from r1zero.report.statistics.measures import ratio_of_means, values
 
 Values: TypeAlias = tuple[Outcomes, Outcomes | None]
 """Values [n_problems, n_samples or 1] whose mean is the quantity, and values to subtract, if any: a
@@ -64,11 +64,31 @@ def _shares_gone(suite: SuiteResults, field: str) -> Outcomes | None:
 def drawdown(suite: SuiteResults) -> Values:
     """Accuracy at the best step minus that at the last step: what was gained and lost again.
 
-    The best of several steps is biased upwards, the more so the more steps there are. Two setups
-    with the same steps share this bias only as far as their curves are alike.
+    The best of several steps looks better than it is on the problems that it was chosen on. So the
+    problems are halved, and each half is scored at the step that is best on the other half
+    (cross-fitting; Stone 1974, JRSS B 36). Of a curve that is flat the mean is then 0.
     """
-    best = max(suite.evaluations, key=lambda evaluation: evaluation.outcomes("correct").mean())
-    return best.outcomes("correct"), suite.trained.outcomes("correct")
+    correct = [evaluation.outcomes("correct") for evaluation in suite.evaluations]
+    best = correct[-1].copy()
+    for half in (slice(0, None, 2), slice(1, None, 2)):
+        other = slice(1 - (half.start or 0), None, 2)
+        if len(best[other]):
+            best[half] = max(correct, key=lambda outcomes: float(outcomes[other].mean()))[half]
+    return best, correct[-1]
+
+
+def terminated_length_growth(suite: SuiteResults) -> Values | None:
+    """Growth of the mean length of the completions that ended by themselves, in hundreds of tokens.
+
+    [n_problems, 1], linearised; None if none ended at one of the two steps. A completion that is
+    cut at the limit is often a loop: its length is no length of a thought.
+    """
+    found = [
+        ratio_of_means(evaluation, "length", 1 - evaluation.outcomes("truncated"))
+        for evaluation in (suite.base, suite.trained)
+    ]
+    before, after = found
+    return None if before is None or after is None else (after / 100, before / 100)
 
 
 def wrong_length_growth(suite: SuiteResults) -> Values | None:
@@ -76,18 +96,17 @@ def wrong_length_growth(suite: SuiteResults) -> Values | None:
 
     [n_problems, 1], linearised; None if no answer is wrong at one of the two steps.
     """
-    ends = []
-    for evaluation in (suite.base, suite.trained):
-        wrong = 1 - evaluation.outcomes("correct")
-        if not wrong.any():
-            return None
-        length = (wrong * evaluation.outcomes("length")).sum() / wrong.sum()
-        influence = (wrong * (evaluation.outcomes("length") - length)).mean(axis=1) / wrong.mean()
-        ends.append((length, influence))
-    (before, on_before), (after, on_after) = ends
-    ratio = after / before
-    growth: Outcomes = ratio - 1 + (on_after - ratio * on_before) / before
-    return growth[:, np.newaxis], None
+    found = [
+        ratio_of_means(evaluation, "length", 1 - evaluation.outcomes("correct"))
+        for evaluation in (suite.base, suite.trained)
+    ]
+    before, after = found
+    if before is None or after is None:
+        return None
+    ratio = after.mean() / before.mean()
+    influence = (after - after.mean()) - ratio * (before - before.mean())
+    growth: Outcomes = ratio - 1 + influence / before.mean()
+    return growth, None
 
 
 ACCURACY = Quantity("change of held-out accuracy", "points", lambda s: change_of(s, "accuracy"))
@@ -104,4 +123,10 @@ SATURATION_LEAD = Quantity(
 DRAWDOWN = Quantity("accuracy lost since the best step", "points", drawdown)
 WRONG_LENGTH_GROWTH = Quantity(
     "growth of wrong answers", "% of their length", wrong_length_growth, linearised=True
+)
+TERMINATED_LENGTH = Quantity(
+    "change of the length of completions that end",
+    "tokens",
+    terminated_length_growth,
+    linearised=True,
 )

@@ -73,9 +73,7 @@ def _met(needs: Needs, group: Group) -> list[tuple[str, bool]]:
 
 def _starts_from_a_base(group: Group) -> bool:
     """Whether the model is a mini base, or its name does not say that it is instruction-tuned."""
-    return bool(group.settings.get("is_mini_base")) or "instruct" not in str(
-        group.settings.get("model")
-    )
+    return group.runs[0].model.starts_from != "an instruction-tuned model"
 
 
 def pairs(arms: Arms, found: Sequence[Group]) -> list[tuple[Group, Group]]:

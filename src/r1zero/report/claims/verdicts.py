@@ -10,6 +10,10 @@ A claim is about every setup that meets its needs: every recipe, or every pair o
   chance below 2.5 % over all of them together;
 - inconclusive otherwise, and not tested if no setup meets its needs.
 
+Where one of the setups that decide has a single training seed, the verdict is "seen in one run", or
+"contradicted in one run": intervals then cover problems, and how far seeds differ is not known. An
+identity or arithmetic needs no second seed.
+
 Nothing is corrected for the number of claims: of forty true ones, one may be judged wrongly.
 """
 
@@ -24,7 +28,14 @@ from r1zero.report.claims.selection import fitting
 from r1zero.report.results.inputs import RunResults
 from r1zero.report.statistics.intervals import CONFIDENCE, Interval
 
-Verdict: TypeAlias = Literal["reproduced", "contradicted", "inconclusive", "not tested"]
+Verdict: TypeAlias = Literal[
+    "reproduced",
+    "contradicted",
+    "seen in one run",
+    "contradicted in one run",
+    "inconclusive",
+    "not tested",
+]
 
 # Findings that a sentence names before it counts the rest.
 _NAMED = 3
@@ -62,24 +73,38 @@ def _judge(claim: Claim, runs: Sequence[RunResults], configured: Configured) -> 
     evidence: Evidence = claim.test(Setups(groups, configured))
     if not evidence.findings:
         return _untested(claim, evidence)
-    findings = _after_holm(evidence.findings)
-    settled = {finding.settled for finding in findings}
-    verdict: Verdict = "inconclusive"
-    if "no" in settled:
-        verdict = "contradicted"
-    elif settled == {"yes"}:
-        verdict = "reproduced"
+    findings = after_holm(evidence.findings)
+    verdict = _verdict(claim, findings)
     sides = ("no", "unsettled", "yes")
     furthest = min(findings, key=lambda item: (sides.index(item.settled), item.against))
     shown = next((item for item in (furthest, *findings) if item.interval), None)
     return Judged(
         claim,
         verdict,
-        _why(findings, evidence.left_out),
+        _why(findings, evidence.left_out) + _warning(findings),
         shown.interval if shown else None,
         shown.unit if shown else "",
         _files(findings),
     )
+
+
+def _verdict(claim: Claim, findings: Sequence[Finding]) -> Verdict:
+    """The verdict; see the module."""
+    against = [finding for finding in findings if finding.settled == "no"]
+    if against:
+        alone = claim.kind == "empirical" and all(item.n_seeds == 1 for item in against)
+        return "contradicted in one run" if alone else "contradicted"
+    if any(finding.settled == "unsettled" for finding in findings):
+        return "inconclusive"
+    alone = claim.kind == "empirical" and any(item.n_seeds == 1 for item in findings)
+    return "seen in one run" if alone else "reproduced"
+
+
+def _warning(findings: Sequence[Finding]) -> str:
+    """What two seeds promise."""
+    if not any(finding.n_seeds == 2 for finding in findings):
+        return ""
+    return " Intervals from two seeds cover 86 to 92 % where seeds differ, not 95 %."
 
 
 def _untested(claim: Claim, evidence: Evidence) -> Judged:
@@ -98,7 +123,7 @@ def _untested(claim: Claim, evidence: Evidence) -> Judged:
     return Judged(claim, "not tested", f"{reason}. It takes: {claim.takes}", None, "", files)
 
 
-def _after_holm(findings: Sequence[Finding]) -> list[Finding]:
+def after_holm(findings: Sequence[Finding]) -> list[Finding]:
     """Take back each "no" that is not clear enough for the number of setups."""
     alpha = (1 - CONFIDENCE) / 2
     refuted = set()

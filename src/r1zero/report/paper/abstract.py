@@ -2,8 +2,10 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import get_args
 
 from r1zero.core.formatting import count, listed, number, plural
+from r1zero.report.claims.base import Kind
 from r1zero.report.claims.verdicts import Judged
 from r1zero.report.paper.text import delta, duration
 from r1zero.report.results.inputs import Run
@@ -37,8 +39,9 @@ def _what(groups: Sequence[Group]) -> str:
     tasks = listed(group.run.task for group in groups)
     counts = sorted({len(group.runs) for group in groups})
     seeds = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    starts = listed(group.runs[0].model.starts_from for group in groups)
     return (
-        f"We trained {models} on {tasks} with {setups(groups)} of GRPO and"
+        f"We trained {models} ({starts}) on {tasks} with {setups(groups)} of GRPO and"
         f" {seeds} seed{'' if counts == [1] else 's'} each at scale {groups[0].run.scale},"
         " and measured the base model and every checkpoint on held-out problems in the same way."
     )
@@ -77,9 +80,27 @@ def _told(place: str, change: Change) -> str:
 def _judged(verdicts: Sequence[Judged]) -> str:
     if not verdicts:
         return ""
+    return " ".join(
+        _judged_of(kind, [item for item in verdicts if item.claim.kind == kind])
+        for kind in get_args(Kind)
+        if any(item.claim.kind == kind for item in verdicts)
+    )
+
+
+_KINDS: dict[Kind, str] = {
+    "empirical": "empirical claim",
+    "identity": "claim that is an identity of the method",
+    "arithmetic": "claim that is arithmetic on settings",
+}
+
+
+def _judged_of(kind: Kind, verdicts: Sequence[Judged]) -> str:
     found = Counter(item.verdict for item in verdicts)
-    parts = [f"{n} were {name}" for name, n in found.most_common()]
-    return f"Of {plural(len(verdicts), 'claim')} of the literature, {listed(parts)}."
+    parts = [f"{n} {'was' if n == 1 else 'were'} {name}" for name, n in found.most_common()]
+    noun = _KINDS[kind]
+    several = noun.replace("claim that is", "claims that are")
+    what = noun if len(verdicts) == 1 else several if several != noun else f"{noun}s"
+    return f"Of {len(verdicts)} {what}, {listed(parts)}."
 
 
 def _cost(groups: Sequence[Group]) -> str:

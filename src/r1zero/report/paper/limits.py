@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from r1zero.core.formatting import listed, number, plural
 from r1zero.report.claims.verdicts import Judged
 from r1zero.report.results.inputs import Run
@@ -53,7 +55,8 @@ def _scale(groups: Sequence[Group]) -> str:
         f"Scale {scale}: the algorithms are those of the recipes, the models ({models}) and"
         " problems are small ones made for this scale. That a claim holds here says that the"
         " mechanism works at this size, not that it holds for large language models. All seeds"
-        " start from the same models, and no interval covers what others would have learned."
+        " start from the same models, and no interval covers what others would have learned. The"
+        " models were made so that there is something to gain, so a gain tests the pipeline."
     )
 
 
@@ -92,8 +95,25 @@ def _truncated(groups: Sequence[Group], names: dict[Run, str]) -> str:
     if not cut:
         return ""
     return (
-        f"After training, many completions hit the length limit: {listed(cut)}. Their lengths and"
-        " accuracies are lower bounds."
+        f"After training, many completions hit the length limit: {listed(cut)}. Their lengths are"
+        f" lower bounds. {_found_in_truncated(groups)}"
+    )
+
+
+def _found_in_truncated(groups: Sequence[Group]) -> str:
+    """What the truncated completions hold: right answers anywhere, and repetition."""
+    right, repeated = [], []
+    for group in groups:
+        for suite in group.suites:
+            for item in (found.trained for found in group.of_suite(suite)):
+                cut = item.outcomes("truncated") > 0
+                right.append(item.outcomes("lenient")[cut])
+                repeated.append(item.outcomes("repetition")[cut])
+    hits = np.concatenate(right)
+    repetition = float(np.concatenate(repeated).mean()) * 100
+    return (
+        f"{int(hits.sum())} of {plural(len(hits), 'truncated completion')} hold a right answer, and"
+        f" {number(repetition)} % of their 4-grams are repetitions."
     )
 
 

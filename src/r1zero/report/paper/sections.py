@@ -64,9 +64,31 @@ def contents(
     recipes = list(dict.fromkeys(group.run.recipe for group in groups))
     subject = recipes[0] if len(recipes) == 1 else setups(groups)
     return Contents(
-        title=f"R1-Zero replication: {subject} at scale {scale}",
+        title=f"R1-Zero replication: {subject} at scale {scale}{_from_instruct(groups)}",
         abstract=abstract_of(groups, verdicts, names),
         parts=tuple(part for part in parts if part is not None),
+    )
+
+
+def _from_instruct(groups: Sequence[Group]) -> str:
+    """What the title says of instruction-tuned models, from which R1-Zero does not start."""
+    starts = {group.runs[0].model.starts_from for group in groups}
+    if "an instruction-tuned model" not in starts:
+        return ""
+    return ", from an instruction-tuned model" if len(starts) == 1 else ", some from such models"
+
+
+def _how_bases_were_made(groups: Sequence[Group]) -> tuple[str, ...]:
+    """How mini bases were made, if there are any."""
+    bases = [g.runs[0].model for g in groups if g.runs[0].model.starts_from == "a mini base"]
+    if not bases:
+        return ()
+    return (
+        f"{listed(model.base_model.name for model in bases)}: no language model, but a small"
+        " transformer made for this scale. It was pre-trained, supervised, on written solutions of"
+        " the same task in the recipes' prompts, in which choices are made at random, on purpose:"
+        " it knows format and arithmetic and chooses badly, which leaves reinforcement learning"
+        " something to gain. Held-out problems do not occur in its solutions.",
     )
 
 
@@ -85,6 +107,7 @@ def _setup(groups: Sequence[Group], names: dict[Run, str]) -> Part:
             " template, problems, decoding and number of samples. The grader is that of the reward"
             " in training; accuracy is its strict verdict, also where a reward pays the lenient"
             " one.",
+            *_how_bases_were_made(groups),
         ),
         (recipes_table(groups, names), protocol_table(groups, names)),
     )
@@ -214,7 +237,8 @@ def _backends(groups: Sequence[Group]) -> Part:
 def _claims(verdicts: Sequence[Judged]) -> Part:
     text = (
         "What the literature asserts, judged on these runs. Reproduced and contradicted are said"
-        " only where the whole interval says so."
+        " only where the whole interval says so, and of more than one training seed. Nothing is"
+        f" corrected for the number of claims, which is {len(verdicts)}."
     )
     if not verdicts:
         return Part("claims", "Claims", ("No claims were judged.",))

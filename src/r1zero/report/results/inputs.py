@@ -98,6 +98,15 @@ class Model(_File):
     generated_tokens: int
     provenance: Provenance
 
+    @property
+    def starts_from(self) -> str:
+        """What kind of model was trained, by its own settings and its name."""
+        if self.settings.get("is_mini_base"):
+            return "a mini base"
+        names = (self.base_model.name, str(self.settings.get("model")))
+        is_instruct = any("instruct" in name.lower() for name in names)
+        return "an instruction-tuned model" if is_instruct else "a base model"
+
     def model_hash(self, step: int) -> str | None:
         """SHA-256 of the model at `step`, 0 being the base model; None for an unknown step."""
         hashes = {checkpoint.step: checkpoint.sha256 for checkpoint in self.checkpoints}
@@ -105,13 +114,18 @@ class Model(_File):
 
     @cached_property
     def flat_settings(self) -> dict[str, Any]:
-        """Settings by dotted key, such as `algorithm.beta`, without the keys that name the run."""
+        """Settings by dotted key, such as `algorithm.beta`, without the keys that name the run.
+
+        `dtype` is the type that the training computed in, which is float32 without a GPU.
+        """
         flat: dict[str, Any] = {}
         for key, value in self.settings.items():
             if isinstance(value, dict):
                 flat |= {f"{key}.{name}": item for name, item in value.items()}
             elif key not in ("recipe", "backend", "seed"):
                 flat[key] = value
+        if "dtype" in flat and not self.gpus:
+            flat["dtype"] = "float32"
         return flat
 
 

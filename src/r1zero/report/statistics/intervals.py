@@ -61,6 +61,8 @@ class Interval:
     estimate: float
     low: float
     high: float
+    df: float = inf
+    """Degrees of freedom of the Student quantile that the limits were made with."""
 
     @property
     def settled(self) -> bool:
@@ -91,7 +93,8 @@ def hierarchical_mean(values: Sequence[Outcomes], *, differences: bool = False) 
     mean = _mean([_cells(values)])
     if differences or not _are_shares(values):
         return _symmetric(mean)
-    return Interval(mean.estimate, *_share_limits(mean, mean.quantile))
+    low, high = _share_limits(mean, mean.quantile)
+    return Interval(mean.estimate, low, high, mean.df)
 
 
 def hierarchical_delta(base: Sequence[Outcomes], trained: Sequence[Outcomes]) -> Interval:
@@ -115,12 +118,15 @@ def two_sample_delta(
     """Mean of the runs `b` minus mean of the runs `a`, which answered the same problems.
 
     One array [n_problems, n_samples] per run; the groups may differ in their numbers of runs. Each
-    group has its own variance between seeds; a single run is given that of the other group. With
-    one run in each the interval doesn't cover the seeds. `differences` as in `hierarchical_mean`.
+    group has its own variance between seeds; a single run is given that of the other group. One run
+    against one has no limits: their seeds differ, and nothing shows by how much seeds matter.
+    `differences` as in `hierarchical_mean`.
     """
     before, after = _cells(a), _cells(b)
     _check_paired(before, after)
     difference = _mean([after, -before])
+    if len(a) == len(b) == 1:
+        return Interval(difference.estimate, nan, nan)
     shares = not differences and _are_shares([*a, *b])
     return _difference(before, after, difference) if shares else _symmetric(difference)
 
@@ -133,6 +139,11 @@ class _Mean:
     variance: float
     quantile: float
     n_problems: int
+
+    @property
+    def df(self) -> float:
+        """Degrees of freedom of a Student variable with this quantile."""
+        return degrees_of_freedom(self.quantile)
 
 
 def _cells(values: Sequence[Outcomes]) -> Outcomes:
@@ -191,6 +202,13 @@ def student_quantile(df: float) -> float:
     return float(special.stdtrit(max(df, 1.0), _UPPER))
 
 
+def degrees_of_freedom(quantile: float) -> float:
+    """Degrees of freedom at which `student_quantile` is this; infinite for that of the normal."""
+    if not quantile > special.ndtri(_UPPER) + ROUNDING:
+        return inf
+    return float(special.stdtridf(_UPPER, quantile))
+
+
 def _seed_variances(groups: Sequence[Outcomes]) -> list[tuple[Outcomes, float]]:
     """Groups to take variances between seeds from, and how often each counts in the sum's."""
     several = [cells for cells in groups if len(cells) > 1]
@@ -202,7 +220,7 @@ def _seed_variances(groups: Sequence[Outcomes]) -> list[tuple[Outcomes, float]]:
 
 def _symmetric(mean: _Mean) -> Interval:
     half = mean.quantile * sqrt(mean.variance)
-    return Interval(mean.estimate, mean.estimate - half, mean.estimate + half)
+    return Interval(mean.estimate, mean.estimate - half, mean.estimate + half, mean.df)
 
 
 def _share_limits(mean: _Mean, quantile: float) -> tuple[float, float]:
@@ -251,4 +269,5 @@ def _difference(a: Outcomes, b: Outcomes, difference: _Mean) -> Interval:
         estimate,
         estimate - distance(a_high - first.estimate, second.estimate - b_low),
         estimate + distance(first.estimate - a_low, b_high - second.estimate),
+        difference.df,
     )

@@ -179,6 +179,30 @@ def measures_of(suite: SuiteResults) -> list[str]:
     ]
 
 
+def ratio_of_means(evaluation: Evaluation, field: str, weight: Outcomes) -> Outcomes | None:
+    """Mean of a field over some completions, linearised: values [n_problems, 1] with that mean.
+
+    The value of problem i is the ratio plus its first-order influence on it (the delta method;
+    Cochran 1977, "Sampling Techniques", section 6.3), since problems differ in how many of their
+    completions count.
+
+    Args:
+        evaluation: The evaluation.
+        field: An outcome of the completions.
+        weight: 1 for the completions that count and 0 for others, [n_problems, n_samples].
+
+    Returns:
+        None if no completion counts.
+
+    """
+    if not weight.any():
+        return None
+    outcomes = evaluation.outcomes(field)
+    ratio = float((weight * outcomes).sum() / weight.sum())
+    influence = (weight * (outcomes - ratio)).mean(axis=1, keepdims=True) / weight.mean()
+    return np.asarray(ratio + influence)
+
+
 def samples_of(evaluation: Evaluation, measure: str) -> int:
     """Completions of each problem that a measure takes into account."""
     return 1 if measure == "greedy_accuracy" else evaluation.n_samples

@@ -14,11 +14,14 @@ def claims_table(verdicts: Sequence[Judged]) -> Table:
     return Table.of(
         "claims",
         "Claims and verdicts",
-        "Inconclusive: the interval allows both. Not tested: these runs cannot show it; the reason"
-        " is followed by what it takes.",
+        "Inconclusive: the interval allows both. Seen, or contradicted, in one run: settled for the"
+        " problems, but one training seed decides it. Not tested: these runs cannot show it; the"
+        " column `why` says what it takes. Empirical claims are on how trainings end, identities"
+        " hold for the method whatever it learns, arithmetic needs no training.",
         [
             {
                 "claim": item.claim.statement,
+                "kind": item.claim.kind,
                 "verdict": item.verdict,
                 "why": item.why,
                 "source": item.claim.source,
@@ -28,10 +31,13 @@ def claims_table(verdicts: Sequence[Judged]) -> Table:
         [
             {
                 "id": item.claim.id,
+                "kind": item.claim.kind,
                 "statement": item.claim.statement,
                 "source": item.claim.source,
                 "verdict": item.verdict,
-                **vars(item.interval or unknown),
+                "estimate": (item.interval or unknown).estimate,
+                "low": (item.interval or unknown).low,
+                "high": (item.interval or unknown).high,
                 "unit": item.unit,
                 "why": item.why,
                 "files": " ".join(path.as_posix() for path in item.files),

@@ -117,9 +117,8 @@ def ablations_table(found: Sequence[Ablation]) -> Table:
         "ablations",
         "Variants of a recipe",
         "Runs that differ in the named settings and in nothing else. The difference is between the"
-        " trained models, in percentage points of accuracy, with a 95 % interval; where both arms"
-        " have one seed, it doesn't cover the training seed; a single run is given the other arm's"
-        " spread between seeds.",
+        " trained models, in percentage points of accuracy, with a 95 % interval; a single run is"
+        " given the other arm's spread between seeds, and one run against one has no interval.",
         rows,
         data,
         numeric=("seeds", "accuracy (%)", _AGAINST, "length (tokens)"),

@@ -119,7 +119,8 @@ def cost_table(runs: Sequence[RunResults], names: dict[Run, str]) -> Table:
         "cost",
         "What it cost",
         "Device hours are the time of the optimizer steps, rollouts included, times its GPUs, or"
-        " times the cores of the machine where there is no GPU. Evaluation takes in every step and"
+        " times the threads of the training where there is no GPU. The base model's own training is"
+        " not included. Evaluation takes in every step and"
         " suite.",
         rows,
         [
@@ -140,7 +141,7 @@ def _cost(result: RunResults) -> dict[str, Any]:
         "hardware": f"{model.gpus} × {model.gpu or 'GPU'}" if model.gpus else f"{cores} cores",
         "train_seconds": model.train_seconds,
         "gpu_hours": hours * model.gpus,
-        "core_hours": 0.0 if model.gpus else hours * cores,
+        "core_hours": 0.0 if model.gpus else hours * _threads(result, cores),
         "train_tokens": model.generated_tokens,
         "evaluation_seconds": sum(item.seconds for item in evaluations),
         "evaluation_tokens": sum(item.tokens for item in evaluations),
@@ -148,6 +149,12 @@ def _cost(result: RunResults) -> dict[str, Any]:
             item.tokens / item.tokens_per_second for item in evaluations if item.tokens_per_second
         ),
     }
+
+
+def _threads(result: RunResults, cores: int) -> int:
+    """Threads that a training on CPUs computed with; the machine's cores where it is not stated."""
+    workers = result.model.settings.get("computation", {}).get("train", {})
+    return workers["processes"] * workers["threads"] if workers else cores
 
 
 def _shown_cost(row: dict[str, Any]) -> dict[str, str]:

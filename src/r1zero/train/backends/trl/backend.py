@@ -59,7 +59,7 @@ class TrlBackend:
             "deepspeed": layout.sharding != "none",
         }
         return {
-            name: f"pip install 'r1zero[{name}]' in this environment"
+            name: "make install TORCH=cuda VLLM=1"
             for name, is_needed in needed.items()
             if is_needed
         }
