@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from shlex import quote
 
@@ -23,10 +24,7 @@ def or_exit(function, *args, **kwargs):
 # Whether jobs run on this machine. `workflow.local_exec` is always true while the Snakefile is
 # read; only an executor for a cluster has a number of jobs.
 here = workflow.resource_settings.nodes is None and not workflow.remote_exec
-flow = or_exit(Workflow, config)
-if not here:
-    or_exit(flow.check_described)
-limits = or_exit(Limits, getattr(workflow.executor_settings, "partition_config", None))
+flow = or_exit(Workflow, config, here=here)
 # Snakemake only counts GPUs. By default as many are in use at once as there are here, so that jobs
 # share none.
 if here and "gpu" not in workflow.global_resources:
@@ -46,6 +44,12 @@ def of_run(method, *names):
     )
 
 
+@cache
+def limits():
+    """Limits of the partitions of a cluster, which are known only after the rules were read."""
+    return or_exit(Limits, getattr(workflow.executor_settings, "partition_config", None))
+
+
 def limited(resource, amount, gpus):
     """Function of the wildcards for a resource: more in each attempt, as far as a partition goes.
 
@@ -58,6 +62,6 @@ def limited(resource, amount, gpus):
 
     def ask(wildcards, attempt):
         wanted = amount(wildcards) if callable(amount) else amount
-        return limits.cut(resource, wanted * attempt, gpus=gpus)
+        return limits().cut(resource, wanted * attempt, gpus=gpus)
 
     return ask

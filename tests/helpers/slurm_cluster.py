@@ -12,13 +12,25 @@ import socket
 import stat
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 
 DAEMONS = ("munged", "slurmctld", "slurmd")
-CLIENTS = ("srun", "sbatch", "scancel", "scontrol", "squeue", "sinfo", "sacct", "sacctmgr", "sshare")
-NODES, CPUS, MEMORY_MB, GPUS = 3, 8, 16000, 4
+CLIENTS = (
+    "srun",
+    "sbatch",
+    "scancel",
+    "scontrol",
+    "squeue",
+    "sinfo",
+    "sacct",
+    "sacctmgr",
+    "sshare",
+)
+# Of each node, and the time limit of its partitions.
+NODES, CPUS, MEMORY_MB, GPUS, MINUTES = 3, 8, 16000, 4, 60
 _SBIN = "/usr/sbin:/sbin"
 _CONFIG = """\
 ClusterName=test
@@ -53,8 +65,8 @@ KillWait=3
 SlurmdTimeout=30
 SchedulerParameters=batch_sched_delay=0,sched_interval=5,bf_interval=5
 EnforcePartLimits=ALL
-PartitionName=cpu Nodes=ALL Default=YES DefaultTime=10 MaxTime=60 State=UP
-PartitionName=gpu Nodes=ALL DefaultTime=10 MaxTime=60 State=UP
+PartitionName=cpu Nodes=ALL Default=YES DefaultTime=10 MaxTime={minutes} State=UP
+PartitionName=gpu Nodes=ALL DefaultTime=10 MaxTime={minutes} State=UP
 """
 
 
@@ -67,11 +79,16 @@ class SlurmCluster:
         self._clients = root / "bin"
 
     @property
+    def search_path(self) -> str:
+        """Folders with the programs of SLURM."""
+        return f"{os.environ['PATH']}:{_SBIN}"
+
+    @property
     def environment(self) -> dict[str, str]:
         """Variables with which its commands are found."""
         return {
             "SLURM_CONF": str(self._config),
-            "PATH": f"{self._clients}:{os.environ['PATH']}:{_SBIN}",
+            "PATH": f"{self._clients}:{self.search_path}",
         }
 
     def __enter__(self) -> "SlurmCluster":
@@ -80,7 +97,8 @@ class SlurmCluster:
         self._start(
             *("munged", f"--key-file={munge / 'munge.key'}", f"--socket={munge / 'munge.sock'}"),
             *(f"--pid-file={munge / 'munged.pid'}", f"--log-file={munge / 'munged.log'}"),
-            *(f"--seed-file={munge / 'munge.seed'}", "--num-threads=2"),
+            # Folders of tests are closed to other users, which munged does not expect.
+            *(f"--seed-file={munge / 'munge.seed'}", "--num-threads=2", "--force"),
         )
         self.start_controller()
         for node in range(1, NODES + 1):
@@ -91,7 +109,7 @@ class SlurmCluster:
 
     def __exit__(self, *_: object) -> None:
         with contextlib.suppress(subprocess.SubprocessError):
-            self.command("scancel", "--user", str(os.getuid()))
+            self.cancel_all()
         for path in (*self.root.glob("slurmd-*.pid"), self.root / "slurmctld.pid"):
             self._stop(path)
         # What a job has left, which outlives slurmd.
@@ -128,6 +146,10 @@ class SlurmCluster:
         rows = sorted((line.split("|") for line in lines), key=lambda row: int(row[0]))
         return [[row[0], *row[2:]] for row in rows if row[1].startswith(f"rule_{rule}")]
 
+    def cancel_all(self) -> None:
+        """Cancel all jobs."""
+        self.command("scancel", "--user", str(os.getuid()))
+
     def start_controller(self) -> None:
         """Start the controller, from its saved state if there is one."""
         self._start("slurmctld", "-f", str(self._config))
@@ -154,13 +176,11 @@ class SlurmCluster:
             for node in range(1, NODES + 1)
         )
         user = psutil.Process().username()
-        text = _CONFIG.format(host=host, port=ports[0], root=self.root, user=user)
+        text = _CONFIG.format(host=host, port=ports[0], root=self.root, user=user, minutes=MINUTES)
         head, partitions = text.split("PartitionName", 1)
         self._config.write_text(f"{head}{nodes}PartitionName{partitions}")
         devices = f"{self.root}/dev/nvidia[0-{GPUS - 1}]"
-        (self.root / "gres.conf").write_text(
-            f"AutoDetect=off\nName=gpu Type=test File={devices}\n"
-        )
+        (self.root / "gres.conf").write_text(f"AutoDetect=off\nName=gpu Type=test File={devices}\n")
         (self.root / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n")
         # Inside of a job the plugin drops SLURM_CONF before it calls srun.
         for name in CLIENTS:
@@ -187,11 +207,11 @@ class SlurmCluster:
             process.kill()
 
     @staticmethod
-    def _wait(condition: "object") -> None:
+    def _wait(condition: Callable[[], bool]) -> None:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             with contextlib.suppress(subprocess.SubprocessError):
-                if condition():  # type: ignore[operator]
+                if condition():
                     return
             time.sleep(0.2)
         raise TimeoutError("the cluster does not come up")

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from r1zero.core.validation import read_yaml, validate
 
-Resource = Literal["mem_mb", "runtime", "threads"]
+Resource = Literal["mem_mb", "runtime"]
 
 
 class _Partition(BaseModel):
@@ -19,8 +19,6 @@ class _Partition(BaseModel):
     max_runtime: float = Field(default=math.inf, gt=0)
     """Minutes."""
     max_mem_mb: float = Field(default=math.inf, gt=0)
-    max_threads: float = Field(default=math.inf, gt=0)
-    max_cpus_per_task: float = Field(default=math.inf, gt=0)
     max_gpu: int = Field(default=0, ge=0)
 
 
@@ -51,19 +49,13 @@ class Limits:
 
         Args:
             resource: What is requested.
-            wanted: How much: 10^6 bytes, minutes or cores.
+            wanted: How much: 10^6 bytes, or minutes.
             gpus: GPUs of the same job.
 
         """
-        limits = [
-            min(each.max_threads, each.max_cpus_per_task)
-            if resource == "threads"
-            else getattr(each, f"max_{resource}")
-            for each in self._partitions
-            if each.max_gpu >= gpus
-        ]
+        fitting = [each for each in self._partitions if each.max_gpu >= gpus]
         # Without a partition that has the GPUs, sbatch says what is wrong.
-        most = max(limits, default=math.inf)
+        most = max((getattr(each, f"max_{resource}") for each in fitting), default=math.inf)
         if wanted <= most:
             return wanted
         if (resource, wanted, gpus) not in self._told:

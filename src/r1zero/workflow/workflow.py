@@ -12,7 +12,7 @@ from r1zero.core.errors import UserError
 from r1zero.plan.backend import load_backend
 from r1zero.plan.gpus import GPUS
 from r1zero.rewards.functions import check_reward_functions
-from r1zero.settings import check_suites, load_config
+from r1zero.settings import Hardware, check_suites, load_config
 from r1zero.settings.endpoints import Endpoint
 from r1zero.settings.load import CONFIG_FOLDER
 from r1zero.workflow.paths import Run
@@ -31,6 +31,8 @@ class Workflow:
     Args:
         values: The merged configuration of Snakemake.
         folder: Folder with recipes, scales and sources.
+        here: Whether jobs run on this machine. For others the configuration has to describe the
+            GPUs, since those of this machine say nothing.
 
     Raises:
         UserError: A file or key is invalid, a selected run has no layout on the configured
@@ -42,6 +44,8 @@ class Workflow:
         self,
         values: dict[str, Any],
         folder: Path = CONFIG_FOLDER,
+        *,
+        here: bool = True,
     ) -> None:
         self.config = load_config(values, folder=folder)
         self.runs = Runs(self.config, folder)
@@ -50,6 +54,8 @@ class Workflow:
         hardware = self.config.hardware
         if self.sources.scale(self.config.scale).device == "cpu":
             hardware = hardware.model_copy(update={"gpus": 0})
+        if not here:
+            _check_described(hardware)
         self.layouts = Layouts(hardware, self.sources.table)
         self._check()
 
@@ -61,36 +67,6 @@ class Workflow:
                 check_reward_functions(settings)
                 check_suites(settings, self.sources.table)
         self.sources.check_lock(self.runs.selected)
-
-    def check_described(self) -> None:
-        """Check that the configuration describes the nodes of a cluster.
-
-        The workflow is read on the login node, whose GPUs are not those of the nodes.
-
-        Raises:
-            UserError: Number or kind of the GPUs would be measured on this machine, or a run would
-                take several nodes.
-
-        """
-        hardware = self.layouts.hardware
-        if hardware.nodes > 1:
-            raise UserError(
-                f"is {hardware.nodes}, and a training on several nodes cannot be submitted",
-                where="hardware.nodes",
-                hint="set it to 1; `python -m r1zero plan` shows the plan for several",
-            )
-        if hardware.gpus == "auto":
-            raise UserError(
-                "is `auto`, which counts the GPUs of this login node",
-                where="hardware.gpus",
-                hint="give the number of GPUs of a node, such as 8",
-            )
-        if hardware.gpus and not (hardware.gpu or hardware.gpu_memory_gb):
-            raise UserError(
-                "is left out, and a login node does not show what the nodes have",
-                where="hardware.gpu",
-                hint=f"one of {', '.join(GPUS)}; or give hardware.gpu_memory_gb",
-            )
 
     # Targets.
 
@@ -183,3 +159,33 @@ class Workflow:
         first = {run[:3]: run for run in runs}.values()
         needs = self.layouts.needs(map(self.runs.shared_settings, first), self.config.tracking)
         return needs.model_dump_json()
+
+
+def _check_described(hardware: Hardware) -> None:
+    """Check that the configuration describes the nodes of a cluster.
+
+    The workflow is read on a login node, whose GPUs are not those of the nodes.
+
+    Raises:
+        UserError: Number or kind of the GPUs would be measured on this machine, or a run would
+            take several nodes.
+
+    """
+    if hardware.nodes > 1:
+        raise UserError(
+            f"is {hardware.nodes}, and a training on several nodes cannot be submitted",
+            where="hardware.nodes",
+            hint="set it to 1; `python -m r1zero plan` shows the plan for several",
+        )
+    if hardware.gpus == "auto":
+        raise UserError(
+            "is `auto`, which counts the GPUs of this machine, and the jobs run on others",
+            where="hardware.gpus",
+            hint="give the number of GPUs of a node, such as 8",
+        )
+    if hardware.gpus and not (hardware.gpu or hardware.gpu_memory_gb):
+        raise UserError(
+            "is left out, and this machine does not show what the nodes have",
+            where="hardware.gpu",
+            hint=f"one of {', '.join(GPUS)}; or give hardware.gpu_memory_gb",
+        )
