@@ -6,7 +6,6 @@ import pytest
 
 from slurm_cluster import CLIENTS, DAEMONS, SlurmCluster
 from slurm_driver import Driver, describe_site
-from tiny import edited
 from workflow_copy import copy_workflow
 
 
@@ -21,20 +20,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmCluster]:
         pytest.skip(f"not installed: {', '.join(missing)}")
     with found:
         yield found
-
-
-@pytest.fixture(scope="session")
-def long_config(tiny_config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A configuration whose training takes long enough to be broken several times."""
-    folder = tmp_path_factory.mktemp("long") / "config"
-    shutil.copytree(tiny_config, folder)
-    with edited(folder / "scales" / "mini.yaml") as scale:
-        scale["tasks"]["countdown"]["sizes"] |= {
-            "max_steps": 150,
-            "save_steps": 10,
-            "max_completion_length": 200,
-        }
-    return folder
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ class Driver:
         command = [sys.executable, "-m", "snakemake", "--workflow-profile", "profiles/slurm"]
         programs = Path(sys.executable).parent
         settings = cluster.environment
-        environment = {
+        self._environment = {
             **ENVIRONMENT,
             **settings,
             "PATH": f"{programs}{os.pathsep}{settings['PATH']}",
@@ -40,7 +40,7 @@ class Driver:
             self._process = subprocess.Popen(
                 [*command, *_FASTER, *arguments],
                 cwd=folder,
-                env=environment,
+                env=self._environment,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -58,6 +58,18 @@ class Driver:
             assert self._process.poll() is None, self.log
             assert time.monotonic() < end, self.log
             time.sleep(0.2)
+
+    def jobs(self) -> str:
+        """What `r1zero jobs` says about this folder."""
+        result = subprocess.run(
+            [sys.executable, "-m", "r1zero", "jobs"],
+            cwd=self.folder,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return result.stdout
 
     def finish(self) -> int:
         """Wait for its end and return its status. It is killed if that takes too long."""
