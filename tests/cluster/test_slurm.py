@@ -14,7 +14,7 @@ from tiny import RECIPE, edited
 pytestmark = pytest.mark.cluster
 
 RUN = f"mini/{RECIPE}/trl/seed0"
-LONG_STEPS = 300
+LONG_STEPS = 500
 MODEL = f"results/{RUN}/model.json"
 
 
@@ -141,4 +141,4 @@ def test_gpus_of_a_training_are_on_one_node(
     assert driver.finish() != 0
     number, nodes = cluster.jobs("train", "D")[-1]
     assert nodes == "1"
-    assert "gres/gpu=2" in cluster.command("scontrol", "show", "job", number)
+    assert "TresPerJob=gres:gpu:2" in cluster.command("scontrol", "show", "job", number)

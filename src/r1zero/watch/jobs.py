@@ -72,9 +72,9 @@ def driver_in(folder: Path) -> bool:
             command = process.cmdline()
             snakemake = any(Path(word).name == "snakemake" for word in command[:3])
             # Inside of a job Snakemake runs for that job alone.
-            if snakemake and "--target-jobs" not in command:
-                if Path(process.cwd()) == folder.resolve():
-                    return True
+            drives = snakemake and "--target-jobs" not in command
+            if drives and Path(process.cwd()) == folder.resolve():
+                return True
     return False
 
 
