@@ -56,12 +56,13 @@ def limited(resource, amount, gpus):
     Args:
         resource: Name of the resource.
         amount: What the first attempt wants, or a function of the wildcards for it.
-        gpus: GPUs of the same job.
+        gpus: GPUs of the same job, or a function of the wildcards for them.
 
     """
 
     def ask(wildcards, attempt):
         wanted = amount(wildcards) if callable(amount) else amount
-        return limits().cut(resource, wanted * attempt, gpus=gpus)
+        there = gpus(wildcards) if callable(gpus) else gpus
+        return limits().cut(resource, wanted * attempt, gpus=there)
 
     return ask

@@ -25,10 +25,20 @@ rule evaluate:
         "../envs/r1zero.yaml"
     threads: flow.cores["evaluate"]
     resources:
-        gpu=min(flow.gpus, 1),
+        gpu=of_run(flow.evaluation_gpus, "suite"),
         nodes=1,
-        mem_mb=limited("mem_mb", of_run(flow.evaluation_memory), min(flow.gpus, 1)),
-        runtime=limited("runtime", 4 * 60, min(flow.gpus, 1)),
+        mem_mb=limited(
+            "mem_mb",
+            of_run(flow.evaluation_memory, "suite"),
+            of_run(flow.evaluation_gpus, "suite"),
+        ),
+        runtime=limited(
+            "runtime",
+            of_run(flow.evaluation_minutes, "suite"),
+            of_run(flow.evaluation_gpus, "suite"),
+        ),
+        # The results do not depend on it: another number must not make a job run again.
+        processes=of_run(flow.evaluation_processes, "suite"),
     params:
         sizes=of_run(flow.runs.suite_options, "suite"),
     shell:
@@ -38,5 +48,6 @@ rule evaluate:
             --suite {wildcards.suite} {params.sizes} \
             --problems {input.problems:q} \
             --gpus {resources.gpu} \
+            --processes {resources.processes} \
             --out {output.scores:q} 2>&1 | tee {log:q}
         """

@@ -5,7 +5,7 @@ Makes: results/<run>/model.json (checkpoints with hashes, cost, provenance), met
        and rollouts.parquet.
        Checkpoints go to checkpoints/<run>/, which is not a declared output: Snakemake deletes those
        before a retry, and an interrupted run goes on from its last checkpoint.
-       A job that outlived a killed Snakemake is waited for. Its log goes on in the same file.
+       A job that outlived a killed Snakemake is waited for.
        .envs/<name>/ from envs/<name>.lock, only for a backend that names it.
 """
 
@@ -62,5 +62,5 @@ rule train:
             --gpus {resources.gpu} \
             --checkpoints {params.checkpoints:q} \
             --wait \
-            --out {output.model:q} 2>&1 | tee --append {log:q}
+            --out {output.model:q} 2>&1 | tee {log:q}
         """

@@ -121,8 +121,8 @@ def test_whatever_happens_to_its_job_a_training_goes_on(
         assert (folder / "results" / RUN / name).is_file()
     log = next((folder / "logs/train").glob("*.log")).read_text()
     # The last job has trained nothing: it waited for the one before.
-    assert log.count("goes on from step") == len(("limit", "requeue", "scancel"))
-    assert log.count("another training uses this folder") == 1
+    assert "goes on from step" not in log
+    assert "another training uses this folder" in log
 
 
 def test_gpus_of_a_training_are_on_one_node(

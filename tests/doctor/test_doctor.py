@@ -155,3 +155,25 @@ def test_deepspeed_needs_a_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     with pytest.raises(UserError) as raised:
         check_machine(Needs(gpus=1, packages={"deepspeed": ""}))
     assert "C++" in raised.value.message
+
+
+@pytest.mark.parametrize(
+    ("sinfo", "state", "found"),
+    [
+        ("echo 'gpu* 2 gpu:h100:8'", "ok", "gpu* 2 gpu:h100:8"),
+        ("printf 'error: first\\nfatal: last\\n' >&2; exit 1", "warning", "fatal: last"),
+        ("exit 1", "warning", "no message"),
+    ],
+)
+def test_slurm_answers_or_says_why_not(
+    sinfo: str, state: str, found: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, script in (("sbatch", "exit 0"), ("sinfo", sinfo)):
+        program = tmp_path / name
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    line = checks.slurm()
+    assert line.state == state
+    assert line.found.endswith(found)
+    assert "first" not in line.found

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import psutil
 import pytest
 from transformers import AutoTokenizer
 
@@ -20,8 +21,9 @@ from r1zero.core.errors import UserError
 from r1zero.core.files import weights_hash
 from r1zero.data.problems import read_problems
 from r1zero.evaluate.engines import transformers as transformers_engine
-from r1zero.evaluate.metrics import ks, majority_at_k, pass_at_k, repetition
+from r1zero.evaluate.metrics import SEARCH, ks, majority_at_k, pass_at_k, repetition
 from r1zero.evaluate.text import Tokens
+from r1zero.tasks.countdown.search import search
 from r1zero.train.checkpoints import seal, weights_hash_of
 from tiny import ENVIRONMENT, Run, make_run, stage
 
@@ -41,6 +43,7 @@ COLUMNS = [
     "format",
     "extracted",
     "reason",
+    *SEARCH,
 ]
 POSITIONS = "max_position_embeddings"
 
@@ -228,6 +231,12 @@ def test_every_number_follows_from_the_completions(run: Run, suite: Path) -> Non
         assert by_problem == ways["sampled"][column].to_list()
         once = [problem["greedy"][column] for problem in scores["problems"]]
         assert once == ways["greedy"][column].to_list()
+    sampled = ways["sampled"]
+    asked = [problems[problem_id] for problem_id in sampled["problem_id"]]
+    counted = search(sampled["completion"].to_list(), asked)
+    for name in SEARCH:
+        flat = [value for problem in scores["problems"] for value in problem[name]]
+        assert flat == [getattr(found, name) for found in counted]
 
 
 def test_pass_and_majority_follow_from_the_problems(
@@ -408,6 +417,50 @@ def test_a_killed_evaluation_ends_as_an_unbroken_one(
     assert completions(scores).equals(completions(whole))
     for key in whole.keys() - {"completions", *CLOCK}:
         assert scores[key] == whole[key], key
+
+
+@pytest.mark.slow
+def test_several_processes_generate_what_one_does(run: Run, suite: Path) -> None:
+    """Also after one of them was killed."""
+    decode(run, max_problems=4, n_samples=256)  # a chunk for each problem
+    change(run, lambda model: model["settings"]["sizes"].update(max_completion_length=96))
+    whole = evaluate(run, suite, 2, "whole")
+    parallel = [*map(str, options(run, suite, 2)), "--gpus", "0", "--processes", "2"]
+    command = [sys.executable, "-m", "r1zero", "evaluate", *parallel]
+    process = subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
+    while not partial(run):
+        assert process.poll() is None
+        time.sleep(0.005)
+    workers = [
+        each
+        for each in psutil.Process(process.pid).children()
+        if "r1zero.evaluate.workers" in each.cmdline()
+    ]
+    assert len(workers) == 2
+    workers[0].kill()
+    log = run.folder / ".scores.partial" / "evaluator.log"
+    assert f"error: {log}: " in process.communicate(timeout=60)[1]
+    assert process.returncode == 2
+    _, alive = psutil.wait_procs(workers, timeout=60)
+    assert not alive
+    stage("evaluate", *parallel)
+    scores = json.loads((run.folder / "scores.json").read_text())
+    one, other = (Path(each["completions"]).read_bytes() for each in (whole, scores))
+    assert one == other
+    for key in whole.keys() - {"completions", *CLOCK}:
+        assert scores[key] == whole[key], key
+    assert [path for path in run.folder.iterdir() if "partial" in path.name] == []
+
+
+@pytest.mark.parametrize("means", [("--gpus", 3, "--processes", 2), ("--gpus", 1)], ids=str)
+def test_gpus_that_are_not_there_or_not_divisible_are_named(
+    run: Run, suite: Path, monkeypatch: pytest.MonkeyPatch, means: tuple[object, ...]
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with pytest.raises(UserError) as raised:
+        stage("evaluate", *options(run, suite, 2), *means)
+    assert raised.value.where == means[-2]
+    assert not (run.folder / "scores.json").exists()
 
 
 def refusal(run: Run, suite: Path, step: int) -> UserError:

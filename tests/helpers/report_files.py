@@ -65,11 +65,13 @@ class RunFiles:
         vote: Any = None,
         greedy: Any = None,
         completions: Path | None = None,
+        **outcomes: Any,
     ) -> Path:
         """Write the evaluation of a step; the outcomes are [n_problems, n_samples].
 
         Without `vote` all wrong answers of a problem are the same; `greedy` has whether the greedy
-        completion of each problem is correct, and is the first sample's by default.
+        completion of each problem is correct, and is the first sample's by default. Other
+        `outcomes` of the samples are laid over the usual ones.
         """
         correct = np.asarray(correct).astype(int)
         length = np.full(correct.shape, 50 + step) if length is None else np.asarray(length)
@@ -85,6 +87,7 @@ class RunFiles:
                 "truncated": [0] * len(row),
                 "repetition": [0.1] * len(row),
                 "vote": vote[index].tolist(),
+                **{name: np.asarray(given)[index].tolist() for name, given in outcomes.items()},
                 "greedy": {
                     "correct": int(greedy[index]),
                     "lenient": int(greedy[index]),

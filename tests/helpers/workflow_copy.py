@@ -25,6 +25,13 @@ def copy_workflow(folder: Path, config: Path | None = None) -> Path:
     return folder
 
 
+def link_environments(workflow: Path) -> Path:
+    """Let a copy of the workflow make and use the environments of the checkout."""
+    (REPOSITORY / ".envs").mkdir(exist_ok=True)
+    (workflow / ".envs").symlink_to(REPOSITORY / ".envs", target_is_directory=True)
+    return workflow
+
+
 def snakemake(
     folder: Path, *arguments: str, config: dict[str, Any] | None = None, **environment: str
 ) -> "subprocess.CompletedProcess[str]":

@@ -69,7 +69,7 @@ def test_a_mini_run_takes_what_the_start_of_the_readme_says() -> None:
     machine = find_machine(hardware)
     layout = layout_or_error(run, machine, None, hardware)
     assert host_memory_of(layout, machine, None) == 2 * 4 * GB
-    assert evaluation_memory_of(None, on_gpu=False) == 4 * GB
+    assert evaluation_memory_of(None, gpus=0, processes=1) == 4 * GB
 
 
 def test_an_unknown_model_is_given_room() -> None:
@@ -77,7 +77,7 @@ def test_an_unknown_model_is_given_room() -> None:
     assert found is not None
     known = host_memory_of(*found, architecture("qwen2.5-7b"))
     assert host_memory_of(*found, None) >= known
-    assert evaluation_memory_of(None, on_gpu=True) >= 28 * GB
+    assert evaluation_memory_of(None, gpus=1, processes=1) >= 28 * GB
 
 
 def test_more_tokens_than_positions_are_refused() -> None:

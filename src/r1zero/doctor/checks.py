@@ -255,6 +255,8 @@ def slurm() -> Line:
     except (OSError, subprocess.TimeoutExpired) as error:
         return Line("SLURM", "warning", redact(f"sinfo: {error}"), "ask its administrators")
     if asked.returncode:
-        return Line("SLURM", "warning", redact(f"sinfo: {asked.stderr}"), "ask its administrators")
+        # Its last line is the conclusion of those before it.
+        *_, said = ["no message", *asked.stderr.splitlines()]
+        return Line("SLURM", "warning", redact(said), "ask its administrators")
     partitions = "; ".join(" ".join(line.split()) for line in asked.stdout.splitlines())
     return Line("SLURM", "ok", f"partitions, nodes and GPUs: {partitions}")

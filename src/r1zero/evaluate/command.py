@@ -25,10 +25,11 @@ from r1zero.data.problems import read_problems
 from r1zero.evaluate.chunks import Chunks
 from r1zero.evaluate.engines import open_engine
 from r1zero.evaluate.engines.base import Decoding, EngineName, Model
-from r1zero.evaluate.generate import Generated, generate
-from r1zero.evaluate.gpu_lock import locked_gpu
+from r1zero.evaluate.generate import Generated, Work, generate
+from r1zero.evaluate.gpu_lock import locked_gpus
 from r1zero.evaluate.metrics import repetition
 from r1zero.evaluate.scores import by_problem, greedy_scores, scores
+from r1zero.evaluate.workers import generate_in_processes
 from r1zero.settings.architecture import positions_of
 from r1zero.settings.recipe import Evaluation
 from r1zero.tasks.prompts import Prompt, Style, load_prompt
@@ -58,13 +59,21 @@ def evaluate(
         typer.Option(help="Engine that generates. Default: vLLM if there are a GPU and vLLM."),
     ] = None,
     gpus: Annotated[
-        int | None, typer.Option(help="GPUs it may use: 0 or 1. Default: those that torch sees.")
+        int | None, typer.Option(help="GPUs it may use. Default: those that torch sees.", min=0)
     ] = None,
+    processes: Annotated[
+        int,
+        typer.Option(
+            help="Processes that generate, each with a copy of the model on its share of the GPUs.",
+            min=1,
+        ),
+    ] = 1,
 ) -> None:
     """Sample completions for a suite's problems and grade them.
 
     Finished chunks are kept in a hidden folder beside the output until the output is written. A
-    killed evaluation continues from there and ends with the same results.
+    killed evaluation continues from there and ends with the same results. So does one with another
+    number of processes: they take whole chunks.
     """
     run = read_json(model)
     decoding = _decoding(run) | {
@@ -76,9 +85,11 @@ def evaluate(
     manifest = read_json(problems)["files"]["test"]
     partial = out.parent / f".{out.stem}.partial"
     # The lock is held until everything is written: the GPU's memory stays in use until then.
-    with locked_gpu(gpus):
+    _check_shares(gpus, processes)
+    with locked_gpus(gpus) as found:
+        means = _Means(engine, processes, found if gpus else [])
         rows = verify_file(manifest, problems.parent)
-        measured, table = _measure(run["settings"], decoding, weights, rows, engine, partial)
+        measured, table = _measure(run["settings"], decoding, weights, rows, means, partial)
         completions = out.with_suffix(".parquet")
         with atomic_path(completions) as temporary:
             table.write_parquet(temporary, compression="zstd")
@@ -105,12 +116,31 @@ class _Weights(NamedTuple):
     sha256: str
 
 
+class _Means(NamedTuple):
+    """What generates."""
+
+    engine: EngineName | None
+    processes: int
+    gpus: list[str]
+    """GPUs as `CUDA_VISIBLE_DEVICES` names them; empty where their number was not given."""
+
+
+def _check_shares(gpus: int | None, processes: int) -> None:
+    """Raise `UserError` unless each process has the same number of GPUs."""
+    if (gpus or 0) % processes:
+        raise UserError(
+            f"{gpus} GPUs are not divisible by {processes}",
+            where="--processes",
+            hint="each process has the same number of GPUs",
+        )
+
+
 def _measure(
     settings: Mapping[str, Any],
     decoding: Mapping[str, Any],
     weights: _Weights,
     problems: Path,
-    engine: EngineName | None,
+    means: _Means,
     partial: Path,
 ) -> tuple[dict[str, Any], pl.DataFrame]:
     """Complete and grade a suite: its results, and the graded completions."""
@@ -118,7 +148,7 @@ def _measure(
     prompt = load_prompt(decoding["prompt"])
     threads = settings["computation"]["evaluate"]["threads"]
     completed = _complete(
-        weights, [row["prompt"] for row in rows], decoding, prompt, engine, partial, threads
+        weights, [row["prompt"] for row in rows], decoding, prompt, means, partial, threads
     )
     started = time.monotonic()
     table = _graded(settings, rows, completed, prompt)
@@ -153,7 +183,7 @@ def _complete(
     prompts: Sequence[str],
     decoding: Mapping[str, Any],
     prompt: Prompt,
-    engine_name: EngineName | None,
+    means: _Means,
     partial: Path,
     threads: int,
 ) -> _Completed:
@@ -172,9 +202,14 @@ def _complete(
             hint="use a suite of shorter problems",
         )
     model = Model(
-        weights.folder, tokens.stop_token_ids, tokens.pad, min(longest, positions), threads
+        weights.folder,
+        tokens.stop_token_ids,
+        tokens.pad,
+        min(longest, positions),
+        threads,
+        max(1, len(means.gpus) // means.processes),
     )
-    engine = open_engine(model, engine_name)
+    engine = open_engine(model, means.engine)
     decides = {
         "weights": weights.sha256,
         "prompts": ids,
@@ -186,14 +221,16 @@ def _complete(
     finished = Chunks(partial, sha256_json(decides))
     if len(finished):
         print(f"{partial}: continuing after {len(finished)} finished chunks", flush=True)
-    generated = generate(
-        engine,
+    work = Work(
         ids,
         Decoding(*(decoding[key] for key in Decoding._fields)),
         greedy=decoding["greedy"],
         seed=decoding["seed"],
-        finished=finished,
+        batch=engine.batch,
     )
+    if means.processes > 1:
+        generate_in_processes(means.processes, means.gpus, model, means.engine, work, finished)
+    generated = generate(engine, work, finished)
     greedy = generated.greedy or [[] for _ in ids]
     completions = [
         [
@@ -233,8 +270,10 @@ def _graded(
     ]
     texts = [completion.text for *_, completion in pairs]
     rewards = {reward["name"]: reward["options"] for reward in settings["rewards"]}
-    grade = find_task(settings["task"]).grade
-    grades = grade(texts, [row for row, *_ in pairs], style, rewards)
+    task, asked = find_task(settings["task"]), [row for row, *_ in pairs]
+    grades = task.grade(texts, asked, style, rewards)
+    searches = task.search(texts, asked) if task.search else None
+    counted = [asdict(found) for found in searches] if searches else [{}] * len(texts)
     return pl.DataFrame(
         [
             {
@@ -247,11 +286,18 @@ def _graded(
                 "truncated": int(completion.truncated),
                 "repetition": round(repetition(completion.text), 6),
                 **asdict(grade),
+                **counts,
             }
-            for (row, way, sample, completion), grade in zip(pairs, grades, strict=True)
+            for (row, way, sample, completion), grade, counts in zip(
+                pairs, grades, counted, strict=True
+            )
         ],
         # Otherwise a first completion without an answer would decide the type.
-        schema_overrides={"extracted": pl.String, "reason": pl.String},
+        schema_overrides={
+            "extracted": pl.String,
+            "reason": pl.String,
+            **({"by_chance": pl.Float64} if task.search else {}),
+        },
     )
 
 

@@ -17,6 +17,8 @@ MEANS = {
     "truncated": "truncated",
     "repetition": "repetition",
 }
+# Outcomes that only some tasks have: what `tasks.base.Search` counts.
+SEARCH = ("steps", "wrong_steps", "attempts", "by_chance")
 
 # `majority_at_k` uses all subsets of the samples up to this number, else this many random ones.
 # Random subsets add a standard error of at most 0.5 / sqrt(2000) = 1.1 points to one problem, and

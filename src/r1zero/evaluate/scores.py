@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from r1zero.evaluate.metrics import MEANS, ks, majority_at_k, pass_at_k
+from r1zero.evaluate.metrics import MEANS, SEARCH, ks, majority_at_k, pass_at_k
 from r1zero.tasks.registry import find_task
 
 _OUTCOMES = tuple(MEANS.values())
@@ -29,6 +29,7 @@ def by_problem(table: pl.DataFrame, task: str) -> list[dict[str, Any]]:
     votes = [None if answer is None else vote(answer) for answer in table["extracted"]]
     table = table.with_columns(vote=pl.Series(votes, dtype=pl.String))
     sampled = table.filter(decoding="sampled").group_by("problem_id", maintain_order=True)
+    counted = [name for name in SEARCH if name in table.columns]
     greedy = table.filter(decoding="greedy").select("problem_id", *_OUTCOMES)
     ones = {row.pop("problem_id"): row for row in greedy.to_dicts()}
     return [
@@ -37,7 +38,7 @@ def by_problem(table: pl.DataFrame, task: str) -> list[dict[str, Any]]:
             "vote": _numbered(problem["vote"]),
             "greedy": ones.get(problem["problem_id"]),
         }
-        for problem in sampled.agg(*_OUTCOMES, "vote").to_dicts()
+        for problem in sampled.agg(*_OUTCOMES, *counted, "vote").to_dicts()
     ]
 
 

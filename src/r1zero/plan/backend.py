@@ -20,7 +20,7 @@ from r1zero.plan.machine import Machine
 from r1zero.settings.backends import BACKENDS
 from r1zero.settings.run import RunSettings
 
-Role = Literal["generator", "reference", "trainer"]
+Role = Literal["generator", "reference", "trainer", "evaluator"]
 
 CONFIG_FOLDER = "config"
 """Folder of a plan with the files that the backend rendered."""

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from r1zero.plan.assignment import assign_gpus
-from r1zero.plan.gpus import GPUS
+from r1zero.plan.gpus import GPUS, Gpu
 from r1zero.plan.layout import Layout
 from r1zero.plan.machine import Machine
 from r1zero.settings.architecture import Architecture
@@ -101,11 +101,14 @@ def host_memory_of(layout: Layout, machine: Machine, architecture: Architecture 
     return max(nodes)
 
 
-def evaluation_memory_of(architecture: Architecture | None, *, on_gpu: bool) -> int:
-    """Bytes of memory that an evaluation takes on the host."""
-    if not on_gpu:
+def evaluation_memory_of(architecture: Architecture | None, *, gpus: int, processes: int) -> int:
+    """Bytes of memory that an evaluation takes on the host.
+
+    The GPUs of a process read its weights once.
+    """
+    if not gpus:
         return _CPU_PROCESS
-    return _GPU_PROCESS + _weights(architecture, 4)
+    return gpus * _GPU_PROCESS + processes * _weights(architecture, 4)
 
 
 def _weights(architecture: Architecture | None, size: int) -> int:
@@ -131,9 +134,8 @@ def time_of(
 ) -> Time | None:
     """Estimate of a step's time; None where the rates of the GPUs are not known.
 
-    Decoding reads all weights for each token of the longest sequence at work (2 bytes per
-    parameter), and computes 2 operations per parameter and token. An update computes 6 per
-    parameter and token, 2 more for recomputed activations, and 2 for the reference model.
+    An update computes 6 operations per parameter and token, 2 more for recomputed activations, and
+    2 for the reference model.
     """
     gpu = GPUS.get(machine.gpu or "")
     if gpu is None or layout.placement == "in_process":
@@ -144,13 +146,52 @@ def time_of(
     rollouts = layout.completions_per_step * updates
     tokens = rollouts * (mean + run.sizes.max_prompt_length)
     generating = layout.generator_gpus or layout.trainer_gpus
-    copies = max(1, generating // layout.generator_tensor_parallel)
-    waves = -(-rollouts // copies // _CONCURRENT)
-    # The last completions of a batch run up to the length limit, and all wait for them.
-    reading = waves * run.sizes.max_completion_length * 2 * parameters
-    rate = gpu.bandwidth * 1e9 * BANDWIDTH_EFFICIENCY * layout.generator_tensor_parallel
+    generation = decoding_seconds(
+        gpu,
+        architecture,
+        completions=rollouts,
+        prompt_length=run.sizes.max_prompt_length,
+        mean_length=mean,
+        longest=run.sizes.max_completion_length,
+        copies=max(1, generating // layout.generator_tensor_parallel),
+        tensor_parallel=layout.generator_tensor_parallel,
+    )
     compute = gpu.tflops * 1e12 * COMPUTE_EFFICIENCY
-    generation = reading / rate + 2 * parameters * tokens / (compute * generating)
     passes = 6 + 2 * layout.gradient_checkpointing + 2 * (run.algorithm.beta > 0)
     update = passes * parameters * tokens / updates / (compute * layout.trainer_gpus)
     return Time(generation / (updates * iterations), update)
+
+
+def decoding_seconds(
+    gpu: Gpu,
+    architecture: Architecture,
+    *,
+    completions: int,
+    prompt_length: int,
+    mean_length: float,
+    longest: int,
+    copies: int,
+    tensor_parallel: int,
+) -> float:
+    """Estimate of the time in which vLLM generates completions.
+
+    Decoding reads all weights for each token of the longest sequence at work (2 bytes per
+    parameter), and computes 2 operations per parameter and token.
+
+    Args:
+        gpu: Kind of GPU.
+        architecture: The model.
+        completions: Completions of all copies.
+        prompt_length: Tokens of a prompt.
+        mean_length: Tokens of a completion, on average.
+        longest: Tokens of the longest completion of each batch, which all others wait for.
+        copies: Copies of the model.
+        tensor_parallel: GPUs of each copy.
+
+    """
+    waves = -(-completions // copies // _CONCURRENT)
+    reading = waves * longest * 2 * architecture.parameters
+    rate = gpu.bandwidth * 1e9 * BANDWIDTH_EFFICIENCY * tensor_parallel
+    compute = gpu.tflops * 1e12 * COMPUTE_EFFICIENCY * tensor_parallel * copies
+    tokens = completions * (mean_length + prompt_length)
+    return reading / rate + 2 * architecture.parameters * tokens / compute

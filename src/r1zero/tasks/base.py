@@ -37,6 +37,20 @@ class Grade:
     """`ok` if correct, otherwise a short reason."""
 
 
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What a completion calculates, for tasks whose thought is a search."""
+
+    steps: int
+    """Equations that it writes."""
+    wrong_steps: int
+    """Those whose two sides differ."""
+    attempts: int
+    """Answers for which the written operations suffice, at least 1."""
+    by_chance: float | None
+    """Probability that as many random attempts contain a right answer; None if it is not known."""
+
+
 class Grader(Protocol):
     """Grades a batch of completions. Graders never raise, and take bounded time."""
 
@@ -89,6 +103,8 @@ class Task:
     answers, None for an answer that does not count."""
     gold_problems: Callable[[Rows], list[str]] = _no_gold_problems
     """Say for each row why no completion could match its gold answer; empty if one could."""
+    search: Callable[[Sequence[str], Rows], list[Search]] | None = None
+    """Count what completions calculate, one for each row; None for a task without such counts."""
     style: Style
     """Format of the answer that `r1zero grade` assumes unless told otherwise."""
     counted: str | None = None

@@ -1,8 +1,9 @@
 """Start the processes of a run, watch them, and leave none behind.
 
 A run is a list of processes: servers first, trainers last. Each gets a process group of its own.
-The run ends well when a trainer ends with status 0. It fails when any process ends otherwise, and
-the error names the log of that process. Nothing outlives the supervisor: it ends all processes with
+The run ends well when all trainers have ended with status 0. It fails when any process ends
+otherwise, and the error names the log of that process. The processes of an evaluation, which need
+no server, are run in the same way. Nothing outlives the supervisor: it ends all processes with
 their descendants, and should it be killed itself, a watchdog process does.
 """
 
@@ -29,6 +30,8 @@ from r1zero.train import process_tree
 from r1zero.train.process_tree import ProcessTree
 
 _GRACE_SECONDS = 20
+# Processes that end by themselves; all others are servers.
+_ENDING = ("trainer", "evaluator")
 # Large models take minutes to load.
 _SECONDS_UNTIL_HEALTHY = 1800.0
 _SECONDS_BETWEEN_CHECKS = 5.0
@@ -42,7 +45,7 @@ def supervise(
     programs: Path | None = None,
     patience: float = _SECONDS_UNTIL_HEALTHY,
 ) -> None:
-    """Run the processes to the end of the trainer.
+    """Run the processes to the end of the trainers, or of the evaluators.
 
     Args:
         processes: In the order of their start.
@@ -140,7 +143,7 @@ class Supervisor:
                 raise ended.failure()
 
     def watch(self) -> None:
-        """Wait until a trainer ends, or any other process does, or a server answers no more.
+        """Wait until all but the servers have ended, or a server ends or answers no more.
 
         The engine of a server can die while the process that answers for it waits for its clients,
         which wait for it.
@@ -149,14 +152,18 @@ class Supervisor:
             UserError: A process failed; names its log.
 
         """
-        ended, asked = None, time.monotonic()
-        while ended is None:
+        asked = time.monotonic()
+        working = sum(running.process.role in _ENDING for running in self._running)
+        while working:
             ended = self._next_end(1.0)
             if time.monotonic() - asked >= _SECONDS_BETWEEN_CHECKS:
                 self._check_servers()
                 asked = time.monotonic()
-        if ended.process.role != "trainer" or ended.popen.returncode:
-            raise ended.failure()
+            if ended is None:
+                continue
+            if ended.process.role not in _ENDING or ended.popen.returncode:
+                raise ended.failure()
+            working -= 1
 
     def _next_end(self, seconds: float) -> "_Running | None":
         """The next process that ends, or None if none does in some seconds.

@@ -3,10 +3,11 @@
 In the rules these are resources, which make no job run again when they change.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from r1zero.plan.architectures import architecture_of
 from r1zero.plan.cost import evaluation_memory_of, host_memory_of, time_of
+from r1zero.plan.evaluation import EvaluationLayout, evaluation_layout
 from r1zero.plan.layout import Layout, Refusal
 from r1zero.plan.machine import Machine, find_machine
 from r1zero.plan.search import lay_out, layout_or_error
@@ -65,10 +66,17 @@ class Layouts:
         time = layout and architecture and time_of(run, layout, architecture, self.machine)
         return time.step * run.sizes.max_steps / 3600 if time else None
 
-    def evaluation_memory(self, run: RunSettings) -> int:
+    def evaluation(self, run: RunSettings, sizes: Mapping[str, int]) -> EvaluationLayout:
+        """Processes, GPUs and time of an evaluation; `sizes` are those that its suite has."""
+        return evaluation_layout(run, self.machine, self._architecture(run), sizes)
+
+    def evaluation_memory(self, run: RunSettings, sizes: Mapping[str, int]) -> int:
         """Host memory of an evaluation, in 10^6 bytes."""
-        on_gpu = self.machine.gpus_per_node > 0
-        return evaluation_memory_of(self._architecture(run), on_gpu=on_gpu) // 10**6
+        layout = self.evaluation(run, sizes)
+        needed = evaluation_memory_of(
+            self._architecture(run), gpus=layout.gpus, processes=layout.processes
+        )
+        return needed // 10**6
 
     def needs(self, runs: Iterable[RunSettings], tracking: Tracking) -> Needs:
         """What the machine that trains some runs has to offer."""

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 from r1zero.core.environments import ENVIRONMENTS, STAMP
 from r1zero.core.errors import UserError
 from r1zero.plan.backend import load_backend
+from r1zero.plan.evaluation import EvaluationLayout
 from r1zero.plan.gpus import GPUS
 from r1zero.rewards.functions import check_reward_functions
 from r1zero.settings import Hardware, check_suites, load_config
@@ -128,9 +129,27 @@ class Workflow:
         hours = self.layouts.training_hours(self.runs.shared_settings(run))
         return 24 * 60 if hours is None else math.ceil(3 * hours + 1) * 60
 
-    def evaluation_memory(self, run: Run) -> int:
+    def evaluation(self, run: Run, suite: str) -> EvaluationLayout:
+        """Processes, GPUs and time of an evaluation on one node."""
+        sizes = self.runs.suites(run).get(suite, {})
+        return self.layouts.evaluation(self.runs.shared_settings(run), sizes)
+
+    def evaluation_memory(self, run: Run, suite: str) -> int:
         """Host memory of an evaluation, in 10^6 bytes."""
-        return self.layouts.evaluation_memory(self.runs.shared_settings(run))
+        sizes = self.runs.suites(run).get(suite, {})
+        return self.layouts.evaluation_memory(self.runs.shared_settings(run), sizes)
+
+    def evaluation_gpus(self, run: Run, suite: str) -> int:
+        """GPUs of an evaluation."""
+        return self.evaluation(run, suite).gpus
+
+    def evaluation_processes(self, run: Run, suite: str) -> int:
+        """Processes of an evaluation, each with a copy of the model."""
+        return self.evaluation(run, suite).processes
+
+    def evaluation_minutes(self, run: Run, suite: str) -> int:
+        """Time to ask a scheduler for."""
+        return self.evaluation(run, suite).minutes
 
     # Environment and preflight.
 

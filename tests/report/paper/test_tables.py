@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from r1zero.core.formatting import number
 from r1zero.report.paper.tables import scores
 from r1zero.report.results.load import load
 from r1zero.report.statistics.intervals import hierarchical_delta
@@ -29,6 +30,8 @@ def of_file(path: Path, measure: str) -> float:
     problems = json.loads(path.read_text())["problems"]
     name, _, k = measure.partition("@")
     fields = {"accuracy": "correct", "lenient_accuracy": "lenient", "mean_length": "length"}
+    if measure.startswith("terminated_"):  # nothing is truncated
+        measure = measure.removeprefix("terminated_")
     if measure == "greedy_accuracy":
         return fmean(problem["greedy"]["correct"] for problem in problems)
     if name == "pass":
@@ -151,6 +154,43 @@ def test_one_problem_has_no_limits(tmp_path: Path) -> None:
     table = scores.main_table(groups_of(load(*paths(two_steps(tmp_path, [[0, 0]], [[0, 1]])))))
     assert table.data["delta_low"][0] is None
     assert table.rows[0][4:6] == ("+50.0 [–, –]", "not settled")
+
+
+def test_completions_that_ended_are_counted_apart_from_truncated_ones(tmp_path: Path) -> None:
+    run = two_steps(
+        tmp_path,
+        [[0, 1], [0, 0]],
+        [[1, 0], [1, 0]],
+        length=([[10, 20], [30, 40]], [[50, 272], [70, 272]]),
+        truncated=([[0, 0], [0, 0]], [[0, 1], [0, 1]]),
+        format=([[1, 1], [0, 1]], [[1, 0], [1, 0]]),
+        repetition=([[0.1, 0.1], [0.1, 0.1]], [[0.2, 0.9], [0.4, 0.7]]),
+    )
+    groups = groups_of(load(*paths(run)))
+    table = scores.endings_table(groups)
+    assert table.rows[0][2:] == (
+        *("25.0 → 100.0", "75.0 → 100.0", "25.0 → 60.0", "10.0 → 30.0", "– → 80.0"),
+    )
+    assert "truncated_repetition" not in table.data["metric"].to_list()
+    assert scores.searches_table(groups) is None
+
+
+def test_searches_are_set_beside_random_search(tmp_path: Path) -> None:
+    run = two_steps(
+        tmp_path,
+        [[0, 1], [0, 0]],
+        [[1, 0], [1, 0]],
+        steps=([[2, 2], [0, 4]], [[2, 2], [4, 0]]),
+        wrong_steps=([[1, 0], [0, 1]], [[0, 0], [4, 0]]),
+        attempts=([[1, 1], [1, 2]], [[1, 1], [2, 1]]),
+        by_chance=([[0.25, 0.25], [0.5, 0.75]], [[0.25, 0.25], [0.75, 0.5]]),
+    )
+    table = scores.searches_table(groups_of(load(*paths(run))))
+    assert table is not None
+    assert table.rows[0][2:] == (
+        *("25.0 → 50.0", "25.0 → 50.0"),
+        *(f"{number(1.25)} → {number(1.25)}", "43.8 → 43.8"),
+    )
 
 
 def test_backends_are_named_where_there_are_several(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ def open_engine(model: Model, name: EngineName | None = None) -> Engine:
         name: The engine to use instead.
 
     Raises:
-        UserError: vLLM is asked for and not installed, or torch cannot use the GPU that there is.
+        UserError: vLLM is asked for and not installed, torch cannot use the GPU that there is, or
+            the engine cannot use as many as the model is given.
 
     """
     # The GPUs are asked of the driver: once torch has looked for them, the processes that vLLM
@@ -42,6 +43,13 @@ def open_engine(model: Model, name: EngineName | None = None) -> Engine:
             f"torch {torch.__version__} cannot use the GPU of this machine",
             where="--gpus",
             hint="install a newer driver or a torch for this one, or evaluate with --gpus 0",
+        )
+    if model.tensor_parallel > 1:
+        raise UserError(
+            f"the transformers engine uses one GPU, not {model.tensor_parallel}",
+            where="--processes",
+            hint="a model that fits on one GPU can have a process for each; a larger one needs "
+            "vLLM: make install TORCH=cuda VLLM=1",
         )
     return TransformersEngine(model)
 

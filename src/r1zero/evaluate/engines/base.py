@@ -40,6 +40,8 @@ class Model:
     """Most tokens of a prompt together with its completion."""
     threads: int = 1
     """Threads of the computation on a CPU."""
+    tensor_parallel: int = 1
+    """GPUs that share one copy of the weights."""
 
 
 class Engine(Protocol):

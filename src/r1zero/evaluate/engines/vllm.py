@@ -1,4 +1,4 @@
-"""Generation with vLLM, on a GPU."""
+"""Generation with vLLM, on GPUs."""
 
 import os
 from collections.abc import Sequence
@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from r1zero.evaluate.engines.base import Decoding, Model
+from r1zero.plan.evaluation import CHUNK_ON_GPUS
+from r1zero.plan.machine import count_gpus
 
-# vLLM makes batches itself. This many completions keep it busy, and little is lost if it is killed.
-_BATCH = 2048
 _DTYPE = "bfloat16"
 _MEMORY = 0.9
 
@@ -25,8 +25,12 @@ class VllmEngine:
     def __init__(self, model: Model) -> None:
         self._model = model
         self.version = f"vllm {version('vllm')}"
-        self.device = f"cuda, {_DTYPE}"
-        self.batch = _BATCH
+        # The CPU build of vLLM is for tests. The GPUs are asked of the driver, as in `open_engine`.
+        kind = "cuda" if count_gpus("auto") else "cpu"
+        several = f"{model.tensor_parallel} x " if model.tensor_parallel > 1 else ""
+        self.device = f"{several}{kind}, {_DTYPE}"
+        # vLLM makes batches itself. So many keep it busy, and little is lost if it is killed.
+        self.batch = CHUNK_ON_GPUS
         self._loaded: Any = None
 
     def load(self) -> None:
@@ -41,7 +45,7 @@ class VllmEngine:
         self._loaded = LLM(
             model=str(self._model.folder),
             dtype=_DTYPE,
-            tensor_parallel_size=1,
+            tensor_parallel_size=self._model.tensor_parallel,
             max_model_len=self._model.max_length,
             gpu_memory_utilization=_MEMORY,
             # The samples of a problem share its prompt.

@@ -19,7 +19,7 @@ from r1zero.report.paper.figure_data import (
     smoothing,
     training_bands,
 )
-from r1zero.report.statistics.measures import Group
+from r1zero.report.statistics.measures import Group, conditional
 
 PALETTE = [
     *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#555555"),
@@ -27,6 +27,7 @@ PALETTE = [
 ]
 FONT = "Helvetica Neue, Helvetica, Arial, Liberation Sans, sans-serif"
 
+BY_CHANCE = "by_chance"
 LENGTH = "completions/mean_length"
 # Title with unit of each metric of the trainer, in reading order.
 TRAINING_PANELS = {
@@ -64,6 +65,9 @@ def learning_curve(groups: Sequence[Group], names: Names) -> alt.VConcatChart:
             seed_points(members, names, suite, "accuracy"),
             right,
             color,
+            held_out_points(members, names, suite, BY_CHANCE)
+            if has_random_search(members, suite)
+            else [],
         )
         length = _panel(
             f"Completion length on {suite}",
@@ -75,6 +79,20 @@ def learning_curve(groups: Sequence[Group], names: Names) -> alt.VConcatChart:
         )
         rows.append(alt.hconcat(accuracy, length, spacing=28))
     return styled(alt.vconcat(*rows, spacing=24))
+
+
+def has_random_search(groups: Sequence[Group], suite: str | None = None) -> bool:
+    """Whether every evaluation of a suite, or of any, says how far random search gets."""
+    suites = [suite] if suite else {name for group in groups for name in group.suites}
+    return any(
+        all(
+            conditional(item, BY_CHANCE) is not None
+            for group in groups
+            for found in group.of_suite(name)
+            for item in found.evaluations
+        )
+        for name in suites
+    )
 
 
 def training(groups: Sequence[Group], names: Names) -> alt.VConcatChart:
@@ -154,9 +172,15 @@ def _panel(
     seeds: list[Row],
     bands: list[Row],
     color: alt.Color,
+    dashed: Sequence[Row] = (),
 ) -> alt.LayerChart:
     """Means with intervals, over the seeds' own lines and the light lines of the training."""
-    top = max([row["high"] for row in points] + [row["value"] for row in bands], default=1) or 1
+    top = (
+        max(
+            [row["high"] for row in points] + [row["value"] for row in (*bands, *dashed)], default=1
+        )
+        or 1
+    )
     y = alt.Y("value:Q", title=unit, scale=alt.Scale(domain=[0, top], nice=5))
     low = alt.Y("low:Q", title=unit)
     few = len({row["series"] for row in points}) <= _MOST_BANDS
@@ -176,6 +200,11 @@ def _panel(
     if bands:
         behind = alt.Chart(alt.InlineData(values=bands)).encode(x=_steps("step"), y=y, color=color)
         layers.insert(0, behind.mark_line(strokeWidth=1.1, opacity=0.35))
+    if dashed:
+        compared = alt.Chart(alt.InlineData(values=list(dashed))).encode(
+            x=_steps("step"), y=y, color=color
+        )
+        layers.append(compared.mark_line(strokeWidth=1.4, strokeDash=[4, 3]))
     return alt.LayerChart(layer=layers, width=_PANEL_WIDTH, height=_PANEL_HEIGHT, title=title)
 
 

@@ -27,6 +27,10 @@ from r1zero.report.results.inputs import Run, RunResults
 from r1zero.report.results.published import Published
 from r1zero.report.statistics.measures import Group, files_of, groups_of, names_of
 
+_RANDOM_SEARCH = (
+    " Dashed: random search with as many attempts as the held-out completions of the step make."
+)
+
 
 def contents(
     runs: Sequence[RunResults],
@@ -120,6 +124,7 @@ def _by_task(groups: Sequence[Group]) -> dict[str, list[Group]]:
 
 def _results(groups: Sequence[Group], names: dict[Run, str]) -> Part:
     places = sum(len(group.suites) for group in groups)
+    searches = scores.searches_table(groups)
     figure = Figure(
         name="changes",
         title="Change of accuracy",
@@ -137,7 +142,12 @@ def _results(groups: Sequence[Group], names: dict[Run, str]) -> Part:
             "An interval that contains 0 settles nothing: the verdict then says so, whatever the"
             " estimate is.",
         ),
-        (scores.main_table(groups), scores.behaviour_table(groups)),
+        (
+            scores.main_table(groups),
+            scores.behaviour_table(groups),
+            scores.endings_table(groups),
+            *([searches] if searches else []),
+        ),
         (figure,) if places > 1 else (),
     )
 
@@ -146,6 +156,7 @@ def _curves(groups: Sequence[Group], names: dict[Run, str]) -> Part:
     found = []
     for task, members in _by_task(groups).items():
         window = smoothing(members)
+        searched = figures.has_random_search(members)
         smoothed = f", as moving means over {window} logged steps" if window > 1 else ""
         several = any(len(group.runs) > 1 for group in members)
         found += [
@@ -157,6 +168,7 @@ def _curves(groups: Sequence[Group], names: dict[Run, str]) -> Part:
                     f" {'seeds and problems' if several else 'problems'}; step 0 is the base model."
                     f"{' Thin lines: the seeds.' if several else ''}"
                     f" Light lines: the completions sampled in training{smoothed}."
+                    f"{_RANDOM_SEARCH if searched else ''}"
                 ),
                 chart=figures.learning_curve(members, names),
                 files=files_of(members),

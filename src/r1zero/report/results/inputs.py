@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from r1zero.core.errors import UserError
 from r1zero.core.files import read_json
 from r1zero.core.validation import validate
-from r1zero.evaluate.metrics import MEANS
+from r1zero.evaluate.metrics import MEANS, SEARCH
 
 
 class _File(BaseModel):
@@ -139,7 +139,8 @@ class Problem(_File):
     """Outcomes on one problem, one value per sampled completion; lengths are in tokens.
 
     Samples with the same `vote` have the same answer; a sample without an answer has None. `greedy`
-    holds the greedy completion, if one was generated.
+    holds the greedy completion, if one was generated. What a task does not count (`SEARCH` of
+    `evaluate.metrics`) is empty.
     """
 
     problem_id: str
@@ -151,6 +152,10 @@ class Problem(_File):
     repetition: tuple[float, ...]
     vote: tuple[int | None, ...]
     greedy: Greedy | None
+    steps: tuple[float, ...] = ()
+    wrong_steps: tuple[float, ...] = ()
+    attempts: tuple[float, ...] = ()
+    by_chance: tuple[float | None, ...] = ()
 
 
 class Evaluation(_File):
@@ -184,8 +189,9 @@ class Evaluation(_File):
         if not self.problems:
             raise ValueError("no problems")
         for problem in self.problems:
-            for field in (*MEANS.values(), "vote"):
-                if len(getattr(problem, field)) != self.n_samples:
+            for field in (*MEANS.values(), *SEARCH, "vote"):
+                found = getattr(problem, field)
+                if len(found) != self.n_samples and (found or field not in SEARCH):
                     raise ValueError(
                         f"problem {problem.problem_id} doesn't have n_samples = {self.n_samples}"
                         f" values in {field}"

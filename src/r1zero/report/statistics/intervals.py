@@ -97,18 +97,20 @@ def hierarchical_mean(values: Sequence[Outcomes], *, differences: bool = False) 
     return Interval(mean.estimate, low, high, mean.df)
 
 
-def hierarchical_delta(base: Sequence[Outcomes], trained: Sequence[Outcomes]) -> Interval:
+def hierarchical_delta(
+    base: Sequence[Outcomes], trained: Sequence[Outcomes], *, linearised: bool = False
+) -> Interval:
     """Mean of `trained` minus mean of `base`, with an interval over seeds and problems.
 
     One array [n_problems, n_samples] per seed in each: entry s of both is the same seed, and row i
-    of all is the same problem.
+    of all is the same problem. Values within [0, 1] are shares, unless they are `linearised`.
     """
     if len(base) != len(trained):
         raise ValueError(f"base has {len(base)} seeds, trained has {len(trained)}: not paired")
     before, after = _cells(base), _cells(trained)
     _check_paired(before, after)
     difference = _mean([after - before])
-    shares = _are_shares([*base, *trained])
+    shares = not linearised and _are_shares([*base, *trained])
     return _difference(before, after, difference) if shares else _symmetric(difference)
 
 

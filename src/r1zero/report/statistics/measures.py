@@ -28,8 +28,28 @@ _LABELS = {
     "mean_length": "mean length (tokens)",
     "truncated": "truncated (%)",
     "repetition": "repeated 4-grams (%)",
+    "terminated_accuracy": "accuracy of ended (%)",
+    "terminated_format": "format of ended (%)",
+    "terminated_length": "length of ended (tokens)",
+    "terminated_repetition": "repeated in ended (%)",
+    "truncated_repetition": "repeated in truncated (%)",
+    "step_errors": "wrong steps (%)",
+    "attempts": "attempts",
+    "by_chance": "random search (%)",
 }
 BEHAVIOUR = ("format", "mean_length", "truncated", "repetition")
+# Means over the completions that ended by themselves, or over those that were cut at the limit:
+# an outcome, and whether the completions are the truncated ones.
+ENDINGS = {
+    "terminated_accuracy": ("correct", False),
+    "terminated_format": ("format", False),
+    "terminated_length": ("length", False),
+    "terminated_repetition": ("repetition", False),
+    "truncated_repetition": ("repetition", True),
+}
+# Of tasks whose thought is a search; the first is a mean over steps.
+SEARCHES = ("step_errors", "attempts", "by_chance")
+_IN_UNITS = {"mean_length", "terminated_length", "attempts"}
 
 
 @dataclass(frozen=True)
@@ -154,7 +174,7 @@ def change_of(suites: Sequence[SuiteResults], measure: str) -> Change:
         samples_of(suites[0].base, measure),
         float(np.mean([item.mean() for item in base])),
         float(np.mean([item.mean() for item in trained])),
-        hierarchical_delta(base, trained),
+        hierarchical_delta(base, trained, linearised=measure in (*ENDINGS, "step_errors")),
     )
 
 
@@ -176,7 +196,28 @@ def measures_of(suite: SuiteResults) -> list[str]:
         *(f"pass@{k}" for k in larger),
         *(f"maj@{k}" for k in larger if voted),
         *BEHAVIOUR,
+        *(name for name in (*ENDINGS, *SEARCHES) if _measured(suite, name)),
     ]
+
+
+def _measured(suite: SuiteResults, measure: str) -> bool:
+    """Whether base and trained model have the measure, which needs completions of its kind."""
+    return all(conditional(item, measure) is not None for item in (suite.base, suite.trained))
+
+
+def conditional(evaluation: Evaluation, measure: str) -> Outcomes | None:
+    """Values of a measure of `ENDINGS` or `SEARCHES`; None if no completion counts for it."""
+    if measure in ENDINGS:
+        field, of_truncated = ENDINGS[measure]
+        truncated = evaluation.outcomes("truncated")
+        return ratio_of_means(evaluation, field, truncated if of_truncated else 1 - truncated)
+    if not evaluation.problems[0].steps:
+        return None
+    if measure == "step_errors":
+        steps = evaluation.outcomes("steps")
+        return _ratio(evaluation.outcomes("wrong_steps") / np.maximum(steps, 1), steps)
+    found = evaluation.outcomes(measure)
+    return None if np.isnan(found).any() else found
 
 
 def ratio_of_means(evaluation: Evaluation, field: str, weight: Outcomes) -> Outcomes | None:
@@ -195,9 +236,12 @@ def ratio_of_means(evaluation: Evaluation, field: str, weight: Outcomes) -> Outc
         None if no completion counts.
 
     """
+    return _ratio(evaluation.outcomes(field), weight)
+
+
+def _ratio(outcomes: Outcomes, weight: Outcomes) -> Outcomes | None:
     if not weight.any():
         return None
-    outcomes = evaluation.outcomes(field)
     ratio = float((weight * outcomes).sum() / weight.sum())
     influence = (weight * (outcomes - ratio)).mean(axis=1, keepdims=True) / weight.mean()
     return np.asarray(ratio + influence)
@@ -218,6 +262,11 @@ def values(evaluation: Evaluation, measure: str) -> Outcomes:
 def _values(evaluation: Evaluation, measure: str) -> Outcomes:
     if measure in MEANS:
         return evaluation.outcomes(MEANS[measure])
+    if measure in (*ENDINGS, *SEARCHES):
+        found = conditional(evaluation, measure)
+        if found is None:
+            raise ValueError(f"{evaluation.source}: no {measure}")
+        return found
     if measure == "greedy_accuracy":
         if evaluation.greedy is None:
             raise ValueError(f"{evaluation.source}: no greedy completions")
@@ -236,7 +285,7 @@ def label(measure: str) -> str:
 
 def factor(measure: str) -> float:
     """What a value is multiplied by to be shown: 100 for shares."""
-    return 1 if measure == "mean_length" else 100
+    return 1 if measure in _IN_UNITS else 100
 
 
 def best_k(measures: Sequence[str], kind: Literal["pass", "maj"]) -> str | None:

@@ -4,6 +4,7 @@ from r1zero.tasks.base import Task
 from r1zero.tasks.countdown.generator import CountdownRows
 from r1zero.tasks.countdown.grader import gold_problems, grade, vote
 from r1zero.tasks.countdown.rows import normalise
+from r1zero.tasks.countdown.search import search
 from r1zero.tasks.countdown.traces import CountdownTraces
 from r1zero.tasks.prompts import Style
 
@@ -17,6 +18,7 @@ TASK = Task(
     grade=grade,
     vote=vote,
     gold_problems=gold_problems,
+    search=search,
     generated=CountdownRows,
     traces=CountdownTraces,
 )

@@ -1,7 +1,4 @@
-"""A real training with ms-swift: what it leaves, and that a killed run ends as an unbroken one.
-
-The environment is made from `envs/swift.lock` when the first of these tests needs it.
-"""
+"""A real training with ms-swift: what it leaves, and that a killed run ends as an unbroken one."""
 
 import json
 import shutil
@@ -15,29 +12,15 @@ import psutil
 import pytest
 
 import tiny
-from r1zero.core.environments import STAMP, make_environment, programs_of
-from r1zero.core.files import sha256_file
 from r1zero.train import metrics
 from r1zero.train.checkpoints import sealed
 from tiny import ENVIRONMENT, Run, edited, make_base, make_run
 
 pytestmark = pytest.mark.swift
 
-REPOSITORY = tiny.CONFIG.parent
 STEPS = 6
 # Metrics that depend on the clock.
 TIMED = {"step_time", "time/rollout"}
-
-
-@pytest.fixture(scope="session")
-def environment() -> Path:
-    """Folder of the environment with ms-swift."""
-    lock, folder = REPOSITORY / "envs" / "swift.lock", REPOSITORY / ".envs" / "swift"
-    stamp = folder / STAMP
-    if not stamp.is_file() or json.loads(stamp.read_text())["lock"] != sha256_file(lock):
-        make_environment(lock, folder)
-    assert (programs_of(folder) / "swift").is_file()
-    return folder
 
 
 @pytest.fixture(scope="module")

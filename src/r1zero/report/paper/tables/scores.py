@@ -1,15 +1,21 @@
 """Tables of scores: base and trained model, over all seeds and for each seed, and pass@k."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from statistics import fmean
 
+from r1zero.core.formatting import number
 from r1zero.report.paper.document import Table, limits
 from r1zero.report.paper.text import arrow, delta
 from r1zero.report.statistics.measures import (
     BEHAVIOUR,
+    ENDINGS,
+    SEARCHES,
     Change,
     Group,
     best_k,
     change_of,
+    conditional,
+    factor,
     files_of,
     label,
     measures_of,
@@ -58,7 +64,7 @@ def main_table(groups: Sequence[Group]) -> Table:
             _long(group, suite, change)
             for group, suite in places
             for change in group.changes(suite)
-            if change.measure not in BEHAVIOUR
+            if change.measure not in (*BEHAVIOUR, *ENDINGS, *SEARCHES)
         ],
         numeric={"seeds", "accuracy (%)", _INTERVAL, *headings},
         files=files_of(groups, ends_only=True),
@@ -88,6 +94,78 @@ def behaviour_table(groups: Sequence[Group]) -> Table:
         numeric=set(map(label, BEHAVIOUR)),
         files=files_of(groups, ends_only=True),
     )
+
+
+def endings_table(groups: Sequence[Group]) -> Table:
+    """One row per recipe and suite: completions that ended apart from those cut at the limit."""
+    return _conditional_table(
+        groups,
+        ENDINGS,
+        "endings",
+        "Completions that ended, and truncated ones",
+        "Step 0 → last evaluated step. A completion that ended stopped by itself; a truncated one"
+        " hit the limit of new tokens, which makes its format wrong and its length a lower bound."
+        " Each column is a mean over the completions of its kind, a dash where there are none.",
+    )
+
+
+def searches_table(groups: Sequence[Group]) -> Table | None:
+    """One row per recipe and suite: what the completions calculate; None if nothing counts it."""
+    counted = [g for g in groups if any(g.of_suite(s)[0].base.problems[0].steps for s in g.suites)]
+    if not counted:
+        return None
+    return _conditional_table(
+        counted,
+        SEARCHES,
+        "searches",
+        "What the completions calculate",
+        "Step 0 → last evaluated step. A step is a written equation, wrong if its sides differ. An"
+        " attempt takes as many operations as an answer needs. Random search has the attempts of"
+        " each completion: it combines random numbers by random operations, remembers nothing, and"
+        " knows a right answer when it finds one. Its chance is exact.",
+        beside=("accuracy",),
+    )
+
+
+def _conditional_table(
+    groups: Sequence[Group],
+    measures: Collection[str],
+    name: str,
+    title: str,
+    caption: str,
+    beside: tuple[str, ...] = (),
+) -> Table:
+    names = names_of(groups)
+    places = [(group, suite) for group in groups for suite in group.suites]
+    return Table.of(
+        name,
+        title,
+        caption,
+        [
+            {"recipe": names[group.run], "suite": suite}
+            | {label(measure): arrow(group.change(suite, measure)) for measure in beside}
+            | {label(measure): _ends(group, suite, measure) for measure in measures}
+            for group, suite in places
+        ],
+        [
+            _long(group, suite, change)
+            for group, suite in places
+            for change in group.changes(suite)
+            if change.measure in (*measures, *beside)
+        ],
+        numeric=set(map(label, (*measures, *beside))),
+        files=files_of(groups, ends_only=True),
+    )
+
+
+def _ends(group: Group, suite: str, measure: str) -> str:
+    """Give `9.1 → 15.0` over the seeds that have such completions; a dash where none has."""
+    cells = []
+    for model in ("base", "trained"):
+        each = (conditional(getattr(item, model), measure) for item in group.of_suite(suite))
+        means = [float(found.mean()) for found in each if found is not None]
+        cells.append(number(fmean(means) * factor(measure)) if means else "–")
+    return " → ".join(cells)
 
 
 def seeds_table(groups: Sequence[Group]) -> Table:

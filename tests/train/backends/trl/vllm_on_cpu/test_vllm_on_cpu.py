@@ -321,7 +321,7 @@ DEATHS = {
     "SIGKILL of the driver": (TRAINING, "driver", signal.SIGKILL, -signal.SIGKILL, ""),
     "SIGKILL of the trainer": (TRAINING, "trainer", signal.SIGKILL, 2, "console.log"),
     "SIGKILL of the engine": (TRAINING, "engine", signal.SIGKILL, 2, "generator.log"),
-    "Ctrl-C": (TRAINING, "driver", signal.SIGINT, -signal.SIGINT, ""),
+    "Ctrl-C": (TRAINING, "driver", signal.SIGINT, 130, ""),
 }
 CORE_DEATHS = {"SIGKILL of the driver", "SIGKILL of the engine"}
 
