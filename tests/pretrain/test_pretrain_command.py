@@ -13,6 +13,7 @@ import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from r1zero.core.errors import UserError
+from r1zero.core.files import cost_file
 from r1zero.pretrain import base as base_module
 from r1zero.settings import load_scale, load_sources
 from r1zero.tasks.answers.extraction import extract
@@ -41,6 +42,9 @@ def test_the_manifest_vouches_for_a_model_and_its_tokenizer(
     assert listed == found
     assert {"model.safetensors", "config.json", "tokenizer.json"} < set(listed)
     assert (manifest["kind"], manifest["name"]) == ("model", BASE)
+    cost = json.loads(cost_file(tiny_base.parent).read_text())
+    assert cost["seconds"] > 0
+    assert cost["cores"] == load_scale("mini", tiny_config).computation.pretrain.cores
     settings = load_scale("mini", tiny_config).bases[BASE]
     assert manifest["settings"] == settings.model_dump(mode="json")
 

@@ -147,7 +147,10 @@ def test_the_surrogate_is_flat_where_a_token_has_moved_far_enough(
 def test_the_losses_differ_in_what_they_divide_by() -> None:
     per_token = torch.tensor([[1.0, 9, 9, 9], [3, 3, 3, 3]])
     mask = torch.tensor([[1, 0, 0, 0], [1, 1, 1, 0]])
-    found = {loss: formulas.normalised(per_token, mask, loss, 5).item() for loss in LOSSES}
+    found = {}
+    for loss in LOSSES:
+        weights = formulas.token_weights(mask, loss, 5, completions=2, tokens=4)
+        found[loss] = (per_token * weights).sum().item()
     assert found == pytest.approx({"grpo": 2, "dapo": 2.5, "bnpo": 2.5, "dr_grpo": 1})
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from r1zero.core.errors import UserError
+from r1zero.core.files import cost_file
 from r1zero.plan.backend import Process
 from r1zero.train import checkpoints, command
 from r1zero.train.backends.trl import entrypoint
@@ -73,8 +74,12 @@ def refusal(run: Run) -> UserError:
 
 
 def test_a_finished_run_is_described(run: Run, launched: Launched) -> None:
+    wanted = json.loads(run.file.read_text())
+    cost = {"seconds": 12.5, "cores": 2}
+    cost_file(Path(wanted["base_model"]["path"])).write_text(json.dumps(cost))
     train(run)
-    model, wanted = json.loads(run.model.read_text()), json.loads(run.file.read_text())
+    model = json.loads(run.model.read_text())
+    assert model["base_cost"] == cost
     for key in ("run", "settings", "config_hash", "data_hash", "base_model"):
         assert model[key] == wanted[key], key
     sizes, group = wanted["settings"]["sizes"], wanted["settings"]["algorithm"]["num_generations"]

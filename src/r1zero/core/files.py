@@ -97,6 +97,11 @@ def sha256_json(value: Any) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
+def cost_file(folder: Path) -> Path:
+    """File beside a folder made on this machine: `seconds` that it took, and `cores` kept busy."""
+    return folder.with_name(f"{folder.name}.cost.json")
+
+
 def describe_file(path: Path, relative_to: Path) -> dict[str, Any]:
     """Manifest entry of one file: `{path, bytes, sha256}`, the path relative to a folder."""
     return {

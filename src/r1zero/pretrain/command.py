@@ -1,12 +1,13 @@
 """`python -m r1zero pretrain`: make a base model of a scale."""
 
+import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from r1zero.core.errors import UserError
-from r1zero.core.files import atomic_directory, describe_file, write_json
+from r1zero.core.files import atomic_directory, cost_file, describe_file, write_json
 from r1zero.data.files import read_manifest
 from r1zero.data.problems import fits
 from r1zero.settings import load_scale
@@ -46,6 +47,7 @@ def pretrain(
     # After the checks, since this import takes seconds.
     from r1zero.pretrain.base import make_base
 
+    started = time.monotonic()
     with atomic_directory(out) as folder:
         summary = make_base(settings, workers, kept, rows.parent, folder)
         files = [describe_file(path, folder) for path in sorted(folder.iterdir())]
@@ -60,3 +62,6 @@ def pretrain(
                 "files": files,
             },
         )
+    # Beside the folder, whose bytes are the same whenever the base is made.
+    cost = {"seconds": round(time.monotonic() - started, 1), "cores": workers.cores}
+    write_json(cost_file(out), cost)

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, WithJsonSchema
 # imported by the driver, so it must not import torch.
 BACKENDS = {
     "trl": "r1zero.train.backends.trl",
+    "split": "r1zero.train.backends.split",
     "swift": "r1zero.train.backends.swift",
 }
 

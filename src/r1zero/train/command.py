@@ -10,7 +10,14 @@ import typer
 
 from r1zero.core.environments import make_environment, programs_for
 from r1zero.core.errors import UserError
-from r1zero.core.files import atomic_path, read_json, verify_file, weights_hash, write_json
+from r1zero.core.files import (
+    atomic_path,
+    cost_file,
+    read_json,
+    verify_file,
+    weights_hash,
+    write_json,
+)
 from r1zero.core.provenance import provenance, versions_in
 from r1zero.core.validation import validate
 from r1zero.plan.backend import inputs_of
@@ -168,12 +175,14 @@ def _provenance(backend: Backend, programs: Path | None) -> dict[str, Any]:
 def _describe(run: dict[str, Any], folder: Path, log: Path) -> dict[str, Any]:
     rows = metrics.read(log)
     settings = RunSettings.model_validate(run["settings"])
+    cost = cost_file(Path(run["base_model"]["path"]))
     # Tokens per completion. Steps that use the rollouts of an earlier one report none.
     key = "completions/tokens_of_all_draws"
     lengths = [row[key] for row in rows if key in row]
     rollouts_at_once = settings.completions_per_step * settings.algorithm.updates_per_rollout
     return {
         **{key: run[key] for key in ("run", "config_hash", "data_hash", "base_model", "settings")},
+        "base_cost": read_json(cost) if cost.is_file() else None,
         "checkpoints": [
             {"step": step, "path": str(path), "sha256": checkpoints.weights_hash_of(path)}
             for step, path in checkpoints.sealed(folder).items()

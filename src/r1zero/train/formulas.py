@@ -1,6 +1,6 @@
 r"""The formulas of the GRPO papers, as code that can be read next to them.
 
-TRL computes the loss of a run. This module says what that loss is: tests hold the two against each
+The backend `split` trains with them. TRL computes its own loss: tests hold the two against each
 other. `n` completions of a batch stand in groups of `G` in a row, one group for each problem; `T`
 is the number of tokens of the longest completion; `mask [n, T]` is 1 where a completion has a token
 that counts.
@@ -14,7 +14,7 @@ The loss is -J. The papers that came after differ in the advantage A_i, in the r
 of the clip, and in what the sum over tokens is divided by.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -41,16 +41,25 @@ def advantages(rewards: Tensor, group: int, scale: Scale) -> Tensor:
     Dividing by the standard deviation does change the direction: it gives problems that are nearly
     always or never solved the largest weights. Dr. GRPO (arXiv 2503.20783, section 3.1) leaves it
     out (`none`). `batch` divides by that of the whole batch, which weighs all problems alike.
+
+    A reward of NaN is that of a completion that no reward function applies to. It counts in no
+    mean, and its advantage is 0.
     """
     groups = rewards.view(-1, group)
-    centred = (groups - groups.mean(dim=1, keepdim=True)).flatten()
+    centred = (groups - groups.nanmean(dim=1, keepdim=True)).flatten()
     match scale:
         case "group":
-            return centred / (groups.std(dim=1).repeat_interleave(group) + EPSILON)
+            centred = centred / (_std(groups).repeat_interleave(group) + EPSILON)
         case "batch":
-            return centred / (rewards.std() + EPSILON)
-        case "none":
-            return centred
+            centred = centred / (_std(rewards[None]) + EPSILON)
+    return centred.nan_to_num(nan=0.0)
+
+
+def _std(values: Tensor) -> Tensor:
+    """Unbiased standard deviation `[n]` of the numbers of each row `[n, m]`; NaN of less than 2."""
+    centred = values - values.nanmean(dim=1, keepdim=True)
+    degrees = (~values.isnan()).sum(dim=1) - 1
+    return (centred.square().nansum(dim=1) / degrees.where(degrees > 0, torch.nan)).sqrt()
 
 
 def k3(logps: Tensor, reference: Tensor) -> Tensor:
@@ -112,8 +121,10 @@ def clipped_surrogate(ratio: Tensor, advantage: Tensor, low: float, high: float)
     return torch.min(ratio * advantage, ratio.clamp(1 - low, 1 + high) * advantage)
 
 
-def normalised(per_token: Tensor, mask: Tensor, loss_type: LossType, max_length: int) -> Tensor:
-    r"""One loss from those of the tokens `[n, T]`; the four ways differ in what they divide by.
+def token_weights(
+    mask: Tensor, loss_type: LossType, max_length: int, *, completions: int, tokens: int
+) -> Tensor:
+    r"""Weight of each token `[n, T]` in the loss, which is the weighted sum of theirs.
 
     - grpo: 1/n sum_i 1/|o_i| sum_t l_it. Each completion weighs the same, so a token of a long one
       weighs less: long wrong completions are punished less than short ones.
@@ -121,18 +132,27 @@ def normalised(per_token: Tensor, mask: Tensor, loss_type: LossType, max_length:
       the whole step, bnpo those of one pass, so bnpo's loss depends on how a step is cut up.
     - dr_grpo: sum_it l_it / (n max_length). As dapo, with a constant in place of a number that
       depends on what was drawn, so that the gradient is unbiased.
+
+    Because the rows are added up, a batch may be cut into passes, and over processes, wherever its
+    totals are those of the whole.
+
+    Args:
+        mask: `[n, T]`, rows of a batch or of a part of it.
+        loss_type: What the sum is divided by.
+        max_length: Longest completion allowed, in tokens.
+        completions: Completions of the whole batch.
+        tokens: Unmasked tokens of the whole batch.
     """
-    summed = per_token * mask
     match loss_type:
         case "grpo":
-            return (summed.sum(dim=1) / mask.sum(dim=1).clamp(min=1)).mean()
+            return mask / mask.sum(dim=1, keepdim=True).clamp(min=1) / max(completions, 1)
         case "dapo" | "bnpo":
-            return summed.sum() / mask.sum().clamp(min=1)
+            return mask / max(tokens, 1)
         case "dr_grpo":
-            return summed.sum() / (len(mask) * max_length)
+            return mask / (max(completions, 1) * max_length)
 
 
-def loss(
+def token_losses(
     logps: Tensor,
     *,
     old: Tensor,
@@ -142,16 +162,10 @@ def loss(
     beta: float,
     low: float,
     high: float,
-    loss_type: LossType,
-    max_length: int,
     level: Literal["token", "sequence"] = "token",
     corrected: bool = False,
 ) -> Tensor:
-    """The loss of a batch in one pass.
-
-    On policy (old = logps) its value is minus the mean advantage, by the weights of `loss_type`,
-    plus beta times the KL estimate: 0 for `grpo` without a penalty, since the advantages of a group
-    sum to 0. Its gradient is -A grad log pi, as of any policy gradient; that is not 0.
+    """Loss of each token `[n, T]`, before it is weighted.
 
     Args:
         logps: Log-probabilities `[n, T]` of the tokens drawn.
@@ -162,8 +176,6 @@ def loss(
         beta: Weight of the KL penalty.
         low: How far a ratio may fall below 1.
         high: How far it may rise above.
-        loss_type: What the sum over tokens is divided by.
-        max_length: Longest completion allowed, in tokens.
         level: A ratio for each token, or for each completion (GSPO).
         corrected: Whether the KL estimate is multiplied by the ratio.
     """
@@ -172,4 +184,31 @@ def loss(
     if beta and reference is not None:
         penalty = k3(logps, reference)
         per_token = per_token + beta * (penalty * ratio if corrected else penalty)
-    return normalised(per_token, mask, loss_type, max_length)
+    return per_token
+
+
+def loss(
+    logps: Tensor,
+    *,
+    mask: Tensor,
+    loss_type: LossType,
+    max_length: int,
+    **policy: Any,
+) -> Tensor:
+    """The loss of a batch in one pass.
+
+    On policy (old = logps) its value is minus the mean advantage, by the weights of `loss_type`,
+    plus beta times the KL estimate: 0 for `grpo` without a penalty, since the advantages of a group
+    sum to 0. Its gradient is -A grad log pi, as of any policy gradient; that is not 0.
+
+    Args:
+        logps: Log-probabilities `[n, T]` of the tokens drawn.
+        mask: `[n, T]`.
+        loss_type: What the sum over tokens is divided by.
+        max_length: Longest completion allowed, in tokens.
+        policy: The other arguments of `token_losses`.
+    """
+    weights = token_weights(
+        mask, loss_type, max_length, completions=len(mask), tokens=int(mask.sum())
+    )
+    return (token_losses(logps, mask=mask, **policy) * weights).sum()

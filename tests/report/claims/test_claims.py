@@ -289,10 +289,9 @@ CASES: dict[str, list[tuple[str, Runs]]] = {
         ("not tested", samples(0.1, 0.3, 1.0, n_samples=8)),
     ],
     "decoupled_reference_changes_nothing": [
-        ("reproduced", on_backends(0.5, 0.5, ("split", "trl"))),
-        ("contradicted", on_backends(0.5, 0.7, ("split", "trl"))),
-        ("inconclusive", on_backends(0.5, 0.53, ("split", "trl"))),
-        ("not tested", on_backends(0.5, 0.5, ("swift", "trl"))),
+        # Neither has a reference model on a server.
+        ("not tested", on_backends(0.5, 0.5, ("split", "trl"))),
+        ("not tested", on_backends(0.5, 0.7, ("split", "trl"))),
     ],
     "two_workers_halve_steps_not_time": [
         ("reproduced", workers(934, 36000.0)),
@@ -359,7 +358,8 @@ def test_two_seeds_are_warned_of() -> None:
 
 def test_every_claim_of_the_ledger_is_planted() -> None:
     assert CASES.keys() == CLAIMS.keys()
-    for claim in CLAIMS.keys() - {"saving_every_25_steps_fills_700_gb"}:
+    undecided = {"saving_every_25_steps_fills_700_gb", "decoupled_reference_changes_nothing"}
+    for claim in CLAIMS.keys() - undecided:
         verdicts = {verdict for verdict, _ in CASES[claim]}
         assert {"reproduced", "contradicted", "not tested"} <= verdicts, claim
 

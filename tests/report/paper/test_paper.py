@@ -1,5 +1,6 @@
 import json
 import math
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -278,3 +279,25 @@ def test_truncated_completions_are_described_by_what_they_hold(tmp_path: Path) -
     text = limits_of(load(*paths(run)))
     assert f"7 of {len(problems)} truncated completions hold a right answer" in text
     assert "50.0 %" in text
+
+
+@pytest.mark.parametrize(("temperature", "is_said"), [(0.9, True), (1.0, False)])
+def test_another_temperature_in_training_is_said(
+    tmp_path: Path, temperature: float, is_said: bool
+) -> None:
+    run = varied(tmp_path, "datawhale_r1", algorithm__temperature=temperature)
+    text = " ".join(part_of(contents(load(*paths(run)), ()), "curves").paragraphs)
+    assert (f"{temperature:g} (held-out: 1)" in text) == is_said
+
+
+def test_claims_are_counted_by_their_kind(tmp_path: Path) -> None:
+    runs = load(*paths(small_run(tmp_path)))
+    verdicts = judge(CLAIMS, runs, Configured.of(CONFIG))
+    told = " ".join(contents(runs, verdicts).abstract)
+    kinds = Counter(item.claim.kind for item in verdicts)
+    assert sum(kinds.values()) == len(verdicts)
+    for count in kinds.values():
+        assert f"Of {count} " in told
+    (table,) = part_of(contents(runs, verdicts), "claims").tables
+    assert dict(Counter(table.data["kind"])) == kinds
+    assert str(len(verdicts)) in " ".join(part_of(contents(runs, verdicts), "claims").paragraphs)

@@ -12,10 +12,11 @@ import pytest
 
 from r1zero.core.formatting import number
 from r1zero.report.paper.tables import scores
+from r1zero.report.paper.tables.setup import cost_table
 from r1zero.report.results.load import load
 from r1zero.report.statistics.intervals import hierarchical_delta
 from r1zero.report.statistics.measures import groups_of, names_of
-from report_files import RunFiles, paths, small_run, two_steps
+from report_files import STEPS, RunFiles, paths, small_run, two_steps
 
 
 def problems(run: RunFiles, step: int) -> list[dict[str, Any]]:
@@ -191,6 +192,29 @@ def test_searches_are_set_beside_random_search(tmp_path: Path) -> None:
         *("25.0 → 50.0", "25.0 → 50.0"),
         *(f"{number(1.25)} → {number(1.25)}", "43.8 → 43.8"),
     )
+
+
+def test_core_hours_are_of_base_training_and_evaluation_and_a_base_counts_once(
+    tmp_path: Path,
+) -> None:
+    runs = [small_run(tmp_path, seed=seed) for seed in (0, 1)]
+    layout = {"train": {"processes": 2, "threads": 3}, "evaluate": {"threads": 2}}
+    for run in runs:
+        run.train(
+            settings={"computation": layout},
+            train_seconds=3600.0,
+            base_cost={"seconds": 1800.0, "cores": 4},
+        )
+    found = load(*paths(*runs))
+    table = cost_table(found, names_of(groups_of(found)))
+    evaluated = 12.5 * len(STEPS) * 2 / 3600
+    for row in table.data.iter_rows(named=True):
+        assert (row["base_core_hours"], row["train_core_hours"]) == (2, 6)
+        assert row["evaluation_core_hours"] == pytest.approx(evaluated, abs=1e-6)
+        assert row["core_hours"] == pytest.approx(8 + evaluated, abs=1e-6)
+    shown = dict(zip(table.headings, table.rows[-1], strict=True))
+    assert shown["base"] == "30.0 min"
+    assert shown["core hours"] == f"{2 + 2 * (6 + evaluated):.2f}"
 
 
 def test_backends_are_named_where_there_are_several(tmp_path: Path) -> None:

@@ -216,12 +216,12 @@ def base_catches_up_at_large_k(
 @claim(
     source="lsdefine/simple_GRPO, ref_server.py",
     needs=Needs(seeds=3),
-    takes="the backend `split`, which is not there yet: `backends: [trl, split]` and"
-    " `seeds: [0, 1, 2]`",
+    takes="a backend whose reference model is on a server of its own, which none is yet",
 )
-def decoupled_reference_changes_nothing(setups: Setups, *, margin: float = 0.03) -> Evidence:
+def decoupled_reference_changes_nothing(_setups: Setups) -> Evidence:
     """A reference model on a server of its own changes nothing but the memory."""
-    return contrast(setups, Arms({"backend": ("split", "trl")}), FINAL_ACCURACY, within(margin))
+    # The reference model of `split` is in its trainer too, so its runs say nothing about this.
+    return Evidence(missing="a reference model on a server")
 
 
 @claim(

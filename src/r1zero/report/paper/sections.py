@@ -189,10 +189,27 @@ def _curves(groups: Sequence[Group], names: dict[Run, str]) -> Part:
         "Learning curves",
         (
             "What the trainer logs are completions of training problems, sampled as the recipe"
-            " samples. They are no measure of a model: that is held-out accuracy.",
+            " samples. They are no measure of a model: that is held-out accuracy."
+            f"{_sampled_otherwise(groups, names)}",
         ),
         figures=tuple(found),
     )
+
+
+def _sampled_otherwise(groups: Sequence[Group], names: dict[Run, str]) -> str:
+    """Where training and evaluation sample at different temperatures."""
+    found = []
+    for group in groups:
+        training = group.settings.get("algorithm.temperature")
+        measured = {
+            item.base.decoding.get("temperature") for result in group.runs for item in result.suites
+        }
+        if training is not None and measured != {training}:
+            evaluation = listed(setting(value) for value in measured)
+            found.append(f"{names[group.run]} {setting(training)} (held-out: {evaluation})")
+    if not found:
+        return ""
+    return f" Their temperature is another than that of the evaluation: {listed(found)}."
 
 
 def _pass_at_k(groups: Sequence[Group], names: dict[Run, str]) -> Part | None:

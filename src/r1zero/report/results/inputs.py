@@ -70,6 +70,13 @@ class BaseModelFile(_File):
     sha256: str
 
 
+class Cost(_File):
+    """What it took to make something on CPUs."""
+
+    seconds: float
+    cores: int
+
+
 class Tracker(_File):
     """Where a tracker keeps its copy of a run's metrics: a link, or a folder."""
 
@@ -87,6 +94,7 @@ class Model(_File):
     config_hash: str
     data_hash: str
     base_model: BaseModelFile
+    base_cost: Cost | None = None
     settings: dict[str, Any]
     checkpoints: tuple[Checkpoint, ...]
     metrics: Path

@@ -13,8 +13,8 @@ from torch import Tensor
 from transformers import TrainerCallback
 from trl import GRPOTrainer
 
-from r1zero.train import formulas
-from r1zero.train.backends.trl import zero_variance
+from r1zero.train import formulas, zero_variance
+from r1zero.train.backends.trl import batches
 from r1zero.train.backends.trl.dynamic_sampling import DynamicSamplingTrainer
 from r1zero.train.recording import steps
 from tiny_trainer import batch, build_trainer, recorder
@@ -148,7 +148,7 @@ def test_rows_of_another_batch_are_padded_into_place() -> None:
         "advantages": torch.tensor([1.5]),
         "num_items_in_batch": torch.tensor(2),
     }
-    found = zero_variance.replaced(mine, torch.tensor([0]), other, torch.tensor([0]), 9)
+    found = batches.replaced(mine, torch.tensor([0]), other, torch.tensor([0]), 9)
     assert {name: values.tolist() for name, values in found.items()} == {
         "prompt_ids": [[9, 9, 8], [9, 4, 5]],
         "prompt_mask": [[0, 0, 1], [0, 1, 1]],
@@ -164,9 +164,7 @@ def test_rows_of_another_batch_are_padded_into_place() -> None:
 GONE = torch.tensor([True] * 4 + [False] * 4)
 
 
-def gradients(
-    trainer: GRPOTrainer, passes: list[zero_variance.Batch]
-) -> tuple[float, list[Tensor]]:
+def gradients(trainer: GRPOTrainer, passes: list[batches.Batch]) -> tuple[float, list[Tensor]]:
     trainer.model.train()
     trainer.model.zero_grad()
     losses = []
@@ -177,7 +175,7 @@ def gradients(
     return sum(losses), [parameter.grad.clone() for parameter in trainer.model.parameters()]
 
 
-def rows_of(inputs: zero_variance.Batch, rows: Tensor) -> zero_variance.Batch:
+def rows_of(inputs: batches.Batch, rows: Tensor) -> batches.Batch:
     return {name: values[rows] if values.ndim else values for name, values in inputs.items()}
 
 
@@ -194,10 +192,10 @@ def test_the_loss_is_that_of_the_batch_without_them(
     whole = batch()
     left = rows_of(whole, ~GONE)
     left["num_items_in_batch"] = left["completion_mask"].sum()
-    masked = zero_variance.dropped(whole, GONE)
-    tokens = zero_variance.tokens_in_loss(masked)
+    masked = batches.dropped(whole, GONE)
+    tokens = batches.tokens_in_loss(masked)
     assert 0 < tokens == left["num_items_in_batch"] < whole["num_items_in_batch"]
-    masked = zero_variance.scaled(masked, loss_type, everything=8, kept=4, tokens=tokens)
+    masked = batches.scaled(masked, loss_type, everything=8, kept=4, tokens=tokens)
     # Passes as the trainer makes them: rows of all groups in each.
     order = torch.tensor([0, 4, 1, 5, 2, 6, 3, 7]).view(passes, -1)
     cut = [rows_of(masked, rows) for rows in order]
@@ -316,10 +314,10 @@ def test_a_step_of_redrawn_groups_is_that_of_their_formula(
     build: Build, updates: dict[str, int], beta: float
 ) -> None:
     trainer = build("resample", max_steps=1, beta=beta, max_grad_norm=0, **updates)
-    drawn: list[zero_variance.Batch] = []
+    drawn: list[batches.Batch] = []
     original = trainer._generate_and_score_completions
 
-    def remembered(inputs: list[dict[str, Any]]) -> zero_variance.Batch:
+    def remembered(inputs: list[dict[str, Any]]) -> batches.Batch:
         drawn.append(original(inputs))
         return drawn[-1]
 

@@ -21,6 +21,8 @@ _SHOWN = {
     "problems/step": "sizes.prompts_per_step",
     "max. tokens": "sizes.max_completion_length",
 }
+# Stages that keep cores busy, as the columns of the costs are named.
+_STAGES = ("base", "train", "evaluation")
 # Settings of the decoding that are shown, in this order.
 _DECODING = ("temperature", "top_p", "greedy", "max_new_tokens", "prompt")
 
@@ -114,14 +116,20 @@ def cost_table(runs: Sequence[RunResults], names: dict[Run, str]) -> Table:
     ]
     if len(runs) > 1:
         total = {key: sum(row[key] for row in spent) for key in list(spent[0])[1:]}
+        # Runs that start from the same base made it once.
+        bases = {result.model.base_model.sha256: _base_cost(result) for result in runs}.values()
+        total |= {
+            key: sum(base[key] for base in bases) for key in ("base_seconds", "base_core_hours")
+        }
+        total["core_hours"] = sum(total[f"{stage}_core_hours"] for stage in _STAGES)
         rows.append({"recipe": "all", "seed": "", "hardware": "", **_shown_cost(total)})
     return Table.of(
         "cost",
         "What it cost",
-        "Device hours are the time of the optimizer steps, rollouts included, times its GPUs, or"
-        " times the threads of the training where there is no GPU. The base model's own training is"
-        " not included. Evaluation takes in every step and"
-        " suite.",
+        "Training is the time of the optimizer steps, rollouts included; evaluation takes in every"
+        " step and suite; a base that was made here counts once for the runs that share it. GPU"
+        " hours are those of training. Core hours are of base, training and evaluation on CPUs:"
+        " time by the cores that each kept busy.",
         rows,
         [
             {**item.run.setup, "seed": item.run.seed, **row}
@@ -137,13 +145,23 @@ def _cost(result: RunResults) -> dict[str, Any]:
     evaluations = [item for suite in result.suites for item in suite.evaluations]
     cores = int(model.provenance.hardware.get("cores", 0))
     hours = model.train_seconds / 3600
+    seconds = sum(item.seconds for item in evaluations)
+    core_hours = {
+        "train_core_hours": 0.0 if model.gpus else hours * _threads(result, "train", cores),
+        "evaluation_core_hours": 0.0
+        if model.gpus
+        else seconds / 3600 * _threads(result, "evaluate", cores),
+    }
+    base = _base_cost(result)
     return {
         "hardware": f"{model.gpus} × {model.gpu or 'GPU'}" if model.gpus else f"{cores} cores",
         "train_seconds": model.train_seconds,
         "gpu_hours": hours * model.gpus,
-        "core_hours": 0.0 if model.gpus else hours * _threads(result, cores),
+        **base,
+        **core_hours,
+        "core_hours": base["base_core_hours"] + sum(core_hours.values()),
         "train_tokens": model.generated_tokens,
-        "evaluation_seconds": sum(item.seconds for item in evaluations),
+        "evaluation_seconds": seconds,
         "evaluation_tokens": sum(item.tokens for item in evaluations),
         "generation_seconds": sum(
             item.tokens / item.tokens_per_second for item in evaluations if item.tokens_per_second
@@ -151,15 +169,25 @@ def _cost(result: RunResults) -> dict[str, Any]:
     }
 
 
-def _threads(result: RunResults, cores: int) -> int:
-    """Threads that a training on CPUs computed with; the machine's cores where it is not stated."""
-    workers = result.model.settings.get("computation", {}).get("train", {})
-    return workers["processes"] * workers["threads"] if workers else cores
+def _base_cost(result: RunResults) -> dict[str, float]:
+    """Cost of a base that was made here; 0 for a published model, whose cost is not known."""
+    cost = result.model.base_cost
+    return {
+        "base_seconds": cost.seconds if cost else 0.0,
+        "base_core_hours": cost.seconds * cost.cores / 3600 if cost else 0.0,
+    }
+
+
+def _threads(result: RunResults, stage: str, cores: int) -> int:
+    """Cores that a stage on CPUs kept busy; the machine's where its settings do not say it."""
+    workers = result.model.settings.get("computation", {}).get(stage, {})
+    return workers.get("processes", 1) * workers["threads"] if workers else cores
 
 
 def _shown_cost(row: dict[str, Any]) -> dict[str, str]:
     generating = row["generation_seconds"]
     return {
+        "base": duration(row["base_seconds"]) if row["base_seconds"] else "–",
         "training": duration(row["train_seconds"]),
         "GPU hours": f"{row['gpu_hours']:.2f}" if row["gpu_hours"] else "–",
         "core hours": f"{row['core_hours']:.2f}" if row["core_hours"] else "–",

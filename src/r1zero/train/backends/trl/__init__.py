@@ -7,7 +7,7 @@ layers on top of TRL's GRPOTrainer:
 - `length_bucketing.py`: no computation on padding, rollouts without `generate`.
 - `rollout_recording.py`: every completion, and failures to score one, go to the recorder.
 - `weight_sync.py`: stops when vLLM does not have the trainer's weights.
-- `dynamic_sampling.py`: zero-variance groups are kept, dropped or resampled (`zero_variance.py`).
+- `dynamic_sampling.py`: zero-variance groups are kept, dropped or resampled (`batches.py`).
 
 Overridden members of TRL 1.16
 ------------------------------

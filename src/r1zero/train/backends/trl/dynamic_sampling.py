@@ -9,7 +9,8 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from r1zero.train.backends.trl import zero_variance
+from r1zero.train import zero_variance
+from r1zero.train.backends.trl import batches
 from r1zero.train.backends.trl.rollout_recording import last_of
 from r1zero.train.backends.trl.weight_sync import WeightSyncTrainer
 
@@ -18,7 +19,7 @@ from r1zero.train.backends.trl.weight_sync import WeightSyncTrainer
 class Drawn:
     """Rollouts of a step: the batch of this process, everything else of all processes."""
 
-    batch: zero_variance.Batch
+    batch: batches.Batch
     rewards: Tensor
     """`[n]`, in the order of the rows."""
     places: Tensor
@@ -49,9 +50,9 @@ class DynamicSamplingTrainer(WeightSyncTrainer):
         self.zero_variance_groups, self.max_resamples = zero_variance_groups, max_resamples
         super().__init__(*args, **kwargs)
 
-    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> zero_variance.Batch:
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> batches.Batch:
         """As in TRL, then treat zero-variance groups as in the recipe."""
-        batch: zero_variance.Batch = super()._generate_and_score_completions(inputs)
+        batch: batches.Batch = super()._generate_and_score_completions(inputs)
         if not self.model.training:
             return batch
         size = len(inputs) * self.accelerator.num_processes
@@ -112,7 +113,7 @@ class DynamicSamplingTrainer(WeightSyncTrainer):
         share = redrawn * self.num_generations / size
         self._metrics["train"]["groups/redrawn"].append(share)
 
-    def _redrawn(self, problems: Sequence[int]) -> zero_variance.Batch:
+    def _redrawn(self, problems: Sequence[int]) -> batches.Batch:
         """Rollouts of this process's share of some problems."""
         count = len(problems) * self.num_generations // self.accelerator.num_processes
         first = self.accelerator.process_index * count
@@ -122,7 +123,7 @@ class DynamicSamplingTrainer(WeightSyncTrainer):
         ]
         # Metrics are those of the first draw, whose problems were not selected by their rewards.
         logged = {name: list(values) for name, values in self._metrics["train"].items()}
-        batch: zero_variance.Batch = super()._generate_and_score_completions(inputs)
+        batch: batches.Batch = super()._generate_and_score_completions(inputs)
         after = self._metrics["train"]
         logged["num_tokens"] = after["num_tokens"]
         logged["time/rollout"][-1] += after["time/rollout"][-1]
@@ -130,7 +131,7 @@ class DynamicSamplingTrainer(WeightSyncTrainer):
         return batch
 
     def _take(
-        self, drawn: Drawn, other: zero_variance.Batch, wanted: Sequence[int], found: Sequence[int]
+        self, drawn: Drawn, other: batches.Batch, wanted: Sequence[int], found: Sequence[int]
     ) -> None:
         """Replace groups by groups of the last draw.
 
@@ -151,7 +152,7 @@ class DynamicSamplingTrainer(WeightSyncTrainer):
         to, of = to - rank * len(drawn.batch["advantages"]), of - rank * size
         here = (of >= 0) & (of < size)
         device = self.accelerator.device
-        drawn.batch = zero_variance.replaced(
+        drawn.batch = batches.replaced(
             drawn.batch,
             to[here].to(device),
             other,
@@ -170,19 +171,19 @@ class DynamicSamplingTrainer(WeightSyncTrainer):
             drawn.rollouts[0] = drawn.rollouts[0].with_columns(pl.col("advantage") * factor)
         size = len(drawn.batch["advantages"])
         first = self.accelerator.process_index * size
-        batch = zero_variance.dropped(
+        batch = batches.dropped(
             drawn.batch | {"advantages": drawn.batch["advantages"] * factor},
             gone[first : first + size].to(self.accelerator.device),
         )
-        drawn.batch = zero_variance.scaled(
+        drawn.batch = batches.scaled(
             batch,
             self.loss_type,
             everything=len(gone),
             kept=int((~gone).sum()),
-            tokens=self.accelerator.gather(zero_variance.tokens_in_loss(batch)).sum(),
+            tokens=self.accelerator.gather(batches.tokens_in_loss(batch)).sum(),
         )
         return gone
 
-    def _compute_loss(self, model: torch.nn.Module, inputs: zero_variance.Batch) -> Tensor:
+    def _compute_loss(self, model: torch.nn.Module, inputs: batches.Batch) -> Tensor:
         loss: Tensor = super()._compute_loss(model, inputs)
         return loss * inputs["loss_scale"] if "loss_scale" in inputs else loss
