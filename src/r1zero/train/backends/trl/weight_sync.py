@@ -13,7 +13,7 @@ from accelerate.utils import broadcast_object_list
 from torch import Tensor
 
 from r1zero.core.errors import UserError
-from r1zero.train.backends.trl.rollout_recording import RolloutRecordingTrainer
+from r1zero.train.backends.trl.sampling_difference import SamplingDifferenceTrainer
 
 METRIC = "sampling/weight_sync_difference"
 """Mean absolute difference of log-probabilities, in nats per token."""
@@ -28,7 +28,7 @@ Logps = list[list[float]]
 """For each prompt the log-probability of every token after its first."""
 
 
-class WeightSyncTrainer(RolloutRecordingTrainer):
+class WeightSyncTrainer(SamplingDifferenceTrainer):
     """Trainer that stops when vLLM generates with other weights than it has.
 
     It checks the first three batches of rollouts and then those of every tenth step, whichever
@@ -37,7 +37,7 @@ class WeightSyncTrainer(RolloutRecordingTrainer):
     trainer's have, which tells at small learning rates too.
 
     `r1zero.train.backends.trl` lists the members of TRL that are overridden. The arguments are
-    those of `RolloutRecordingTrainer`.
+    those of `SamplingDifferenceTrainer`.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -207,6 +207,8 @@ def check_it_trained(run: Run) -> list[float]:
     assert list(sealed(run.checkpoints)) == [2, 4]
     # A warm-up step may change nothing.
     assert rows[-1]["grad_norm"] > 0
+    sampled = [row["sampling/sampling_logp_difference/mean"] for row in rows]
+    assert max(sampled) < 0.05
     differences = [row[DIFFERENCE] for row in rows if DIFFERENCE in row]
     assert differences
     assert max(differences) < 0.05
