@@ -3,12 +3,13 @@
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from shlex import quote
 
 from r1zero.core.errors import UserError
 from r1zero.core.files import write_json
-from r1zero.workflow import Run, Workflow
+from r1zero.workflow import Limits, Run, Workflow
 
 
 def or_exit(function, *args, **kwargs):
@@ -23,7 +24,7 @@ def or_exit(function, *args, **kwargs):
 # Whether jobs run on this machine. `workflow.local_exec` is always true while the Snakefile is
 # read; only an executor for a cluster has a number of jobs.
 here = workflow.resource_settings.nodes is None and not workflow.remote_exec
-flow = or_exit(Workflow, config)
+flow = or_exit(Workflow, config, here=here)
 # Snakemake only counts GPUs. By default as many are in use at once as there are here, so that jobs
 # share none.
 if here and "gpu" not in workflow.global_resources:
@@ -41,3 +42,27 @@ def of_run(method, *names):
     return lambda wildcards: or_exit(
         method, Run.of(wildcards), *(wildcards[name] for name in names)
     )
+
+
+@cache
+def limits():
+    """Limits of the partitions of a cluster, which are known only after the rules were read."""
+    return or_exit(Limits, getattr(workflow.executor_settings, "partition_config", None))
+
+
+def limited(resource, amount, gpus):
+    """Function of the wildcards for a resource: more in each attempt, as far as a partition goes.
+
+    Args:
+        resource: Name of the resource.
+        amount: What the first attempt wants, or a function of the wildcards for it.
+        gpus: GPUs of the same job, or a function of the wildcards for them.
+
+    """
+
+    def ask(wildcards, attempt):
+        wanted = amount(wildcards) if callable(amount) else amount
+        there = gpus(wildcards) if callable(gpus) else gpus
+        return limits().cut(resource, wanted * attempt, gpus=there)
+
+    return ask

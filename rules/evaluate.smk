@@ -26,8 +26,17 @@ rule evaluate:
     threads: flow.cores["evaluate"]
     resources:
         gpu=of_run(flow.evaluation_gpus, "suite"),
-        mem_mb=of_run(flow.evaluation_memory, "suite"),
-        runtime=of_run(flow.evaluation_minutes, "suite"),
+        nodes=1,
+        mem_mb=limited(
+            "mem_mb",
+            of_run(flow.evaluation_memory, "suite"),
+            of_run(flow.evaluation_gpus, "suite"),
+        ),
+        runtime=limited(
+            "runtime",
+            of_run(flow.evaluation_minutes, "suite"),
+            of_run(flow.evaluation_gpus, "suite"),
+        ),
         # The results do not depend on it: another number must not make a job run again.
         processes=of_run(flow.evaluation_processes, "suite"),
     params:

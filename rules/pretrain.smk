@@ -21,8 +21,8 @@ rule base:
         "../envs/r1zero.yaml"
     threads: flow.cores["pretrain"]
     resources:
-        mem_mb=4000,
-        runtime="1h",
+        mem_mb=limited("mem_mb", 4000, 0),
+        runtime=limited("runtime", 60, 0),
     params:
         # The keys of this base model alone: a change of others in the file trains nothing again.
         settings=of(flow.sources.base_settings, "scale", "base"),

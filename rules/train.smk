@@ -5,6 +5,7 @@ Makes: results/<run>/model.json (checkpoints with hashes, cost, provenance), met
        and rollouts.parquet.
        Checkpoints go to checkpoints/<run>/, which is not a declared output: Snakemake deletes those
        before a retry, and an interrupted run goes on from its last checkpoint.
+       A job that outlived a killed Snakemake is waited for.
        .envs/<name>/ from envs/<name>.lock, only for a backend that names it.
 """
 
@@ -48,8 +49,10 @@ rule train:
     threads: flow.cores["train"]
     resources:
         gpu=flow.gpus,
-        mem_mb=of_run(flow.training_memory),
-        runtime="24h",
+        # Otherwise SLURM may spread the GPUs over several nodes.
+        nodes=1,
+        mem_mb=limited("mem_mb", of_run(flow.training_memory), flow.gpus),
+        runtime=limited("runtime", of_run(flow.training_minutes), flow.gpus),
     params:
         checkpoints="checkpoints/{scale}/{recipe}/{backend}/seed{seed}",
     shell:
@@ -58,5 +61,6 @@ rule train:
             --plan "$(dirname {input.plan:q})" \
             --gpus {resources.gpu} \
             --checkpoints {params.checkpoints:q} \
+            --wait \
             --out {output.model:q} 2>&1 | tee {log:q}
         """

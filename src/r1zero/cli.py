@@ -22,6 +22,7 @@ from r1zero.sources.command import app as sources
 from r1zero.train.command import environment, train
 from r1zero.train.preflight import preflight
 from r1zero.watch.command import watch
+from r1zero.watch.jobs import jobs
 
 app = typer.Typer(
     name="r1zero",
@@ -43,6 +44,7 @@ app.command()(train)
 app.command()(evaluate)
 app.command()(report)
 app.command()(watch)
+app.command()(jobs)
 app.add_typer(grade, name="grade")
 app.command()(schema)
 

@@ -138,7 +138,11 @@ def test_memory_grows_with_the_model() -> None:
     small, large = workflow(), workflow(PAPER)
     paper = RUN._replace(scale="paper")
     assert 0 < small.training_memory(RUN) < large.training_memory(paper)
-    assert 0 < small.evaluation_memory(RUN) < large.evaluation_memory(paper)
+    assert (
+        0
+        < small.evaluation_memory(RUN, "countdown_3")
+        < large.evaluation_memory(paper, "countdown_3")
+    )
     # A recipe that has no layout here: another target may be made all the same.
     assert workflow({"recipes": [RECIPE]}).training_memory(paper) == 0
 

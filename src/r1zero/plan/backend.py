@@ -163,7 +163,7 @@ class PlanningBackend(Protocol):
     def check(self, run: RunSettings) -> None:
         """Raise `UserError` for a setting that the backend cannot honour.
 
-        The error names the key, and a backend that can honour it.
+        The error names the key; `check_backend` adds the backends that can honour it.
         """
 
     def constraints(self, run: RunSettings) -> Constraints:
@@ -215,3 +215,26 @@ def load_backend(name: str) -> PlanningBackend:
             f"unknown backend '{name}'", where="backends", hint=f"known: {', '.join(BACKENDS)}"
         )
     return cast(PlanningBackend, importlib.import_module(BACKENDS[name]).BACKEND)
+
+
+def check_backend(run: RunSettings) -> None:
+    """Check that the backend of a run honours its settings.
+
+    Raises:
+        UserError: It does not; the hint names the backends that do.
+
+    """
+    try:
+        load_backend(run.backend).check(run)
+    except UserError as error:
+        able = [name for name in BACKENDS if name != run.backend and _honours(name, run)]
+        hint = f"{' and '.join(able)} can: backends: [{able[0]}]" if able else error.hint
+        raise UserError(error.message, where=error.where, hint=hint) from None
+
+
+def _honours(name: str, run: RunSettings) -> bool:
+    try:
+        load_backend(name).check(run)
+    except UserError:
+        return False
+    return True

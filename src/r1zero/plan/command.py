@@ -21,7 +21,7 @@ from r1zero.core.validation import validate
 from r1zero.data.lengths import fitting
 from r1zero.plan.architectures import architecture_of, read_architecture
 from r1zero.plan.backend import CONFIG_FOLDER as RENDERED
-from r1zero.plan.backend import Inputs, inputs_of, load_backend
+from r1zero.plan.backend import Inputs, check_backend, inputs_of
 from r1zero.plan.content import layout_as_json, plan_of
 from r1zero.plan.layout import Refusal
 from r1zero.plan.machine import find_machine
@@ -86,7 +86,7 @@ def plan(
     hardware = validate(values, Hardware, "hardware")
     machine = find_machine(hardware)
     architecture = architecture_of(load_sources(config).models.get(run.model), run.model)
-    load_backend(run.backend).check(run)
+    check_backend(run)
     check_positions(run, architecture)
     found = lay_out(run, machine, architecture, hardware)
     if isinstance(found, Refusal):

@@ -68,6 +68,7 @@ def _facts(run: RunSettings, layout: Layout, machine: Machine) -> str:
     facts = [
         ("runs on", where),
         ("trains with", f"{layout.trainers} processes, weights in {layout.weights_dtype}"),
+        ("backend", f"{run.backend}; nearest to the published program: {run.home_backend}"),
         ("model", run.model),
         ("data", f"{run.dataset}, prompt {run.prompt}"),
         ("rewards", rewards),

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 from r1zero.core.errors import UserError
-from r1zero.plan.backend import load_backend
+from r1zero.plan.backend import check_backend, load_backend
 from r1zero.plan.layout import Constraints, Layout, Placement, Refusal, Sharding, Suggestion
 from r1zero.plan.machine import Machine
 from r1zero.plan.memory import (
@@ -140,7 +140,7 @@ def layout_or_error(
             sequences, or the run has no layout; then the hint is a change that would work.
 
     """
-    load_backend(run.backend).check(run)
+    check_backend(run)
     check_positions(run, architecture)
     found = lay_out(run, machine, architecture, hardware)
     if isinstance(found, Layout):

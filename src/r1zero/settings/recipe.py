@@ -263,6 +263,9 @@ class Recipe(Section):
     algorithm: Algorithm
     sizes: Sizes
     evaluation: Evaluation
+    home_backend: Literal["trl", "swift", "split"] = "trl"
+    """Backend that is nearest to the published program. It is a label: `backends` of the
+    configuration says which backends train the recipe."""
     backends: dict[Literal["swift", "split"], dict[Name, Any]] = Field(default={})
     """Published settings that only another backend honours, kept for it."""
     published_time: PublishedTime | None = None

@@ -33,6 +33,8 @@ class RunSettings(Section):
     evaluation: Evaluation
     computation: Computation = Computation()
     """Layout of computation on a CPU."""
+    home_backend: Name = "trl"
+    """Backend that is nearest to the published program."""
     backends: dict[str, dict[str, Any]] = Field(default={})
     """Published settings that only other backends honour."""
 
@@ -67,6 +69,7 @@ class RunSettings(Section):
             "evaluation": True,
             "placement": True,
             "backends": True,
+            "home_backend": True,
             "computation": {"pretrain", "evaluate"},
         }
         return sha256_json(self.model_dump(mode="json", exclude=others))

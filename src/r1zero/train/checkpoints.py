@@ -20,18 +20,26 @@ _OWNER = "run.json"
 
 
 @contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
+def exclusive(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """Lock a folder for one training while the block runs, or a trainer that it started.
 
     A trainer inherits the lock: one that outlives a killed workflow keeps the next one off.
 
+    Args:
+        folder: Folder of checkpoints; it is created if it does not exist.
+        wait: Wait for another training that holds the lock.
+
     Raises:
-        UserError: Another training holds the lock.
+        UserError: Another training holds the lock, and is not waited for.
 
     """
     folder.mkdir(parents=True, exist_ok=True)
+
+    def say() -> None:
+        print(f"{folder}: another training uses this folder; waiting for its end", flush=True)
+
     try:
-        with lock(folder / ".lock", inherited=True):
+        with lock(folder / ".lock", on_wait=say if wait else None, inherited=True):
             yield
     except LockedError:
         raise UserError(

@@ -43,6 +43,10 @@ def train(
     out: Annotated[
         Path, typer.Option(help="model.json to write; metrics and rollouts go beside it.")
     ],
+    wait: Annotated[
+        bool,
+        typer.Option("--wait", help="Wait for another training of this run, and take its outputs."),
+    ] = False,
     tracking: Annotated[
         str,
         typer.Option(
@@ -70,7 +74,7 @@ def train(
     settings = RunSettings.model_validate(run["settings"])
     check_machine(Needs.of(settings, layout, machine, wanted))
     _verify_inputs(run)
-    with checkpoints.exclusive(folder):
+    with checkpoints.exclusive(folder, wait=wait):
         checkpoints.bind_to_run(folder, run)
         for name in checkpoints.drop_incomplete(folder):
             print(f"{folder / name}: incomplete, deleted")

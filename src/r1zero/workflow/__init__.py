@@ -4,7 +4,8 @@ The rules call one `Workflow`. It holds the checked configuration and computes w
 all seeds of a recipe once. It imports neither torch nor code of the user's.
 """
 
+from r1zero.workflow.limits import Limits
 from r1zero.workflow.paths import Run
 from r1zero.workflow.workflow import Workflow
 
-__all__ = ["Run", "Workflow"]
+__all__ = ["Limits", "Run", "Workflow"]

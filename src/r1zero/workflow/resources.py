@@ -6,7 +6,7 @@ In the rules these are resources, which make no job run again when they change.
 from collections.abc import Iterable, Mapping
 
 from r1zero.plan.architectures import architecture_of
-from r1zero.plan.cost import evaluation_memory_of, host_memory_of
+from r1zero.plan.cost import evaluation_memory_of, host_memory_of, time_of
 from r1zero.plan.evaluation import EvaluationLayout, evaluation_layout
 from r1zero.plan.layout import Layout, Refusal
 from r1zero.plan.machine import Machine, find_machine
@@ -59,6 +59,12 @@ class Layouts:
         if layout is None:
             return 0
         return host_memory_of(layout, self.machine, self._architecture(run)) // 10**6
+
+    def training_hours(self, run: RunSettings) -> float | None:
+        """Estimated hours of a training, good to a factor of three; None without an estimate."""
+        layout, architecture = self.layout(run), self._architecture(run)
+        time = layout and architecture and time_of(run, layout, architecture, self.machine)
+        return time.step * run.sizes.max_steps / 3600 if time else None
 
     def evaluation(self, run: RunSettings, sizes: Mapping[str, int]) -> EvaluationLayout:
         """Processes, GPUs and time of an evaluation; `sizes` are those that its suite has."""

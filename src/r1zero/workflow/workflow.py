@@ -1,5 +1,6 @@
 """`Workflow`: the one object that the rules ask."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,10 +8,12 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from r1zero.core.environments import ENVIRONMENTS, STAMP
+from r1zero.core.errors import UserError
 from r1zero.plan.backend import load_backend
 from r1zero.plan.evaluation import EvaluationLayout
+from r1zero.plan.gpus import GPUS
 from r1zero.rewards.functions import check_reward_functions
-from r1zero.settings import check_suites, load_config
+from r1zero.settings import Hardware, check_suites, load_config
 from r1zero.settings.endpoints import Endpoint
 from r1zero.settings.load import CONFIG_FOLDER
 from r1zero.workflow.paths import Run
@@ -29,6 +32,8 @@ class Workflow:
     Args:
         values: The merged configuration of Snakemake.
         folder: Folder with recipes, scales and sources.
+        here: Whether jobs run on this machine. For others the configuration has to describe the
+            GPUs, since those of this machine say nothing.
 
     Raises:
         UserError: A file or key is invalid, a selected run has no layout on the configured
@@ -40,6 +45,8 @@ class Workflow:
         self,
         values: dict[str, Any],
         folder: Path = CONFIG_FOLDER,
+        *,
+        here: bool = True,
     ) -> None:
         self.config = load_config(values, folder=folder)
         self.runs = Runs(self.config, folder)
@@ -48,6 +55,8 @@ class Workflow:
         hardware = self.config.hardware
         if self.sources.scale(self.config.scale).device == "cpu":
             hardware = hardware.model_copy(update={"gpus": 0})
+        if not here:
+            _check_described(hardware)
         self.layouts = Layouts(hardware, self.sources.table)
         self._check()
 
@@ -115,6 +124,11 @@ class Workflow:
         """Host memory of a training, in 10^6 bytes."""
         return self.layouts.training_memory(self.runs.shared_settings(run))
 
+    def training_minutes(self, run: Run) -> int:
+        """Time limit of a training in minutes: three times the estimate, or a day without one."""
+        hours = self.layouts.training_hours(self.runs.shared_settings(run))
+        return 24 * 60 if hours is None else math.ceil(3 * hours + 1) * 60
+
     def evaluation(self, run: Run, suite: str) -> EvaluationLayout:
         """Processes, GPUs and time of an evaluation on one node."""
         sizes = self.runs.suites(run).get(suite, {})
@@ -164,3 +178,33 @@ class Workflow:
         first = {run[:3]: run for run in runs}.values()
         needs = self.layouts.needs(map(self.runs.shared_settings, first), self.config.tracking)
         return needs.model_dump_json()
+
+
+def _check_described(hardware: Hardware) -> None:
+    """Check that the configuration describes the nodes of a cluster.
+
+    The workflow is read on a login node, whose GPUs are not those of the nodes.
+
+    Raises:
+        UserError: Number or kind of the GPUs would be measured on this machine, or a run would
+            take several nodes.
+
+    """
+    if hardware.nodes > 1:
+        raise UserError(
+            f"is {hardware.nodes}, and a training on several nodes cannot be submitted",
+            where="hardware.nodes",
+            hint="set it to 1; `python -m r1zero plan` shows the plan for several",
+        )
+    if hardware.gpus == "auto":
+        raise UserError(
+            "is `auto`, which counts the GPUs of this machine, and the jobs run on others",
+            where="hardware.gpus",
+            hint="give the number of GPUs of a node, such as 8",
+        )
+    if hardware.gpus and not (hardware.gpu or hardware.gpu_memory_gb):
+        raise UserError(
+            "is left out, and this machine does not show what the nodes have",
+            where="hardware.gpu",
+            hint=f"one of {', '.join(GPUS)}; or give hardware.gpu_memory_gb",
+        )

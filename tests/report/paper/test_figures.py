@@ -10,7 +10,7 @@ from r1zero.report.paper import figure_data, figures
 from r1zero.report.paper.rendering import svg_to_pdf, svg_to_png, to_svg
 from r1zero.report.results.load import load
 from r1zero.report.statistics.measures import Group, groups_of, names_of
-from report_files import RunFiles, made_up_metrics, paths, small_run
+from report_files import RunFiles, made_up_metrics, paths, small_run, two_steps
 
 
 @pytest.fixture
@@ -153,3 +153,22 @@ def test_a_run_that_never_solves_anything_is_drawn(tmp_path: Path) -> None:
     assert "NaN" not in to_svg(figures.learning_curve(groups, names))
     assert "NaN" not in to_svg(figures.changes(groups, names))
     assert figures.pass_at_k(groups, names) is None
+
+
+def test_random_search_is_drawn_dashed_where_every_step_has_it(tmp_path: Path) -> None:
+    run = two_steps(
+        tmp_path,
+        [[0, 1], [0, 0]],
+        [[1, 0], [1, 0]],
+        **{name: ([[1, 1], [1, 1]],) * 2 for name in ("steps", "wrong_steps", "attempts")},
+        by_chance=([[0.25, 0.25], [0.5, 0.5]], [[0.75, 0.75], [0.5, 0.5]]),
+    )
+    groups = groups_of(load(*paths(run)))
+    names = names_of(groups)
+    points = figure_data.held_out_points(groups, names, "countdown_3", "by_chance")
+    assert [row["value"] for row in points] == [37.5, 62.5]
+    drawn = figures.learning_curve(groups, names).to_json()
+    assert "37.5" in drawn
+    assert '"strokeDash"' in drawn
+    without = groups_of(load(*paths(small_run(tmp_path / "without"))))
+    assert '"strokeDash"' not in figures.learning_curve(without, names_of(without)).to_json()

@@ -10,7 +10,7 @@ import yaml
 from trl.trainer.utils import RepeatSampler
 
 from r1zero.core.errors import UserError
-from r1zero.plan.backend import Inputs, load_backend
+from r1zero.plan.backend import Inputs, check_backend, load_backend
 from r1zero.plan.layout import Layout, Refusal
 from r1zero.plan.machine import find_machine
 from r1zero.plan.search import lay_out
@@ -41,6 +41,10 @@ def rendered(run: RunSettings, folder: Path) -> dict[str, Any]:
         ("zero_variance_groups", {"zero_variance_groups": "drop"}),
         ("zero_variance_groups", {"zero_variance_groups": "resample"}),
         ("updates_per_rollout", {"loss_type": "dapo", "updates_per_rollout": 4}),
+        (
+            "mask_truncated_completions",
+            {"loss_type": "dapo", "mask_truncated_completions": True},
+        ),
         ("rollout_importance_sampling", {"rollout_importance_sampling": "token"}),
     ],
 )
@@ -49,10 +53,17 @@ def test_a_setting_that_it_cannot_honour_is_refused_with_a_backend_that_can(
 ) -> None:
     run = resolved(**vary)
     with pytest.raises(UserError) as raised:
-        BACKEND.check(run)
+        check_backend(run)
     assert raised.value.where == f"recipe {run.recipe}: algorithm.{key}"
-    assert "backends: [trl]" in str(raised.value.hint)
-    load_backend("trl").check(run)
+    named = raised.value.hint.partition("[")[2].rstrip("]")
+    load_backend(named).check(run)
+
+
+def test_a_label_is_no_setting_of_the_training() -> None:
+    run = resolved("swift_numina_rm")
+    assert run.home_backend == "swift"
+    other = run.model_copy(update={"home_backend": "trl"})
+    assert run.training_hash() == other.training_hash()
 
 
 def test_a_reward_model_is_refused() -> None:

@@ -7,8 +7,8 @@ sampler and records of this project.
 
 What is different from the backend `trl`, in the source of ms-swift 4.6 (`grpo_trainer.py`):
 
-- The KL estimate is clamped: the difference of log-probabilities to 20, the estimate to 10. Both
-  are far beyond the values of a stable run.
+- The KL estimate of a token is clamped to 10, which it reaches where the reference is 2.6 nats
+  above the policy. Beyond, the token has no gradient of the penalty.
 - A batch of rollouts is cut into passes in its own order; TRL shuffles it. A loss that depends on
   the cut (`bnpo`) is another sum where a step has several passes.
 """

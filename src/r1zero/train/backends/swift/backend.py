@@ -42,6 +42,10 @@ class SwiftBackend:
                 "ms-swift divides the loss dapo by the tokens of all steps that share rollouts, "
                 "not by those of one step",
             ),
+            "mask_truncated_completions: true": (
+                algorithm.mask_truncated_completions and algorithm.loss_type == "dapo",
+                "ms-swift divides the loss dapo by the tokens of the truncated completions too",
+            ),
             f"rollout_importance_sampling: {algorithm.rollout_importance_sampling}": (
                 algorithm.rollout_importance_sampling != "none",
                 "this backend generates with the weights of the trainer",
@@ -52,13 +56,11 @@ class SwiftBackend:
                 raise UserError(
                     f"the backend swift cannot honour {setting}: {reason}",
                     where=f"recipe {run.recipe}: algorithm.{setting.partition(':')[0]}",
-                    hint="the backend trl can: backends: [trl]",
                 )
         if any(reward.model for reward in run.rewards):
             raise UserError(
                 "the backend swift runs on the CPU alone here, without reward models",
                 where=f"recipe {run.recipe}: rewards",
-                hint="the backend trl can: backends: [trl]",
             )
 
     def constraints(self, run: RunSettings) -> Constraints:
