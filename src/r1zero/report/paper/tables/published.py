@@ -105,7 +105,9 @@ def released_table(
         for item in result.evaluations:
             files.append(item.source)
             scores = [score for score in published if score.suite == item.suite]
-            measured = [score for score in scores if _has(item, score.metric)]
+            measured: list[PublishedScore | None] = [
+                score for score in scores if _has(item, score.metric)
+            ]
             for score in measured or [None]:
                 metric = score.metric if score else "accuracy"
                 found = hierarchical_mean([values(item, metric)])
