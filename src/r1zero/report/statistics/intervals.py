@@ -63,6 +63,9 @@ class Interval:
     high: float
     df: float = inf
     """Degrees of freedom of the Student quantile that the limits were made with."""
+    seed_share: float = nan
+    """Share of the variance of the estimate that lies between training seeds; NaN where a single
+    seed, or another kind of estimate, does not show it."""
 
     @property
     def settled(self) -> bool:
@@ -94,7 +97,7 @@ def hierarchical_mean(values: Sequence[Outcomes], *, differences: bool = False) 
     if differences or not _are_shares(values):
         return _symmetric(mean)
     low, high = _share_limits(mean, mean.quantile)
-    return Interval(mean.estimate, low, high, mean.df)
+    return Interval(mean.estimate, low, high, mean.df, mean.seed_share)
 
 
 def hierarchical_delta(
@@ -141,6 +144,8 @@ class _Mean:
     variance: float
     quantile: float
     n_problems: int
+    seed_share: float = nan
+    """Share of the variance that lies between seeds; NaN with a single one."""
 
     @property
     def df(self) -> float:
@@ -189,6 +194,7 @@ def _mean(groups: Sequence[Outcomes]) -> _Mean:
     variance = problems + excess
     if sqrt(variance) <= ROUNDING * max(float(np.abs(cells).max()) for cells in groups):
         return _Mean(estimate, 0.0, 0.0, n_problems)
+    several = any(len(cells) > 1 for cells in groups)
     squares = problems**2 / (n_problems - 1) + seed_squares + sampling_squares
     quantile = student_quantile(variance**2 / squares)
     if excess > 0:
@@ -196,7 +202,8 @@ def _mean(groups: Sequence[Outcomes]) -> _Mean:
             seeds**2 / seed_squares
         )
         quantile = max(quantile, of_both / variance)
-    return _Mean(estimate, variance, quantile, n_problems)
+    share = excess / variance if several else nan
+    return _Mean(estimate, variance, quantile, n_problems, share)
 
 
 def student_quantile(df: float) -> float:
@@ -222,7 +229,8 @@ def _seed_variances(groups: Sequence[Outcomes]) -> list[tuple[Outcomes, float]]:
 
 def _symmetric(mean: _Mean) -> Interval:
     half = mean.quantile * sqrt(mean.variance)
-    return Interval(mean.estimate, mean.estimate - half, mean.estimate + half, mean.df)
+    low, high = mean.estimate - half, mean.estimate + half
+    return Interval(mean.estimate, low, high, mean.df, mean.seed_share)
 
 
 def _share_limits(mean: _Mean, quantile: float) -> tuple[float, float]:
@@ -272,4 +280,5 @@ def _difference(a: Outcomes, b: Outcomes, difference: _Mean) -> Interval:
         estimate - distance(a_high - first.estimate, second.estimate - b_low),
         estimate + distance(first.estimate - a_low, b_high - second.estimate),
         difference.df,
+        difference.seed_share,
     )
