@@ -36,11 +36,12 @@ def needs_table(verdicts: Sequence[Judged]) -> Table | None:
             {
                 "id": item.claim.id,
                 "verdict": item.verdict,
-                "runs": len(runs),
+                "runs": "; ".join(named),
+                "n_runs": len(runs),
                 "seconds": seconds,
                 "seeds_needed": item.settles.seeds if item.settles else None,
                 "problems_needed": item.settles.problems if item.settles else None,
-                "minutes_needed": item.settles.minutes if item.settles else None,
+                "seconds_needed": 60 * item.settles.minutes if item.settles else None,
             }
         )
     return Table.of(
