@@ -72,6 +72,10 @@ class Lane:
                 }
         return run
 
+    def env_with(self, gpus: int) -> dict[str, str]:
+        """Variables that name as many GPUs; none is used."""
+        return self.env | {"CUDA_VISIBLE_DEVICES": ",".join(map(str, range(gpus)))}
+
     def start(self, run: Run, **variables: str) -> "subprocess.Popen[bytes]":
         """`r1zero train` in a session of its own, its output in a file."""
         gpus = json.loads((run.plan / "plan.json").read_text())["gpus"]
@@ -81,7 +85,7 @@ class Lane:
                 [self.env["PYTHON"], "-m", "r1zero", "train", *options],
                 stdout=stream,
                 stderr=subprocess.STDOUT,
-                env=self.env | variables,
+                env=self.env_with(gpus) | variables,
                 start_new_session=True,
             )
 

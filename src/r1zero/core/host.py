@@ -1,5 +1,6 @@
-"""What this machine has beside GPUs: tools that compile extensions, and shared memory."""
+"""What this machine has beside GPUs: means to compile extensions, and shared memory."""
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -16,6 +17,20 @@ def missing_build_tools() -> list[str]:
     compiler = any(shutil.which(name) for name in ("c++", "g++", "clang++"))
     ninja = shutil.which("ninja") or shutil.which("ninja", path=programs)
     return [name for name, found in (("a C++ compiler", compiler), ("ninja", ninja)) if not found]
+
+
+def abandoned_builds() -> list[Path]:
+    """Lock files of torch's extensions that no process of this user has open.
+
+    A build holds `<extension>/lock` open and deletes it at its end. One that is killed leaves it,
+    and every later build of the extension waits for it without end (`torch.utils.file_baton`).
+    """
+    named = os.environ.get("TORCH_EXTENSIONS_DIR")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    places = [(Path(named), "*/lock")] if named else [(cache / "torch_extensions", "*/*/lock")]
+    locks = [lock for folder, pattern in places for lock in folder.glob(pattern)]
+    opened = set(map(os.path.realpath, Path("/proc").glob("[0-9]*/fd/*"))) if locks else set()
+    return sorted(lock for lock in locks if os.path.realpath(lock) not in opened)
 
 
 def free_shared_memory(folder: Path = SHARED_MEMORY) -> int | None:

@@ -91,8 +91,6 @@ def vllm_environment(python: Path, metadata: Path) -> dict[str, str]:
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         "TORCH_COMPILE_DISABLE": "1",
         "DS_ACCELERATOR": "cpu",
-        # GPUs that the plan is for; none is used.
-        "CUDA_VISIBLE_DEVICES": "0,1,2",
     }
 
 

@@ -68,7 +68,7 @@ class Learning:
             measured = ("--suite", DATASET, "--problems", lane.task, "--step", step)
             command = ("evaluate", run.model, *measured, "--gpus", gpus, "--out", out)
             python = [lane.env["PYTHON"], "-m", "r1zero"]
-            subprocess.run([*python, *map(str, command)], env=lane.env, check=True)
+            subprocess.run([*python, *map(str, command)], env=lane.env_with(gpus), check=True)
         result = json.loads(out.read_text())
         assert result["engine"].startswith("vllm" if gpus else "transformers")
         return float(result["metrics"]["accuracy"])
