@@ -240,6 +240,17 @@ class PublishedScore(Section):
     """How it was measured there: problems, decoding, samples."""
 
 
+class ReleasedModel(Section):
+    """A model that the publishers of a recipe released."""
+
+    model: str
+    """Model of `sources.yaml`."""
+    prompt: Name | None = None
+    """Prompt template that it was trained with, where that is not the recipe's."""
+    published_scores: list[PublishedScore] = Field(default=[])
+    """What it scored; those of the recipe if left out."""
+
+
 class Recipe(Section):
     """One published GRPO setup. Comments in the file give each key's source."""
 
@@ -273,6 +284,8 @@ class Recipe(Section):
     """How long the published run took, if that is reported."""
     published_scores: list[PublishedScore] = Field(default=[])
     """What the published run scored."""
+    released: list[ReleasedModel] = Field(default=[])
+    """Models that its publishers released, which `evaluate` of the configuration scores."""
 
     @model_validator(mode="after")
     def _checkpoints_are_between_rollouts(self) -> Self:
