@@ -1,5 +1,6 @@
 """What this machine has beside GPUs: means to compile extensions, and shared memory."""
 
+import contextlib
 import os
 import shutil
 import sys
@@ -9,6 +10,8 @@ SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 LEAST_SHARED_MEMORY = 2**30
 """Free bytes of shared memory to want where several processes exchange tensors: an allowance. A
 container has 64 MiB by default, at which NCCL fails."""
+
+_PROCESSES = Path("/proc")
 
 
 def missing_build_tools() -> list[str]:
@@ -29,7 +32,12 @@ def abandoned_builds() -> list[Path]:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     places = [(Path(named), "*/lock")] if named else [(cache / "torch_extensions", "*/*/lock")]
     locks = [lock for folder, pattern in places for lock in folder.glob(pattern)]
-    opened = set(map(os.path.realpath, Path("/proc").glob("[0-9]*/fd/*"))) if locks else set()
+    if not locks or not _PROCESSES.is_dir():
+        return []
+    opened = set()
+    for link in _PROCESSES.glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):  # it was closed, or is another user's
+            opened.add(os.readlink(link))
     return sorted(lock for lock in locks if os.path.realpath(lock) not in opened)
 
 
