@@ -11,6 +11,7 @@ import typer
 
 from r1zero.core.errors import UserError, redact
 from r1zero.data.command import app as data
+from r1zero.docs.command import schema
 from r1zero.doctor.command import doctor
 from r1zero.evaluate.command import evaluate
 from r1zero.evaluate.released import released
@@ -18,7 +19,6 @@ from r1zero.plan.command import layout, plan, resolve
 from r1zero.pretrain.command import pretrain
 from r1zero.report.command import compare_released, report
 from r1zero.rewards.command import app as grade
-from r1zero.settings.command import schema
 from r1zero.sources.command import app as sources
 from r1zero.train.command import environment, train
 from r1zero.train.preflight import preflight

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from r1zero.core.section import Name, Section
+from r1zero.settings.backends import BackendName
 from r1zero.tasks.registry import TaskName
 
 OptionValue = bool | int | float | str
@@ -274,10 +275,10 @@ class Recipe(Section):
     algorithm: Algorithm
     sizes: Sizes
     evaluation: Evaluation
-    home_backend: Literal["trl", "swift", "split"] = "trl"
+    home_backend: BackendName = "trl"
     """Backend that is nearest to the published program. It is a label: `backends` of the
     configuration says which backends train the recipe."""
-    backends: dict[Literal["swift", "split"], dict[Name, Any]] = Field(default={})
+    backends: dict[BackendName, dict[Name, Any]] = Field(default={})
     """Published settings that only another backend honours, kept for it."""
     published_time: PublishedTime | None = None
     """How long the published run took, if that is reported."""

@@ -296,7 +296,8 @@ def saving_every_25_steps_fills_700_gb(
     needs=Needs(seeds=3),
     arms=Arms(across="backend"),
     recipes="datawhale_r1",
-    takes="`snakemake --cores all claims` with several backends, such as `backends: [trl, split]`",
+    takes="`snakemake --cores all claims` with several backends, such as `backends: [trl, split,"
+    " swift]`",
 )
 def backends_agree(setups: Setups, *, margin: float = 0.03) -> Evidence:
     """Different trainers bring the same recipe to the same accuracy, within the spread of seeds."""
