@@ -33,7 +33,7 @@ def run(
     gpus: int = 0,
     train_seconds: float = 300.0,
     suite: str | None = None,
-    **identity: str,
+    **identity: Any,
 ) -> RunResults:
     """One run: outcomes [n_problems, n_samples] by step and field, metrics by name from step 1."""
     named = {
