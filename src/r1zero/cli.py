@@ -15,6 +15,7 @@ from r1zero.doctor.command import doctor
 from r1zero.evaluate.command import evaluate
 from r1zero.plan.command import layout, plan, resolve
 from r1zero.pretrain.command import pretrain
+from r1zero.reference.command import reference
 from r1zero.report.command import report
 from r1zero.rewards.command import app as grade
 from r1zero.settings.command import schema
@@ -41,6 +42,7 @@ app.command()(layout)
 app.command()(environment)
 app.command()(preflight)
 app.command()(train)
+app.command()(reference)
 app.command()(evaluate)
 app.command()(report)
 app.command()(watch)

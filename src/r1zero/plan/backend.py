@@ -7,7 +7,7 @@ folder of `train/backends/`, and is loaded by the name that `r1zero.settings.bac
 
 import importlib.util
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from shlex import quote
@@ -215,6 +215,27 @@ def load_backend(name: str) -> PlanningBackend:
             f"unknown backend '{name}'", where="backends", hint=f"known: {', '.join(BACKENDS)}"
         )
     return cast(PlanningBackend, importlib.import_module(BACKENDS[name]).BACKEND)
+
+
+def load_scorer(name: str) -> Callable[[Path, str, float], Any]:
+    """The function of a backend that loads a reference model for a server.
+
+    It takes the folder, the type of the weights and the temperature, and is `load_scorer` in the
+    module `scoring` of the backend. Imports torch.
+
+    Raises:
+        UserError: No backend has this name, or its reference model cannot be on a server.
+
+    """
+    load_backend(name)
+    module = f"{BACKENDS[name]}.scoring"
+    if importlib.util.find_spec(module) is None:
+        raise UserError(
+            f"the reference model of the backend {name} cannot be on a server",
+            where="--backend",
+            hint="split works",
+        )
+    return cast(Callable[[Path, str, float], Any], importlib.import_module(module).load_scorer)
 
 
 def check_backend(run: RunSettings) -> None:

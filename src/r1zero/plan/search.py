@@ -26,7 +26,7 @@ from r1zero.plan.memory import (
 from r1zero.plan.reasons import describe, reasons_for
 from r1zero.settings.architecture import Architecture
 from r1zero.settings.run import RunSettings
-from r1zero.settings.workflow import Hardware
+from r1zero.settings.workflow import Hardware, RemoteReference
 
 # Tokens in one forward and backward pass, with padding. The memory of a pass grows with them; how a
 # batch is divided into passes changes no gradient.
@@ -52,6 +52,30 @@ class _Problem:
     architecture: Architecture | None
     hardware: Hardware
     constraints: Constraints
+
+    @property
+    def reference(self) -> Literal["none", "trainer", "server", "remote"]:
+        """Where the reference model is."""
+        wish = self.hardware.reference
+        if self.run.algorithm.beta == 0:
+            return "none"
+        if isinstance(wish, RemoteReference):
+            return "remote"
+        if wish == "auto":
+            # A server of the run's own has no GPU.
+            follows = self.run.reference in self.constraints.references and not self.machine.gpus
+            return self.run.reference if follows else "trainer"
+        return wish
+
+    def refused_reference(self) -> str | None:
+        """Why the reference model cannot be where the configuration wants it."""
+        if self.reference in ("none", "trainer"):
+            return None
+        if "server" not in self.constraints.references:
+            return f"the backend {self.run.backend} has its reference model in the trainer alone"
+        if self.reference == "server" and self.machine.gpus:
+            return "hardware.reference: server has no GPU; start one and name it with `remote`"
+        return None
 
     @property
     def tokens(self) -> int:
@@ -176,6 +200,8 @@ def check_positions(run: RunSettings, architecture: Architecture | None) -> None
 def _search(problem: _Problem) -> Layout | list[str]:
     """The first candidate that fits, or why none does."""
     run, machine = problem.run, problem.machine
+    if reason := problem.refused_reference():
+        return [reason]
     if machine.gpus == 0:
         return _on_cpu(problem)
     if set(problem.constraints.placements) == {"in_process"}:
@@ -272,7 +298,7 @@ def _fit(problem: _Problem, candidate: _Candidate, completions: int) -> _Fit | N
                     prompt_length=run.sizes.max_prompt_length,
                     completion_length=run.sizes.max_completion_length,
                     checkpointing=checkpointing,
-                    reference=run.algorithm.beta > 0,
+                    reference=problem.reference == "trainer",
                     attention="sdpa",
                     live_parameters=min(_LIVE_PARAMETERS, architecture.parameters),
                 )
@@ -347,6 +373,7 @@ def _assemble(
     run, machine = problem.run, problem.machine
     passes = completions // candidate.trainers // fit.micro_batch
     on_cpu = candidate.placement == "in_process"
+    remote = problem.hardware.reference if problem.reference == "remote" else None
     layout = Layout(
         placement=candidate.placement,
         gpus=machine.gpus,
@@ -358,7 +385,8 @@ def _assemble(
         generator_tensor_parallel=fit.tensor_parallel,
         generator_memory_share=fit.memory_share,
         generator_sequences=fit.sequences,
-        reference="trainer" if run.algorithm.beta > 0 else "none",
+        reference=problem.reference,
+        remote_reference=remote if isinstance(remote, RemoteReference) else None,
         sharding=fit.sharding,
         offload_optimizer=fit.offload_optimizer,
         offload_weights=fit.offload_weights,

@@ -1,0 +1,79 @@
+"""`python -m r1zero reference`: the reference model of any number of trainers, as a server."""
+
+import ipaddress
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from r1zero.core.errors import UserError
+from r1zero.plan.backend import load_scorer
+
+TOKEN = "R1ZERO_REFERENCE_TOKEN"
+"""Environment variable with the token of a server."""
+
+
+def reference(
+    model: Annotated[Path, typer.Option(help="Folder of the model that runs start from.")],
+    temperature: Annotated[float, typer.Option(help="Sampling temperature of the runs.")],
+    backend: Annotated[str, typer.Option(help="Trainer of the runs.")] = "split",
+    dtype: Annotated[str, typer.Option(help="Type of the weights: float32 or bfloat16.")] = (
+        "float32"
+    ),
+    host: Annotated[
+        str, typer.Option(help=f"Address to bind; {TOKEN} must be set for other than loopback.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port.")] = 59875,
+    threads: Annotated[int, typer.Option(min=1, help="Threads on a CPU.")] = 1,
+    request_mb: Annotated[float, typer.Option(help="Largest request in 10^6 bytes.")] = 64.0,
+    request_seconds: Annotated[float, typer.Option(help="Longest time for one to arrive.")] = 60.0,
+    waiting: Annotated[int, typer.Option(min=1, help="Most requests that wait.")] = 64,
+) -> None:
+    """Serve log-probabilities of a reference model to trainers."""
+    token = os.environ.get(TOKEN)
+    if not token and not _is_loopback(host):
+        raise UserError(
+            f"anyone who reaches {host} could use the server",
+            where="--host",
+            hint=f"set {TOKEN} here and for the trainers, or bind 127.0.0.1",
+        )
+    if dtype not in ("float32", "bfloat16"):
+        raise UserError(f"'{dtype}' is no type of weights", where="--dtype", hint="float32 works")
+    if not (model / "config.json").is_file():
+        raise UserError("no model", where=f"--model {model}")
+    import torch
+    import uvicorn
+    from transformers import AutoConfig
+
+    from r1zero.reference.protocol import Identity
+    from r1zero.reference.server import Limits, ReferenceServer
+
+    torch.set_num_threads(threads)
+    identity = Identity.of(model, dtype=dtype, temperature=temperature, backend=backend)
+    sizes = AutoConfig.from_pretrained(model)
+    limits = Limits(
+        request_bytes=int(request_mb * 1e6),
+        seconds=request_seconds,
+        waiting=waiting,
+        length=sizes.max_position_embeddings,
+        vocabulary=sizes.vocab_size,
+    )
+    score = load_scorer(backend)(model, dtype, temperature)
+    print(f"reference model {identity.weights[:12]} at http://{host}:{port}", flush=True)
+    server = ReferenceServer(score, identity, limits, token)
+    uvicorn.run(
+        server.application,
+        host=host,
+        port=port,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=10,
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
