@@ -83,7 +83,7 @@ def host_memory_of(layout: Layout, machine: Machine, architecture: Architecture 
     What is offloaded is divided evenly over the trainers.
     """
     if layout.placement == "in_process":
-        return layout.trainers * _CPU_PROCESS
+        return (layout.trainers + (layout.reference == "server")) * _CPU_PROCESS
     size = 4 if layout.weights_dtype == "float32" else 2
     weights = _weights(architecture, size)
     offloaded = 0

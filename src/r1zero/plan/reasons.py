@@ -26,6 +26,12 @@ def reasons_for(run: RunSettings, machine: Machine, layout: Layout) -> Iterator[
                 f"server: {layout.trainer_gpus} GPUs train, {layout.generator_gpus} generate "
                 f"(tensor parallel {layout.generator_tensor_parallel})"
             )
+    match layout.reference:
+        case "server":
+            yield "the reference model is on a server of this run, and not in the trainer"
+        case "remote":
+            assert layout.remote_reference
+            yield f"the reference model is at {layout.remote_reference.remote}"
     if layout.memory:
         yield from _memory(machine, layout)
 

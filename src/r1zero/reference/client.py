@@ -18,10 +18,10 @@ from r1zero.reference.protocol import (
 # Statuses of a server that is busy, slow, or behind a proxy that does not reach it.
 _TRANSIENT = (408, 429, 502, 503, 504)
 _FIRST_DELAY, _LONGEST_DELAY = 0.25, 15.0
-_RESUMES = "when it is there again, the same command goes on from the last checkpoint"
+_RESUMES = "once it is back, the same command continues from the last checkpoint"
 
 
-class RemoteReference:
+class ReferenceClient:
     """A reference model on a server.
 
     Args:
@@ -75,6 +75,12 @@ class RemoteReference:
         future.set_result(self._logps(*arguments))
         return future
 
+    def close(self) -> None:
+        """Close the connection; nothing can be asked any more."""
+        if self._worker:
+            self._worker.shutdown(wait=False, cancel_futures=True)
+        self._client.close()
+
     def _logps(self, body: bytes, rows: int, kept: int, batch: int) -> Tensor:
         response = self._request(
             "POST", "/logps", params={"kept": kept, "batch": batch}, content=body
@@ -123,11 +129,7 @@ class RemoteReference:
             delay = min(2 * delay, _LONGEST_DELAY)
 
     def _error(self, problem: str, hint: str = "") -> UserError:
-        return UserError(
-            problem,
-            where=self._address,
-            hint=hint,
-        )
+        return UserError(problem, where=self._address, hint=hint)
 
 
 def _reason(response: httpx.Response) -> str:

@@ -1,17 +1,14 @@
 """`python -m r1zero reference`: the reference model of any number of trainers, as a server."""
 
 import ipaddress
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from r1zero.core.errors import UserError
+from r1zero.core.errors import UserError, read_secret
 from r1zero.plan.backend import load_scorer
-
-TOKEN = "R1ZERO_REFERENCE_TOKEN"
-"""Environment variable with the token of a server."""
+from r1zero.settings.workflow import REFERENCE_TOKEN
 
 
 def reference(
@@ -22,7 +19,10 @@ def reference(
         "float32"
     ),
     host: Annotated[
-        str, typer.Option(help=f"Address to bind; {TOKEN} must be set for other than loopback.")
+        str,
+        typer.Option(
+            help=f"Address to bind; {REFERENCE_TOKEN} must be set for other than loopback."
+        ),
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port.")] = 59875,
     threads: Annotated[int, typer.Option(min=1, help="Threads on a CPU.")] = 1,
@@ -31,12 +31,12 @@ def reference(
     waiting: Annotated[int, typer.Option(min=1, help="Most requests that wait.")] = 64,
 ) -> None:
     """Serve log-probabilities of a reference model to trainers."""
-    token = os.environ.get(TOKEN)
+    token = read_secret(REFERENCE_TOKEN)
     if not token and not _is_loopback(host):
         raise UserError(
             f"anyone who reaches {host} could use the server",
             where="--host",
-            hint=f"set {TOKEN} here and for the trainers, or bind 127.0.0.1",
+            hint=f"set {REFERENCE_TOKEN} here and for the trainers, or bind 127.0.0.1",
         )
     if dtype not in ("float32", "bfloat16"):
         raise UserError(f"'{dtype}' is no type of weights", where="--dtype", hint="float32 works")

@@ -1,17 +1,17 @@
 """How a run starts a reference server of its own, and what its trainers are told. No torch."""
 
-import os
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from r1zero.core.errors import UserError
+from r1zero.core.errors import read_secret
 from r1zero.plan.backend import Inputs, Process
 from r1zero.plan.layout import Layout
 from r1zero.settings.run import RunSettings
+from r1zero.settings.workflow import REFERENCE_TOKEN
 
 if TYPE_CHECKING:
-    from r1zero.reference.client import RemoteReference
+    from r1zero.reference.client import ReferenceClient
 
 _ADDRESS = "http://{address:0}:{port:reference}"
 
@@ -49,7 +49,11 @@ def add_options(parser: ArgumentParser) -> None:
     """Add the options of `client_arguments`."""
     parser.add_argument("--reference-address", help="Address of the reference server.")
     parser.add_argument("--reference-patience", type=float, default=60.0, help="In seconds.")
-    parser.add_argument("--reference-token-from", help="Environment variable with its token.")
+    parser.add_argument(
+        "--reference-token-from",
+        default=REFERENCE_TOKEN,
+        help="Environment variable with its token.",
+    )
     parser.add_argument(
         "--reference-prefetch",
         choices=("on", "off"),
@@ -59,14 +63,15 @@ def add_options(parser: ArgumentParser) -> None:
 
 
 def remote_reference(
-    options: Namespace, model: Path, *, dtype: str, temperature: float, backend: str
-) -> "RemoteReference | None":
+    options: Namespace, model: Path, *, weights: str, dtype: str, temperature: float, backend: str
+) -> "ReferenceClient | None":
     """The client that the options of a trainer ask for; None without one.
 
     Args:
         options: From a parser with `add_options`.
         model: Folder of the model that training starts from.
-        dtype: Type of its weights.
+        weights: Hash of its weights.
+        dtype: Their type.
         temperature: Sampling temperature.
         backend: Name of the backend.
 
@@ -76,18 +81,13 @@ def remote_reference(
     """
     if not options.reference_address:
         return None
-    from r1zero.reference.client import RemoteReference
+    from r1zero.reference.client import ReferenceClient
     from r1zero.reference.protocol import Identity
 
-    token, variable = None, options.reference_token_from
-    if variable:
-        token = os.environ.get(variable)
-        if token is not None and not token.isascii():
-            raise UserError("is no token", where=variable)
-    return RemoteReference(
+    return ReferenceClient(
         options.reference_address,
-        Identity.of(model, dtype=dtype, temperature=temperature, backend=backend),
+        Identity.of(model, weights=weights, dtype=dtype, temperature=temperature, backend=backend),
         patience=options.reference_patience,
-        token=token,
+        token=read_secret(options.reference_token_from),
         prefetch=options.reference_prefetch == "on",
     )

@@ -42,13 +42,24 @@ class Identity(Section):
     """Backend whose code computes the log-probabilities."""
 
     @classmethod
-    def of(cls, model: Path, *, dtype: str, temperature: float, backend: str) -> Self:
-        """The identity of the model in a folder."""
+    def of(
+        cls, model: Path, *, dtype: str, temperature: float, backend: str, weights: str = ""
+    ) -> Self:
+        """The identity of the model in a folder.
+
+        Args:
+            model: The folder.
+            dtype: Type of the weights.
+            temperature: Number that logits are divided by.
+            backend: Name of the backend.
+            weights: Hash of the weights, if it is known; they are read otherwise.
+
+        """
         files = sorted(model.glob("*.safetensors"))
         tokenizer = model / "tokenizer.json"
         return cls.model_validate(
             {
-                "weights": weights_hash(describe_file(path, model) for path in files),
+                "weights": weights or weights_hash(describe_file(path, model) for path in files),
                 "tokenizer": sha256_file(tokenizer) if tokenizer.is_file() else "",
                 "dtype": dtype,
                 "temperature": temperature,
@@ -85,6 +96,8 @@ def unpack_request(body: bytes) -> tuple[Tensor, Tensor]:
         raise ValueError("wants input_ids in int32 and mask in uint8")
     if ids.ndim != 2 or ids.shape != mask.shape or 0 in ids.shape:
         raise ValueError(f"input_ids {tuple(ids.shape)} and mask {tuple(mask.shape)} do not fit")
+    if mask.max() > 1:
+        raise ValueError("mask has other values than 0 and 1")
     return ids.long(), mask.long()
 
 

@@ -165,8 +165,11 @@ class ReferenceServer:
             raise _RefusedError(
                 422, f"kept {kept}, length {length} of at most {limits.length}, batch {batch}"
             )
-        if input_ids.min() < 0 or input_ids.max() >= limits.vocabulary or mask.max() > 1:
-            raise _RefusedError(422, f"token ids beyond {limits.vocabulary}, or no mask")
+        if input_ids.min() < 0 or input_ids.max() >= limits.vocabulary:
+            raise _RefusedError(422, f"token ids are not below {limits.vocabulary}")
+        prompt, completion = mask[:, :-kept], mask[:, -kept:]
+        if not prompt[:, -1].all() or (prompt.diff() < 0).any() or (completion.diff() > 0).any():
+            raise _RefusedError(422, "wants padding left of the prompts, right of the completions")
         began = time.perf_counter()
         try:
             logps = self._score(input_ids, mask, kept, batch)

@@ -17,6 +17,9 @@ from r1zero.settings.sources import (
 )
 from r1zero.tasks.registry import TaskName
 
+REFERENCE_TOKEN = "R1ZERO_REFERENCE_TOKEN"  # noqa: S105 (the name of a variable)
+"""Environment variable with the token of a reference server."""
+
 
 class RemoteReference(Section):
     """A reference server that somebody has started."""
@@ -25,7 +28,7 @@ class RemoteReference(Section):
     """Its address, such as `http://10.0.0.2:59875`."""
     patience: float = Field(default=600.0, gt=0)
     """Seconds that it may be gone or busy before a training stops."""
-    token_from: Variable = "R1ZERO_REFERENCE_TOKEN"
+    token_from: Variable = REFERENCE_TOKEN
     """Environment variable with its token, if it wants one."""
 
 

@@ -19,7 +19,7 @@ from r1zero.core.errors import UserError
 from r1zero.core.files import read_json
 from r1zero.core.validation import read_yaml, validate
 from r1zero.data.lengths import fitting
-from r1zero.reference.client import RemoteReference
+from r1zero.reference.client import ReferenceClient
 from r1zero.reference.processes import add_options, remote_reference
 from r1zero.settings import RunSettings
 from r1zero.train.backends.split import BACKEND
@@ -60,11 +60,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
     model = load(options.resume or Path(config.model))
     base = Path(config.model)
-    reference: PreTrainedModel | RemoteReference | None = None
+    reference: PreTrainedModel | ReferenceClient | None = None
     if config.algorithm.beta:
         reference = remote_reference(
             options,
             base,
+            weights=run["base_model"]["sha256"],
             dtype="float32",
             temperature=config.algorithm.temperature,
             backend=BACKEND.name,

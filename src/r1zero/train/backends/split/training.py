@@ -15,7 +15,7 @@ from accelerate.utils import gather_object
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, get_scheduler
 
-from r1zero.reference.client import RemoteReference
+from r1zero.reference.client import ReferenceClient
 from r1zero.train import zero_variance
 from r1zero.train.backends.split.config import SplitConfig
 from r1zero.train.backends.split.loss import (
@@ -61,7 +61,7 @@ class Trainer:
         config: SplitConfig,
         accelerator: Accelerator,
         model: PreTrainedModel,
-        reference: PreTrainedModel | RemoteReference | None,
+        reference: PreTrainedModel | ReferenceClient | None,
         tokenizer: PreTrainedTokenizerBase,
         worker: RolloutWorker,
         problems: pl.DataFrame,
@@ -276,7 +276,7 @@ class Trainer:
             for first in range(0, len(groups), share)
         ]
         rows = [row for step in steps for row in step]
-        if isinstance(self.reference, RemoteReference) and rows:
+        if isinstance(self.reference, ReferenceClient) and rows:
             answer = self.reference.ask(*as_request(rows), self.config.micro_batch)
             self._asked = rows, answer
         if self.config.gen_update_steps > 1:
