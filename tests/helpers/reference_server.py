@@ -42,10 +42,16 @@ def serving(
         limits: `Limits` other than the usual ones.
 
     """
-    identity = Identity.of(model, dtype="float32", temperature=temperature, backend=backend)
+    identity = Identity.of(
+        model,
+        dtype="float32",
+        compute_dtype="float32",
+        temperature=temperature,
+        backend=backend,
+    )
     usual = {"request_bytes": 10**7, "seconds": 10.0, "waiting": 8}
     server = ReferenceServer(
-        score or load_scorer(backend)(model, "float32", temperature),
+        score or load_scorer(backend)(model, "float32", "float32", temperature),
         identity,
         Limits(**usual | {"length": 4096, "vocabulary": 10**6} | limits),
         token,

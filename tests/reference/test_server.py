@@ -165,7 +165,8 @@ def test_a_wrong_token_is_refused(model: Path, given: str | None) -> None:
 
 
 def test_every_answer_names_the_model(model: Path, address: str) -> None:
-    identity = Identity.of(model, dtype="float32", temperature=0.9, backend="split")
+    types = {"dtype": "float32", "compute_dtype": "float32"}
+    identity = Identity.of(model, **types, temperature=0.9, backend="split")
     assert httpx.get(f"{address}/identity").json() == identity.model_dump()
     response = httpx.post(f"{address}/logps", **request())
     assert response.headers[IDENTITY_HEADER] == identity.digest

@@ -217,11 +217,11 @@ def load_backend(name: str) -> PlanningBackend:
     return cast(PlanningBackend, importlib.import_module(BACKENDS[name]).BACKEND)
 
 
-def load_scorer(name: str) -> Callable[[Path, str, float], Any]:
+def load_scorer(name: str) -> Callable[[Path, str, str, float], Any]:
     """The function of a backend that loads a reference model for a server.
 
-    It takes the folder, the type of the weights and the temperature, and is `load_scorer` in the
-    module `scoring` of the backend. Imports torch.
+    It takes the folder, the types of the weights and of the arithmetic, and the temperature, and is
+    `load_scorer` in the module `scoring` of the backend. Imports torch.
 
     Raises:
         UserError: No backend has this name, or its reference model cannot be on a server.
@@ -233,9 +233,9 @@ def load_scorer(name: str) -> Callable[[Path, str, float], Any]:
         raise UserError(
             f"the reference model of the backend {name} cannot be on a server",
             where="--backend",
-            hint="split works",
+            hint="trl and split work",
         )
-    return cast(Callable[[Path, str, float], Any], importlib.import_module(module).load_scorer)
+    return cast(Callable[[Path, str, str, float], Any], importlib.import_module(module).load_scorer)
 
 
 def check_backend(run: RunSettings) -> None:

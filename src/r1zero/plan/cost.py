@@ -98,6 +98,8 @@ def host_memory_of(layout: Layout, machine: Machine, architecture: Architecture 
         elif gpu.role == "generator":
             # The processes of one generator read its weights once.
             nodes[gpu.node] += _GPU_PROCESS + (weights if gpu.rank == 0 else 0)
+            if layout.reference == "server" and gpu.rank == 0:
+                nodes[gpu.node] += _GPU_PROCESS + weights
     return max(nodes)
 
 

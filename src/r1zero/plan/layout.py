@@ -82,6 +82,9 @@ class Layout(Section):
     the run starts, or on one that is there already."""
     remote_reference: RemoteReference | None = None
     """That one."""
+    reference_memory: dict[str, int] = Field(default={})
+    """Bytes of the server of the reference model by part; empty without one, or where not
+    computed."""
     sharding: Sharding
     """What is sharded over the trainers: nothing; optimizer states and gradients (ZeRO-2); the
     weights as well (ZeRO-3)."""

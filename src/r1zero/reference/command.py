@@ -18,6 +18,7 @@ def reference(
     dtype: Annotated[str, typer.Option(help="Type of the weights: float32 or bfloat16.")] = (
         "float32"
     ),
+    compute_dtype: Annotated[str, typer.Option(help="Type of the arithmetic.")] = "float32",
     host: Annotated[
         str,
         typer.Option(
@@ -38,8 +39,9 @@ def reference(
             where="--host",
             hint=f"set {REFERENCE_TOKEN} here and for the trainers, or bind 127.0.0.1",
         )
-    if dtype not in ("float32", "bfloat16"):
-        raise UserError(f"'{dtype}' is no type of weights", where="--dtype", hint="float32 works")
+    for option, value in (("--dtype", dtype), ("--compute-dtype", compute_dtype)):
+        if value not in ("float32", "bfloat16"):
+            raise UserError(f"unknown type '{value}'", where=option, hint="float32 works")
     if not (model / "config.json").is_file():
         raise UserError("no model", where=f"--model {model}")
     import torch
@@ -50,7 +52,13 @@ def reference(
     from r1zero.reference.server import Limits, ReferenceServer
 
     torch.set_num_threads(threads)
-    identity = Identity.of(model, dtype=dtype, temperature=temperature, backend=backend)
+    identity = Identity.of(
+        model,
+        dtype=dtype,
+        compute_dtype=compute_dtype,
+        temperature=temperature,
+        backend=backend,
+    )
     sizes = AutoConfig.from_pretrained(model)
     limits = Limits(
         request_bytes=int(request_mb * 1e6),
@@ -59,7 +67,7 @@ def reference(
         length=sizes.max_position_embeddings,
         vocabulary=sizes.vocab_size,
     )
-    score = load_scorer(backend)(model, dtype, temperature)
+    score = load_scorer(backend)(model, dtype, compute_dtype, temperature)
     print(f"reference model {identity.weights[:12]} at http://{host}:{port}", flush=True)
     server = ReferenceServer(score, identity, limits, token)
     uvicorn.run(

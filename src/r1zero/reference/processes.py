@@ -5,35 +5,59 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from r1zero.core.errors import read_secret
+from r1zero.plan.assignment import GpuAssignment, assign_gpus
 from r1zero.plan.backend import Inputs, Process
 from r1zero.plan.layout import Layout
+from r1zero.plan.machine import Machine
 from r1zero.settings.run import RunSettings
 from r1zero.settings.workflow import REFERENCE_TOKEN
 
 if TYPE_CHECKING:
     from r1zero.reference.client import ReferenceClient
 
-_ADDRESS = "http://{address:0}:{port:reference}"
 
-
-def reference_server(run: RunSettings, layout: Layout, inputs: Inputs) -> list[Process]:
+def reference_server(
+    run: RunSettings, layout: Layout, machine: Machine, inputs: Inputs
+) -> list[Process]:
     """The reference server of a run, if its layout has one."""
     if layout.reference != "server":
         return []
+    assigned = _generator_gpu(layout, machine)
+    node = assigned.node if assigned else 0
     argv = (
         *("python", "-m", "r1zero", "reference", "--model", str(inputs.model)),
         *("--backend", run.backend, "--dtype", layout.weights_dtype),
+        *("--compute-dtype", layout.compute_dtype),
         *("--temperature", str(run.algorithm.temperature)),
         *("--threads", str(run.computation.train.threads)),
-        *("--host", "{address:0}", "--port", "{port:reference}"),
+        *("--host", f"{{address:{node}}}", "--port", "{port:reference}"),
     )
-    return [Process(role="reference", argv=argv, health=f"{_ADDRESS}/health")]
+    return [
+        Process(
+            role="reference",
+            argv=argv,
+            gpus=(assigned.gpu,) if assigned else (),
+            node=node,
+            health=f"{_address(node)}/health",
+        )
+    ]
 
 
-def client_arguments(layout: Layout) -> list[str]:
+def _generator_gpu(layout: Layout, machine: Machine) -> GpuAssignment | None:
+    """The GPU of the generator that the server shares; None on the CPU."""
+    assigned = assign_gpus(layout, machine)
+    return next((each for each in assigned if each.role == "generator"), None)
+
+
+def _address(node: int) -> str:
+    return f"http://{{address:{node}}}:{{port:reference}}"
+
+
+def client_arguments(layout: Layout, machine: Machine) -> list[str]:
     """Options of a trainer, which `add_options` reads."""
     if layout.reference == "server":
-        return ["--reference-address", _ADDRESS]
+        assigned = _generator_gpu(layout, machine)
+        return ["--reference-address", _address(assigned.node if assigned else 0)]
     if layout.reference == "remote":
         assert layout.remote_reference
         remote = layout.remote_reference
@@ -63,7 +87,14 @@ def add_options(parser: ArgumentParser) -> None:
 
 
 def remote_reference(
-    options: Namespace, model: Path, *, weights: str, dtype: str, temperature: float, backend: str
+    options: Namespace,
+    model: Path,
+    *,
+    weights: str,
+    dtype: str,
+    compute_dtype: str,
+    temperature: float,
+    backend: str,
 ) -> "ReferenceClient | None":
     """The client that the options of a trainer ask for; None without one.
 
@@ -72,6 +103,7 @@ def remote_reference(
         model: Folder of the model that training starts from.
         weights: Hash of its weights.
         dtype: Their type.
+        compute_dtype: Type of the arithmetic.
         temperature: Sampling temperature.
         backend: Name of the backend.
 
@@ -86,7 +118,14 @@ def remote_reference(
 
     return ReferenceClient(
         options.reference_address,
-        Identity.of(model, weights=weights, dtype=dtype, temperature=temperature, backend=backend),
+        Identity.of(
+            model,
+            weights=weights,
+            dtype=dtype,
+            compute_dtype=compute_dtype,
+            temperature=temperature,
+            backend=backend,
+        ),
         patience=options.reference_patience,
         token=read_secret(options.reference_token_from),
         prefetch=options.reference_prefetch == "on",

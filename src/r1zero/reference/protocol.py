@@ -36,6 +36,8 @@ class Identity(Section):
     """SHA-256 of `tokenizer.json`."""
     dtype: Literal["float32", "bfloat16"]
     """Type of the weights."""
+    compute_dtype: Literal["float32", "bfloat16"]
+    """Type of the arithmetic."""
     temperature: float
     """Number that logits are divided by."""
     backend: str
@@ -43,13 +45,21 @@ class Identity(Section):
 
     @classmethod
     def of(
-        cls, model: Path, *, dtype: str, temperature: float, backend: str, weights: str = ""
+        cls,
+        model: Path,
+        *,
+        dtype: str,
+        compute_dtype: str,
+        temperature: float,
+        backend: str,
+        weights: str = "",
     ) -> Self:
         """The identity of the model in a folder.
 
         Args:
             model: The folder.
             dtype: Type of the weights.
+            compute_dtype: Type of the arithmetic.
             temperature: Number that logits are divided by.
             backend: Name of the backend.
             weights: Hash of the weights, if it is known; they are read otherwise.
@@ -62,6 +72,7 @@ class Identity(Section):
                 "weights": weights or weights_hash(describe_file(path, model) for path in files),
                 "tokenizer": sha256_file(tokenizer) if tokenizer.is_file() else "",
                 "dtype": dtype,
+                "compute_dtype": compute_dtype,
                 "temperature": temperature,
                 "backend": backend,
             }

@@ -93,6 +93,6 @@ class SplitBackend:
             arguments += ["--keep-states", str(inputs.kept_optimizer_states)]
         if resume:
             arguments += ["--resume", str(resume)]
-        arguments += client_arguments(layout)
+        arguments += client_arguments(layout, machine)
         trainer = Process(role="trainer", argv=(*launcher, "-m", _ENTRYPOINT, *arguments))
-        return [*reference_server(run, layout, inputs), trainer]
+        return [*reference_server(run, layout, machine, inputs), trainer]

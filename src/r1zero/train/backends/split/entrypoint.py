@@ -67,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             base,
             weights=run["base_model"]["sha256"],
             dtype="float32",
+            compute_dtype="float32",
             temperature=config.algorithm.temperature,
             backend=BACKEND.name,
         ) or load(base)

@@ -31,8 +31,8 @@ def rows_logps(
             yield row, values[here]
 
 
-def load_scorer(folder: Path, dtype: str, temperature: float) -> Scorer:
-    """The reference model of a server: it computes what the trainer would, from the same rows."""
+def load_scorer(folder: Path, dtype: str, compute_dtype: str, temperature: float) -> Scorer:
+    """The reference model of a server, which computes what the trainer would, in float32."""
     model = load(folder)
 
     def score(input_ids: Tensor, mask: Tensor, kept: int, batch: int) -> Tensor:

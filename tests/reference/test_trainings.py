@@ -1,5 +1,6 @@
 """Trainings with the reference model on a server are those with it in the trainer, bit for bit."""
 
+import contextlib
 import json
 import shutil
 import socket
@@ -8,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -22,16 +24,25 @@ pytestmark = pytest.mark.slow
 
 STEPS, SAVED = 12, [4, 8, 12]
 # Metrics that depend on the clock.
-TIMED = {"step_time", "time/rollout"}
+TIMED = {"step_time", "time/rollout", "total_flos", "train_runtime"}
 # Makes a run with so many processes, and with the reference model at a place.
 MakeRun = Callable[..., Run]
 
 
+@pytest.fixture(scope="module", params=["split", "trl"])
+def backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
 def new_run(
-    tiny_config: Path, tiny_task: Path, tiny_base: Path, tmp_path_factory: pytest.TempPathFactory
+    backend: str,
+    tiny_config: Path,
+    tiny_task: Path,
+    tiny_base: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> MakeRun:
-    def make(name: str, *, processes: int = 1, reference: object = "auto") -> Run:
+    def make(name: str, *, processes: int = 1, reference: Any = "auto") -> Run:
         folder = tmp_path_factory.mktemp(name)
         config = Path(shutil.copytree(tiny_config, folder / "config"))
         with edited(config / "recipes" / f"{RECIPE}.yaml") as recipe:
@@ -42,8 +53,9 @@ def new_run(
             scale["computation"] = {"train": {"processes": processes}}
             sizes = {"learning_rate": 1e-3, "max_steps": STEPS, "save_steps": SAVED[0]}
             scale["tasks"]["countdown"]["sizes"] |= sizes
-        options = {"backend": "split", "reference": reference}
-        return make_run(folder / "run", config, tiny_task, tiny_base, **options)
+        return make_run(
+            *(folder / "run", config, tiny_task, tiny_base), backend=backend, reference=reference
+        )
 
     return make
 
@@ -65,9 +77,11 @@ def finish(process: "subprocess.Popen[str]") -> None:
 
 def server_of(process: "subprocess.Popen[str]") -> psutil.Process | None:
     """The reference server among the descendants of a training."""
-    descendants = psutil.Process(process.pid).children(recursive=True)
-    found = [each for each in descendants if each.cmdline()[3:4] == ["reference"]]
-    return found[0] if found else None
+    for each in psutil.Process(process.pid).children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # it has ended
+            if each.cmdline()[3:4] == ["reference"]:
+                return each
+    return None
 
 
 def check_it_ended_like(run: Run, other: Run) -> None:
@@ -93,14 +107,15 @@ def local(new_run: MakeRun) -> Run:
 
 
 @pytest.fixture
-def server(tiny_base: Path) -> Iterator[str]:
+def server(backend: str, tiny_base: Path) -> Iterator[str]:
     """Address of a server that was started by hand."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "r1zero", "reference", "--model", str(tiny_base.parent)]
     process = subprocess.Popen(
-        [*command, "--temperature", "0.9", "--port", str(port)], env=ENVIRONMENT
+        [*command, "--backend", backend, "--temperature", "0.9", "--port", str(port)],
+        env=ENVIRONMENT,
     )
     yield f"http://127.0.0.1:{port}"
     process.terminate()
