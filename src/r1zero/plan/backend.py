@@ -166,6 +166,15 @@ class PlanningBackend(Protocol):
         The error names the key; `check_backend` adds the backends that can honour it.
         """
 
+    def differences(self, run: RunSettings) -> dict[str, str]:
+        """What the backend does in another way than the formulas of the papers, or than TRL does.
+
+        Returns:
+            A sentence for people by the dotted key of the setting; only of settings that `check`
+            accepts, and only where they make a difference in this run.
+
+        """
+
     def constraints(self, run: RunSettings) -> Constraints:
         """What layouts of a run are possible."""
 
@@ -228,14 +237,16 @@ def load_scorer(name: str) -> Callable[[Path, str, str, float], Any]:
 
     """
     load_backend(name)
-    module = f"{BACKENDS[name]}.scoring"
-    if importlib.util.find_spec(module) is None:
+    modules = {each: f"{module}.scoring" for each, module in BACKENDS.items()}
+    able = [each for each, module in modules.items() if importlib.util.find_spec(module)]
+    if name not in able:
         raise UserError(
             f"the reference model of the backend {name} cannot be on a server",
             where="--backend",
-            hint="trl and split work",
+            hint=f"works: {', '.join(able)}",
         )
-    return cast(Callable[[Path, str, str, float], Any], importlib.import_module(module).load_scorer)
+    scoring = importlib.import_module(modules[name])
+    return cast(Callable[[Path, str, str, float], Any], scoring.load_scorer)
 
 
 def check_backend(run: RunSettings) -> None:

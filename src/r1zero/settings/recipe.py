@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from r1zero.core.section import Name, Section
+from r1zero.settings.backends import BackendName
 from r1zero.tasks.registry import TaskName
 
 OptionValue = bool | int | float | str
@@ -239,6 +240,17 @@ class PublishedScore(Section):
     """How it was measured there: problems, decoding, samples."""
 
 
+class ReleasedModel(Section):
+    """A model that the publishers of a recipe released."""
+
+    model: str
+    """Model of `sources.yaml`."""
+    prompt: Name | None = None
+    """Prompt template that it was trained with, where that is not the recipe's."""
+    published_scores: list[PublishedScore] = Field(default=[])
+    """What it scored; those of the recipe if left out."""
+
+
 class Recipe(Section):
     """One published GRPO setup. Comments in the file give each key's source."""
 
@@ -266,15 +278,17 @@ class Recipe(Section):
     algorithm: Algorithm
     sizes: Sizes
     evaluation: Evaluation
-    home_backend: Literal["trl", "swift", "split"] = "trl"
+    home_backend: BackendName = "trl"
     """Backend that is nearest to the published program. It is a label: `backends` of the
     configuration says which backends train the recipe."""
-    backends: dict[Literal["swift", "split"], dict[Name, Any]] = Field(default={})
+    backends: dict[BackendName, dict[Name, Any]] = Field(default={})
     """Published settings that only another backend honours, kept for it."""
     published_time: PublishedTime | None = None
     """How long the published run took, if that is reported."""
     published_scores: list[PublishedScore] = Field(default=[])
     """What the published run scored."""
+    released: list[ReleasedModel] = Field(default=[])
+    """Models that its publishers released, which `evaluate` of the configuration scores."""
 
     @model_validator(mode="after")
     def _checkpoints_are_between_rollouts(self) -> Self:

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from r1zero.core.section import Name, Section
 from r1zero.settings.backends import BackendName
 from r1zero.settings.endpoints import DEFAULT_ENDPOINTS, Address, Endpoint, Variable
-from r1zero.settings.recipe import OptionValue, SuiteSizes
+from r1zero.settings.recipe import ListedSuites, OptionValue, SuiteSizes
 from r1zero.settings.sources import (
     DatasetSource,
     ModelName,
@@ -106,6 +106,20 @@ class Ablation(Section):
         ]
 
 
+class Evaluated(Section):
+    """A released model, scored like the base model of a recipe."""
+
+    path: Path | None = None
+    """Your folder with its files; default: the model of this name in `sources.yaml`."""
+    recipe: Name | None = None
+    """Recipe whose prompt, decoding, lengths and suites it is scored with; default: the one that
+    lists the model under `released`."""
+    prompt: Name | None = None
+    """Prompt template; default: the one that the model was released for, or that of the recipe."""
+    suites: ListedSuites | None = Field(default=None, min_length=1)
+    """Suites, with sizes of their own where a mapping gives them; default: those of the recipe."""
+
+
 class Tracking(Section):
     """Where the metrics of a training go besides `metrics.jsonl`. It decides no weights."""
 
@@ -145,5 +159,7 @@ class Config(Section):
     """Models of yours, added to `config/sources.yaml` or in place of an entry there."""
     suites: dict[Name, Suite] = Field(default={})
     """More held-out suites, by name."""
+    evaluate: dict[ModelName, Evaluated] = Field(default={})
+    """Released models to score besides, by their names in `sources.yaml`; nothing trains them."""
     tracking: Tracking = Tracking()
     """Where the metrics of a training go besides `metrics.jsonl`."""

@@ -37,6 +37,7 @@ def contents(
     verdicts: Sequence[Judged],
     published: Mapping[str, Published] | None = None,
     files: Sequence[Path] = (),
+    released: Table | None = None,
 ) -> Contents:
     """Make a report.
 
@@ -45,6 +46,7 @@ def contents(
         verdicts: Verdicts on the claims, judged on these runs.
         published: Published scores by recipe.
         files: Every file that was read, for the appendix.
+        released: Scores of released models beside the published ones.
 
     """
     groups = groups_of(runs)
@@ -59,6 +61,7 @@ def contents(
         _backends(groups),
         _claims(verdicts),
         _published(groups, dict(published or {}), names),
+        _released(released),
         Part("cost", "Cost", (), (cost_table(runs, names),)),
         _samples(groups, names),
         Part("limits", "Limits", limits_of(groups, verdicts, names)),
@@ -288,6 +291,16 @@ def _published(
         f" scale {groups[0].run.scale}: they are compared at scale paper only."
     )
     return Part("published", "Published figures", (text,))
+
+
+def _released(table: Table | None) -> Part | None:
+    if table is None:
+        return None
+    text = (
+        "Models that others trained and released, scored here under this project's protocol:"
+        " whether their published scores come out again says how far the two protocols agree."
+    )
+    return Part("released", "Released models", (text,), (table,))
 
 
 def _samples(groups: Sequence[Group], names: dict[Run, str]) -> Part | None:

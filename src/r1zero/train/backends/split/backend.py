@@ -44,11 +44,13 @@ class SplitBackend:
         }
         for key, (is_refused, reason) in refusals.items():
             if is_refused:
-                raise UserError(
-                    f"the backend split {reason}",
-                    where=f"recipe {run.recipe}: {key}",
-                    hint="the backend trl can: backends: [trl]",
-                )
+                raise UserError(f"the backend split {reason}", where=f"recipe {run.recipe}: {key}")
+
+    def differences(self, run: RunSettings) -> dict[str, str]:
+        """A loss that TRL averages over passes."""
+        if run.algorithm.loss_type == "bnpo":
+            return {"algorithm.loss_type": "bnpo is divided by the tokens of the step, as dapo is"}
+        return {}
 
     def constraints(self, run: RunSettings) -> Constraints:
         """Each process draws and scores whole groups."""

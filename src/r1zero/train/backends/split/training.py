@@ -35,6 +35,7 @@ from r1zero.train.backends.split.rollouts import (
     shared_out,
 )
 from r1zero.train.backends.split.scoring import as_request, rows_logps
+from r1zero.train.checkpoints import step_of
 from r1zero.train.formulas import advantages, k3, token_ratio
 from r1zero.train.recording import Recorder
 
@@ -98,7 +99,7 @@ class Trainer:
         """
         step = 0
         if resume:
-            step = int(resume.name.rpartition("-")[2])
+            step = step_of(resume)
             states = torch.load(resume / STATES, weights_only=True)
             self.optimizer.load_state_dict(states["optimizer"])
             self.scheduler.load_state_dict(states["scheduler"])
