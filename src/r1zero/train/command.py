@@ -156,6 +156,7 @@ def _train_to_the_end(
     made_by = {
         "gpus": machine.gpus,
         "gpu": machine.gpu,
+        "reference": layout.reference,
         "provenance": _provenance(backend, programs),
     }
     write_json(folder / _MADE_BY, made_by)
