@@ -17,6 +17,8 @@ import yaml
 from safetensors.torch import load_file
 
 from fixed_completions import FLAT, PROMPTS
+from r1zero.train.backends.trl.scoring import load_scorer
+from reference_server import serving
 from tiny import ENVIRONMENT, REPOSITORY
 
 pytestmark = pytest.mark.slow
@@ -94,8 +96,16 @@ def options(base: Path, out: Path, layout: Layout) -> dict[str, Any]:
     }
 
 
-def train(base: Path, folder: Path, layouts: list[Layout]) -> None:
-    """Train several layouts of as many processes and one ZeRO stage, one after the other."""
+def train(base: Path, folder: Path, layouts: list[Layout], reference: str | None = None) -> None:
+    """Train several layouts of as many processes and one ZeRO stage, one after the other.
+
+    Args:
+        base: Folder of the model.
+        folder: Folder for a folder of each layout.
+        layouts: The layouts.
+        reference: Address of the server with the reference model; None for one in the trainers.
+
+    """
     processes, _, stage, *_ = layouts[0]
     if stage:
         path = folder / f"zero{stage}.yaml"
@@ -123,7 +133,9 @@ def train(base: Path, folder: Path, layouts: list[Layout]) -> None:
     else:
         launcher = ["-m", "torch.distributed.run", "--standalone"]
         launcher += ["--nproc-per-node", str(processes)]
-    runs = [options(base, folder / layout.name, layout) for layout in layouts]
+    runs = [
+        options(base, folder / layout.name, layout) | {"reference": reference} for layout in layouts
+    ]
     result = subprocess.run(
         [sys.executable, *launcher, str(SCRIPT), json.dumps(runs)],
         env=ENVIRONMENT | {"PYTHONPATH": str(SCRIPT.parent), "DS_ACCELERATOR": "cpu"},
@@ -207,3 +219,26 @@ def test_zero_variance_groups_are_treated_alike(
 def test_sharding_computes_the_same_steps(base: Path, trained: Path, layout: Layout) -> None:
     train(base, trained, [layout])
     compare(base, trained, KEEP[0], [layout])
+
+
+@pytest.mark.parametrize(
+    "layout", [Layout(1, 2), Layout(2, 2), *SHARDED], ids=lambda each: each.name
+)
+def test_a_reference_model_on_a_server_changes_no_bit(
+    base: Path, trained: Path, tmp_path: Path, layout: Layout
+) -> None:
+    if layout.zero_stage and not importlib.util.find_spec("deepspeed"):
+        pytest.skip("DeepSpeed is not installed")
+    # With DeepSpeed a trainer computes without buckets.
+    score = load_scorer(base, "float32", "float32", 1.0, bucketed=not layout.zero_stage)
+    with serving(base, backend="trl", score=score) as address:
+        train(base, tmp_path, [layout], address)
+    local = trained
+    if layout.zero_stage:
+        local = tmp_path / "local"
+        train(base, local, [layout])
+    found, wanted = (record(folder / layout.name) for folder in (tmp_path, local))
+    assert found["history"] == wanted["history"]
+    # The last steps are away from the reference model.
+    assert found["history"][-1][3] > 0
+    assert torch.equal(flat(tmp_path / layout.name), flat(local / layout.name))
