@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 from torch import Tensor
 
-from r1zero.core.errors import UserError
+from r1zero.core.errors import UserError, redact
 from r1zero.reference.protocol import (
     IDENTITY_HEADER,
     Identity,
@@ -115,7 +115,8 @@ class ReferenceClient:
             try:
                 response = self._client.request(method, path, **options)
             except httpx.TransportError as error:
-                problem = f"the reference server does not answer: {error or type(error).__name__}"
+                reason = redact(str(error)) or type(error).__name__
+                problem = f"the reference server does not answer: {reason}"
             else:
                 if response.status_code == 200:
                     return response
@@ -125,6 +126,9 @@ class ReferenceClient:
                 problem = f"the reference server answers with status {response.status_code}"
             if time.monotonic() + delay > end:
                 raise self._error(f"{problem}, after {self._patience:g} s", _RESUMES)
+            if delay == _FIRST_DELAY:
+                notice = f"{problem}; asking again for {self._patience:g} s"
+                print(f"{self._address}: {notice}", flush=True)
             time.sleep(delay)
             delay = min(2 * delay, _LONGEST_DELAY)
 
@@ -134,6 +138,6 @@ class ReferenceClient:
 
 def _reason(response: httpx.Response) -> str:
     try:
-        return str(response.json()["error"])[:200]
+        return redact(str(response.json()["error"]))
     except (ValueError, KeyError, TypeError):
         return ""

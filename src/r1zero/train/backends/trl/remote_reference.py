@@ -11,7 +11,7 @@ from r1zero.reference.client import ReferenceClient
 from r1zero.train.backends.trl.length_bucketing import LengthBucketingTrainer
 
 
-class _Asked(NamedTuple):
+class _Request(NamedTuple):
     """A request that the server works on."""
 
     input_ids: Tensor
@@ -38,7 +38,7 @@ class RemoteReferenceTrainer(LengthBucketingTrainer):
 
     def __init__(self, *args: Any, reference: ReferenceClient | None = None, **kwargs: Any) -> None:
         self._remote = reference
-        self._asked: _Asked | None = None
+        self._awaited: _Request | None = None
         config = kwargs["args"]
         beta = config.beta
         # TRL loads a reference model, and prepares it for several processes, unless `beta` is 0
@@ -75,13 +75,9 @@ class RemoteReferenceTrainer(LengthBucketingTrainer):
         filler = self.processing_class.pad_token_id
         ids = self._padded(prompts, completions, filler)
         mask = self._padded(ones, kept, 0)
-        answer = self._remote.ask(
-            ids,
-            mask,
-            ids.shape[1] - max(map(len, prompts)),
-            self.args.per_device_train_batch_size,
-        )
-        self._asked = _Asked(ids, mask, answer)
+        longest = max(map(len, completions))
+        answer = self._remote.ask(ids, mask, longest, self.args.per_device_train_batch_size)
+        self._awaited = _Request(ids, mask, answer)
 
     def _padded(self, prompts: list[Tensor], completions: list[Tensor], filler: int) -> Tensor:
         sides = ((prompts, "left"), (completions, "right"))
@@ -103,9 +99,9 @@ class RemoteReferenceTrainer(LengthBucketingTrainer):
                 model, input_ids, attention_mask, logits_to_keep, batch_size=batch_size, **kwargs
             )
         ids, mask = input_ids.cpu(), attention_mask.cpu()
-        asked, self._asked = self._asked, None
-        if asked and torch.equal(asked.input_ids, ids) and torch.equal(asked.mask, mask):
-            answer = asked.answer
+        awaited, self._awaited = self._awaited, None
+        if awaited and torch.equal(awaited.input_ids, ids) and torch.equal(awaited.mask, mask):
+            answer = awaited.answer
         else:
             answer = self._remote.ask(ids, mask, logits_to_keep, batch_size or len(ids))
         return answer.result().to(input_ids.device), None, None
