@@ -339,7 +339,7 @@ def test_save_steps_25_of_a_3b_run_pass_700_gb_and_a_budget_keeps_all_weights() 
         (["--gpus", "many"], "hardware: gpus"),
         (["--gpus", "3", "--placement", "nowhere"], "hardware: placement:"),
         (["--gpus", "3", "--gpu", "a800-80g", "--disk-gb", "60"], "hardware.disk_gb: 9 "),
-        (["--gpus", "3", "--backend", "nobody"], "backends:"),
+        (["--gpus", "3", "--backend", "nobody"], f"recipe {RECIPE} at scale paper: backend:"),
     ],
 )
 def test_wrong_options_are_named(options: list[str], key: str) -> None:
