@@ -29,20 +29,13 @@ TIMED = {"step_time", "time/rollout", "total_flos", "train_runtime"}
 MakeRun = Callable[..., Run]
 
 
-@pytest.fixture(scope="module", params=["split", "trl"])
-def backend(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 @pytest.fixture(scope="module")
 def new_run(
-    backend: str,
-    tiny_config: Path,
-    tiny_task: Path,
-    tiny_base: Path,
-    tmp_path_factory: pytest.TempPathFactory,
+    tiny_config: Path, tiny_task: Path, tiny_base: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> MakeRun:
-    def make(name: str, *, processes: int = 1, reference: Any = "auto") -> Run:
+    def make(
+        name: str, *, backend: str = "split", processes: int = 1, reference: Any = "auto"
+    ) -> Run:
         folder = tmp_path_factory.mktemp(name)
         config = Path(shutil.copytree(tiny_config, folder / "config"))
         with edited(config / "recipes" / f"{RECIPE}.yaml") as recipe:
@@ -107,14 +100,14 @@ def local(new_run: MakeRun) -> Run:
 
 
 @pytest.fixture
-def server(backend: str, tiny_base: Path) -> Iterator[str]:
+def server(tiny_base: Path) -> Iterator[str]:
     """Address of a server that was started by hand."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "r1zero", "reference", "--model", str(tiny_base.parent)]
     process = subprocess.Popen(
-        [*command, "--backend", backend, "--temperature", "0.9", "--port", str(port)],
+        [*command, "--temperature", "0.9", "--port", str(port)],
         env=ENVIRONMENT,
     )
     yield f"http://127.0.0.1:{port}"
@@ -123,9 +116,8 @@ def server(backend: str, tiny_base: Path) -> Iterator[str]:
 
 
 def test_two_trainers_ask_one_server_at_once(new_run: MakeRun, local: Run, server: str) -> None:
-    pair = new_run("pair", processes=2)
+    pair, remote = new_run("pair", processes=2), {"remote": server}
     finish(start(pair))
-    remote = {"remote": server}
     alone = new_run("remote", reference=remote)
     both = new_run("remote_pair", processes=2, reference=remote)
     # They wait for a server that is not there yet.
@@ -161,6 +153,16 @@ def test_a_killed_server_of_a_run_stops_it_and_it_resumes(new_run: MakeRun, loca
     assert list(sealed(run.checkpoints)) < SAVED
     finish(start(run))
     check_it_ended_like(run, local)
+
+
+def test_a_run_of_trl_has_a_server(new_run: MakeRun) -> None:
+    runs = [new_run(place, backend="trl", reference=place) for place in ("trainer", "server")]
+    for training in [start(run) for run in runs]:
+        finish(training)
+    local, remote = runs
+    check_it_ended_like(remote, local)
+    made = [json.loads(run.model.read_text())["reference"] for run in runs]
+    assert made == ["trainer", "server"]
 
 
 def test_a_backend_without_a_client_refuses_a_server(

@@ -47,10 +47,12 @@ def reference(
     import torch
     import uvicorn
     from transformers import AutoConfig
+    from transformers.utils import logging
 
     from r1zero.reference.protocol import Identity
     from r1zero.reference.server import Limits, ReferenceServer
 
+    logging.disable_progress_bar()
     torch.set_num_threads(threads)
     identity = Identity.of(
         model,
