@@ -58,7 +58,7 @@ def trained(model: Path, out: Path, reference: str | None) -> dict[str, Any]:
 def test_a_trainer_is_smaller_by_the_reference_model(model: Path, tmp_path: Path) -> None:
     large = tmp_path / "large"
     config = AutoConfig.from_pretrained(model)
-    config.update({"hidden_size": 512, "intermediate_size": 4096, "num_hidden_layers": 4})
+    config.update({"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 2})
     AutoModelForCausalLM.from_config(config).save_pretrained(large)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (large / name).write_bytes((model / name).read_bytes())
