@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+from transformers import AutoConfig
 
 from r1zero.plan.backend import load_scorer
 from r1zero.reference.protocol import Identity, Scorer
@@ -49,11 +50,18 @@ def serving(
         temperature=temperature,
         backend=backend,
     )
-    usual = {"request_bytes": 10**7, "seconds": 10.0, "waiting": 8}
+    sizes = AutoConfig.from_pretrained(model)
+    usual: dict[str, Any] = {
+        "request_bytes": 10**7,
+        "seconds": 10.0,
+        "waiting": 8,
+        "length": sizes.max_position_embeddings,
+        "vocabulary": sizes.vocab_size,
+    }
     server = ReferenceServer(
         score or load_scorer(backend)(model, "float32", "float32", temperature),
         identity,
-        Limits(**usual | {"length": 4096, "vocabulary": 10**6} | limits),
+        Limits(**usual | limits),
         token,
     )
     with serving_application(wrapped(server.application), port) as address:

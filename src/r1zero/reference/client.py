@@ -111,6 +111,7 @@ class ReferenceClient:
     def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
         """Send a request, again and again as long as the server is gone or busy."""
         end, delay = time.monotonic() + self._patience, _FIRST_DELAY
+        digest = self._expected.digest
         while True:
             try:
                 response = self._client.request(method, path, **options)
@@ -121,6 +122,9 @@ class ReferenceClient:
                 if response.status_code == 200:
                     return response
                 if response.status_code not in _TRANSIENT:
+                    # Another model may be why.
+                    if response.headers.get(IDENTITY_HEADER, digest) != digest:
+                        self._compare()
                     reason = f"status {response.status_code} {_reason(response)}"
                     raise self._error(f"the reference server refuses: {reason}")
                 problem = f"the reference server answers with status {response.status_code}"
