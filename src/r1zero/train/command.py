@@ -23,6 +23,7 @@ from r1zero.core.files import (
 from r1zero.core.provenance import provenance, versions_in
 from r1zero.core.validation import validate
 from r1zero.plan.backend import inputs_of
+from r1zero.plan.gpu_lock import locked_gpus
 from r1zero.plan.layout import Layout
 from r1zero.plan.machine import Machine, visible_gpus
 from r1zero.settings import RunSettings
@@ -193,28 +194,29 @@ def _supervised(attempt: _Attempt, limits: Limits, patience: float) -> None:
     run, folder = attempt.run, attempt.folder
     settings = RunSettings.model_validate(run["settings"])
     layout = Layout.model_validate({key: attempt.planned[key] for key in Layout.model_fields})
-    # A scheduler may give this job other GPUs than the plan saw.
     machine = Machine.model_validate(attempt.planned["machine"])
-    machine = machine.model_copy(update={"visible": visible_gpus() or machine.visible})
     inputs = inputs_of(attempt.run_file, run, plan=attempt.plan, checkpoints=folder)
     inputs = inputs._replace(kept_optimizer_states=attempt.planned["kept_optimizer_states"])
     backend = backend_of(settings.backend)
     programs = programs_for(backend.environment)
-    processes = backend.processes(settings, layout, machine, inputs, resume=attempt.resume)
     made_by = {
         "gpus": machine.gpus,
         "gpu": machine.gpu,
         "provenance": _provenance(backend, programs),
     }
-    write_json(folder / _MADE_BY, made_by)
-    guards.forget(folder)
-    limits.write(folder)
-    supervise(
-        processes,
-        folder,
-        programs=programs,
-        on_sigterm=lambda: guards.ask_to_end(folder, limits, "SIGTERM", patience),
-    )
+    # GPUs that no training beside this one has; a scheduler may give others than the plan saw.
+    with locked_gpus(machine.gpus_per_node or None):
+        machine = machine.model_copy(update={"visible": visible_gpus() or machine.visible})
+        processes = backend.processes(settings, layout, machine, inputs, resume=attempt.resume)
+        write_json(folder / _MADE_BY, made_by)
+        guards.forget(folder)
+        limits.write(folder)
+        supervise(
+            processes,
+            folder,
+            programs=programs,
+            on_sigterm=lambda: guards.ask_to_end(folder, limits, "SIGTERM", patience),
+        )
     last = max(checkpoints.sealed(folder), default=0)
     guards.check_it_finished(folder, last, settings.sizes.max_steps)
 
