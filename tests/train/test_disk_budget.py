@@ -13,7 +13,7 @@ from tiny import ENVIRONMENT, edited, make_run, stage
 
 pytestmark = pytest.mark.slow
 
-STEPS = 8
+STEPS = 10
 
 
 def test_with_half_the_disk_of_its_checkpoints_a_run_finishes_and_all_are_evaluated(
