@@ -15,6 +15,7 @@ from r1zero.report.statistics.measures import Group, per_base, spread_of
 from r1zero.report.statistics.trends import trend
 
 REPLICATES = 600
+RUN = planted.run().run
 
 
 def drawn(
@@ -26,8 +27,7 @@ def drawn(
     for base in range(bases):
         effect = rng.normal(0, spread)
         for seed in range(seeds):
-            run = planted.run(seed=seed, base_seed=base).run if not outcomes else runs[0]
-            runs.append(run.model_copy(update={"seed": seed, "base_seed": base}))
+            runs.append(RUN.model_copy(update={"seed": seed, "base_seed": base}))
             noise = rng.normal(0, 0.2, (100, 1))
             outcomes.append(truth + problem + effect + rng.normal(0, 0.02) + noise)
     return runs, outcomes

@@ -55,7 +55,8 @@ def _scale(groups: Sequence[Group]) -> str:
         f"Scale {scale}: the algorithms are those of the recipes, the models ({models}) and"
         " problems are small ones made for this scale. That a claim holds here says that the"
         " mechanism works at this size, not that it holds for large language models."
-        f" {_bases(groups)} The models were made so that there is something to gain, so a gain tests the pipeline."
+        f" {_bases(groups)} The models were made so that there is something to gain, so a gain"
+        " tests the pipeline."
     )
 
 

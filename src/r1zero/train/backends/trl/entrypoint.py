@@ -32,6 +32,8 @@ from r1zero.core.errors import UserError
 from r1zero.core.files import read_json
 from r1zero.core.validation import read_yaml, validate
 from r1zero.data.lengths import fitting
+from r1zero.reference.client import ReferenceClient
+from r1zero.reference.processes import add_options, remote_reference
 from r1zero.rewards.build import RewardFunction, RewardFunctions
 from r1zero.settings import RunSettings
 from r1zero.tasks.prompts import load_prompt
@@ -39,7 +41,7 @@ from r1zero.train.backends.trl import BACKEND
 from r1zero.train.backends.trl.dynamic_sampling import DynamicSamplingTrainer
 from r1zero.train.backends.trl.length_bucketing import rollout
 from r1zero.train.backends.trl.vllm_engine import planned_engine
-from r1zero.train.checkpoints import step_of
+from r1zero.train.guards import shared
 from r1zero.train.recording import Recorder
 
 
@@ -68,12 +70,19 @@ class RecorderCallback(TrainerCallback):  # type: ignore[misc]
         logs: dict[str, Any],
         **kwargs: Any,
     ) -> None:
-        """Record the metrics of a step."""
+        """Record the metrics of a step, and do after it what the guards decide."""
         # The summary at the end has no loss of a step.
-        if self.recorder and "loss" in logs:
+        if "loss" not in logs:
+            return
+        verdict = None
+        if self.recorder:
             # A metric is None where everything that it counts is masked.
             known = {key: float(value) for key, value in logs.items() if value is not None}
-            self.recorder.step({"step": state.global_step, **known})
+            row = {"step": state.global_step, **known}
+            verdict = self.recorder.step(row, saves=control.should_save)
+        # The trainer saves after it has logged.
+        control.should_save, stop = shared(verdict)
+        control.should_training_stop |= stop
 
     def on_save(
         self,
@@ -101,6 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--weights-port", type=int, help="Port that weights are sent to it over.")
     parser.add_argument("--engine", type=Path, help="The vllm.yaml of an engine in this process.")
     parser.add_argument("--resume", type=Path, help="Checkpoint to go on from.")
+    add_options(parser)
     options = parser.parse_args(arguments)
     logging.disable_progress_bar()
 
@@ -124,17 +134,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     recorder = None
     if config.should_save:
-        recorder = Recorder(
+        recorder = Recorder.of(
+            run,
+            settings,
             Path(config.output_dir),
-            config_hash=run["config_hash"],
             optimizer_states=BACKEND.checkpoint.optimizer_states,
-            max_steps=config.max_steps,
-            resumed=step_of(options.resume) if options.resume else 0,
+            resume=options.resume,
             keep_states=options.keep_states,
+        )
+    reference = None
+    if config.beta:
+        reference = remote_reference(
+            options,
+            Path(model.model_name_or_path),
+            weights=run["base_model"]["sha256"],
+            dtype=model.dtype,
+            compute_dtype="bfloat16" if config.bf16 else "float32",
+            temperature=config.temperature,
+            backend=BACKEND.name,
         )
     engine = read_yaml(options.engine) if options.engine else {}
     with planned_engine(engine):
-        trainer = build_trainer(run, settings, config, model, problems, recorder)
+        trainer = build_trainer(run, settings, config, model, problems, recorder, reference)
     if options.resume and config.use_cpu:
         _let_torch_restore_to_numbered_cpus()
     trainer.train(resume_from_checkpoint=str(options.resume) if options.resume else None)
@@ -147,6 +168,7 @@ def build_trainer(
     model: ModelConfig,
     problems: pl.DataFrame,
     recorder: Recorder | None,
+    reference: ReferenceClient | None = None,
 ) -> DynamicSamplingTrainer:
     """The trainer of a run.
 
@@ -157,6 +179,7 @@ def build_trainer(
         model: The model to start from.
         problems: Training problems, with a column `prompt`.
         recorder: Writes what the training leaves; None in all processes but the main one.
+        reference: Asks a server for the reference model; None for one in the trainer.
 
     """
     config.model_init_kwargs = {
@@ -181,6 +204,7 @@ def build_trainer(
         zero_variance_groups=settings.algorithm.zero_variance_groups,
         max_resamples=settings.algorithm.max_resamples,
         recorder=recorder,
+        reference=reference,
     )
     trainer.eos_token_ids = list(dict.fromkeys([*trainer.eos_token_ids, *stop_token_ids]))
     # TRL names a reward model by its folder.
