@@ -234,13 +234,18 @@ def test_a_cut_off_run_goes_on_from_its_last_complete_checkpoint(
     assert [json.loads(row)["step"] for row in rows] == [1, 2, 3, 4]
 
 
-def test_a_damaged_checkpoint_is_not_gone_on_from(run: Run, launched: Launched) -> None:
+@pytest.mark.parametrize("damaged", [2, 4])
+def test_a_damaged_checkpoint_is_made_again(run: Run, launched: Launched, damaged: int) -> None:
+    """The last one too, although all steps have been trained."""
     run.checkpoints.mkdir()
     checkpoints.bind_to_run(run.checkpoints, json.loads(run.file.read_text()))
-    path = save(run, 2) / "model.safetensors"
+    path = save(run, damaged) / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
-    assert refusal(run).where == str(path)
-    assert not launched
+    output = train(run)
+    assert f"{path.parent}: " in output
+    assert "--resume" not in launched[0].argv
+    assert list(checkpoints.sealed(run.checkpoints)) == [2, 4]
+    checkpoints.verify(path.parent)
 
 
 def test_a_failed_trainer_leaves_no_model_json(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -137,23 +137,22 @@ def _train_to_the_end(
     tracking: Tracking,
 ) -> None:
     settings = RunSettings.model_validate(run["settings"])
-    done = checkpoints.sealed(folder)
-    last = max(done, default=0)
+    backend = backend_of(settings.backend)
+    resume = checkpoints.last_intact(folder, backend.checkpoint.optimizer_states)
+    last = checkpoints.step_of(resume) if resume else 0
     metrics.keep_until(folder / "metrics.jsonl", last)
     if last == settings.sizes.max_steps:
         return
-    if last:
-        print(f"{done[last]}: goes on from step {last}")
-        checkpoints.verify(done[last])
+    if resume:
+        print(f"{resume}: goes on from step {last}", flush=True)
     layout = Layout.model_validate({key: planned[key] for key in Layout.model_fields})
     # A scheduler may give this job other GPUs than the plan saw.
     machine = Machine.model_validate(planned["machine"])
     machine = machine.model_copy(update={"visible": visible_gpus() or machine.visible})
     inputs = inputs_of(run_file, run, plan=plan, checkpoints=folder)
     inputs = inputs._replace(kept_optimizer_states=planned["kept_optimizer_states"])
-    backend = backend_of(settings.backend)
     programs = programs_for(backend.environment)
-    processes = backend.processes(settings, layout, machine, inputs, resume=done.get(last))
+    processes = backend.processes(settings, layout, machine, inputs, resume=resume)
     made_by = {
         "gpus": machine.gpus,
         "gpu": machine.gpu,

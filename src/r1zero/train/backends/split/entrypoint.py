@@ -24,6 +24,7 @@ from r1zero.train.backends.split import BACKEND
 from r1zero.train.backends.split.config import SplitConfig
 from r1zero.train.backends.split.rollouts import RolloutWorker
 from r1zero.train.backends.split.training import Trainer
+from r1zero.train.checkpoints import step_of
 from r1zero.train.recording import Recorder
 
 
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             config_hash=run["config_hash"],
             optimizer_states=BACKEND.checkpoint.optimizer_states,
             max_steps=config.sizes.max_steps,
-            resumed=int(options.resume.name.rpartition("-")[2]) if options.resume else 0,
+            resumed=step_of(options.resume) if options.resume else 0,
             keep_states=options.keep_states,
         )
     model = load(options.resume or Path(config.model))

@@ -32,6 +32,7 @@ from r1zero.train.backends.split.rollouts import (
     problem_order,
     shared_out,
 )
+from r1zero.train.checkpoints import step_of
 from r1zero.train.formulas import advantages, k3, token_ratio
 from r1zero.train.recording import Recorder
 
@@ -93,7 +94,7 @@ class Trainer:
         """
         step = 0
         if resume:
-            step = int(resume.name.rpartition("-")[2])
+            step = step_of(resume)
             states = torch.load(resume / STATES, weights_only=True)
             self.optimizer.load_state_dict(states["optimizer"])
             self.scheduler.load_state_dict(states["scheduler"])

@@ -21,6 +21,7 @@ from r1zero.core.validation import read_yaml, validate
 from r1zero.data.lengths import fitting
 from r1zero.settings import RunSettings
 from r1zero.train.backends.swift import BACKEND
+from r1zero.train.checkpoints import step_of
 from r1zero.train.recording import Recorder
 
 
@@ -49,7 +50,7 @@ def main() -> None:
             config_hash=run["config_hash"],
             optimizer_states=BACKEND.checkpoint.optimizer_states,
             max_steps=settings.sizes.max_steps,
-            resumed=int(options.resume.name.rpartition("-")[2]) if options.resume else 0,
+            resumed=step_of(options.resume) if options.resume else 0,
             keep_states=options.keep_states,
         )
     # ms-swift does not find it out for a folder with a name of ours.

@@ -39,6 +39,7 @@ from r1zero.train.backends.trl import BACKEND
 from r1zero.train.backends.trl.dynamic_sampling import DynamicSamplingTrainer
 from r1zero.train.backends.trl.length_bucketing import rollout
 from r1zero.train.backends.trl.vllm_engine import planned_engine
+from r1zero.train.checkpoints import step_of
 from r1zero.train.recording import Recorder
 
 
@@ -128,7 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             config_hash=run["config_hash"],
             optimizer_states=BACKEND.checkpoint.optimizer_states,
             max_steps=config.max_steps,
-            resumed=int(options.resume.name.rpartition("-")[2]) if options.resume else 0,
+            resumed=step_of(options.resume) if options.resume else 0,
             keep_states=options.keep_states,
         )
     engine = read_yaml(options.engine) if options.engine else {}
