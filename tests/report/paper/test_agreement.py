@@ -24,7 +24,7 @@ def runs_on(backend: str, rate: float, n_seeds: int, n_samples: int = 4) -> list
                 "correct": binary(
                     0.3 + (rate - 0.3) * step / STEPS[-1], place + step, 300, n_samples
                 ),
-                "length": np.full((300, n_samples), 50.0 + step),
+                "length": np.full((300, n_samples), 50.0 + step + seed),
             }
             for step in STEPS
         }
@@ -74,7 +74,7 @@ def test_every_run_has_a_row_and_every_evaluated_step_a_number() -> None:
     ]
     assert found.data["step"].to_list() == [*STEPS] * 4
     one = found.data.filter((found.data["backend"] == "trl") & (found.data["seed"] == 0))
-    assert one["length"].to_list() == [50.0, 70.0, 90.0]
+    assert one["length"].to_list() == [50.0, 70.0, 90.0]  # of seed 0
     logged = np.linspace(0, 0.2, 40)
     assert one["kl"][0] is None
     assert one["kl"][1:].to_list() == pytest.approx(

@@ -146,7 +146,7 @@ def backends_table(groups: Sequence[Group]) -> Table | None:
         rows,
         data,
         numeric=("seeds", "accuracy (%)", "between seeds", "p"),
-        files=files_of(list(dict.fromkeys(compared)), ends_only=True),
+        files=files_of(compared, ends_only=True),
     )
 
 
