@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from planted import binary, run
-from r1zero.report.paper.document import Part, Table
-from r1zero.report.paper.sections import contents
-from r1zero.report.paper.tables.agreement import MARGIN
+from r1zero.report.paper import figures
+from r1zero.report.paper.document import Table
+from r1zero.report.paper.tables.agreement import MARGIN, backends_table, runs_table
 from r1zero.report.results.inputs import RunResults
+from r1zero.report.statistics.measures import groups_of
 
 STEPS = (0, 20, 40)
 
@@ -33,12 +34,10 @@ def runs_on(backend: str, rate: float, n_seeds: int, n_samples: int = 4) -> list
     return found
 
 
-def part(runs: Sequence[RunResults]) -> Part:
-    return next(each for each in contents(runs, ()).parts if each.anchor == "backends")
-
-
-def table(runs: Sequence[RunResults], name: str = "backends") -> Table:
-    return next(each for each in part(runs).tables if each.name == name)
+def table(runs: Sequence[RunResults]) -> Table:
+    found = backends_table(groups_of(runs))
+    assert found is not None
+    return found
 
 
 def test_three_equal_backends_agree() -> None:
@@ -68,7 +67,7 @@ def test_few_seeds_leave_it_open_and_say_how_many_would_do() -> None:
 
 def test_every_run_has_a_row_and_every_evaluated_step_a_number() -> None:
     runs = [*runs_on("swift", 0.5, 2), *runs_on("trl", 0.5, 2)]
-    found = table(runs, "backends_runs")
+    found = runs_table(groups_of(runs))
     assert [row[1:3] for row in found.rows] == [
         (name, str(seed)) for name in ("swift", "trl") for seed in range(2)
     ]
@@ -83,8 +82,8 @@ def test_every_run_has_a_row_and_every_evaluated_step_a_number() -> None:
 
 
 def test_the_figure_has_accuracy_length_kl_and_reward_of_each_backend() -> None:
-    (figure,) = part([*runs_on("swift", 0.5, 2), *runs_on("trl", 0.5, 2)]).figures
-    drawn = figure.chart.to_dict()
+    runs = [*runs_on("swift", 0.5, 2), *runs_on("trl", 0.5, 2)]
+    drawn = figures.agreement(groups_of(runs)).to_dict()
     titles = [panel["title"]["text"] for panel in drawn["vconcat"][0]["concat"]]
     assert len(titles) == 4
     assert str(drawn).count("'domain': ['swift', 'trl']") >= 4
