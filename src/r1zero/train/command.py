@@ -21,6 +21,7 @@ from r1zero.core.files import (
 from r1zero.core.provenance import provenance, versions_in
 from r1zero.core.validation import validate
 from r1zero.plan.backend import inputs_of
+from r1zero.plan.gpu_lock import locked_gpus
 from r1zero.plan.layout import Layout
 from r1zero.plan.machine import Machine, visible_gpus
 from r1zero.settings import RunSettings
@@ -146,21 +147,22 @@ def _train_to_the_end(
     if resume:
         print(f"{resume}: goes on from step {last}", flush=True)
     layout = Layout.model_validate({key: planned[key] for key in Layout.model_fields})
-    # A scheduler may give this job other GPUs than the plan saw.
-    machine = Machine.model_validate(planned["machine"])
-    machine = machine.model_copy(update={"visible": visible_gpus() or machine.visible})
     inputs = inputs_of(run_file, run, plan=plan, checkpoints=folder)
     inputs = inputs._replace(kept_optimizer_states=planned["kept_optimizer_states"])
     programs = programs_for(backend.environment)
-    processes = backend.processes(settings, layout, machine, inputs, resume=resume)
+    machine = Machine.model_validate(planned["machine"])
     made_by = {
         "gpus": machine.gpus,
         "gpu": machine.gpu,
         "provenance": _provenance(backend, programs),
     }
-    write_json(folder / _MADE_BY, made_by)
-    with trackers.following(tracking, run_file, folder):
-        supervise(processes, folder, programs=programs)
+    # GPUs that no training beside this one has; a scheduler may give others than the plan saw.
+    with locked_gpus(machine.gpus_per_node or None):
+        machine = machine.model_copy(update={"visible": visible_gpus() or machine.visible})
+        processes = backend.processes(settings, layout, machine, inputs, resume=resume)
+        write_json(folder / _MADE_BY, made_by)
+        with trackers.following(tracking, run_file, folder):
+            supervise(processes, folder, programs=programs)
 
 
 def _provenance(backend: Backend, programs: Path | None) -> dict[str, Any]:

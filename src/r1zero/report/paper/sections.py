@@ -27,6 +27,7 @@ from r1zero.report.paper.tables.provenance import environments_table, files_tabl
 from r1zero.report.paper.tables.published import published_table
 from r1zero.report.paper.tables.setup import cost_table, protocol_table, recipes_table
 from r1zero.report.paper.text import setting
+from r1zero.report.paper.weight_sync import weight_sync
 from r1zero.report.results.inputs import Run, RunResults
 from r1zero.report.results.published import Published
 from r1zero.report.statistics.measures import Group, files_of, groups_of, names_of
@@ -63,6 +64,7 @@ def contents(
         _pass_at_k(groups, names),
         _ablations(ablations),
         _backends(groups),
+        weight_sync(groups, names),
         _claims(verdicts),
         _published(groups, dict(published or {}), names),
         _released(released),
