@@ -73,7 +73,6 @@ def rollout_config(run: RunSettings, layout: Layout, *, model: Path) -> dict[str
         "torch_dtype": "bfloat16",
         "template": TEMPLATE,
         "use_hf": True,
-        "check_model": False,
         "max_length": longest(run),
         "vllm_tensor_parallel_size": layout.generator_tensor_parallel,
         "vllm_data_parallel_size": layout.generator_gpus // layout.generator_tensor_parallel,
