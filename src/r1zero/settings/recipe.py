@@ -87,6 +87,11 @@ class Algorithm(Section):
     rollout_importance_sampling_max: float = Field(default=3.0, gt=0)
     """Largest ratio of `rollout_importance_sampling`."""
 
+    @property
+    def shared_steps(self) -> int:
+        """Optimizer steps that share a batch of rollouts."""
+        return self.updates_per_rollout * self.num_iterations
+
     @model_validator(mode="after")
     def _groups_stand_alone(self) -> Self:
         if self.zero_variance_groups == "resample" and self.scale_rewards == "batch":
@@ -111,7 +116,7 @@ def check_saved_steps(algorithm: Algorithm, save_steps: int, max_steps: int) -> 
     Rollouts are not saved: a run that goes on from there would draw others, and end elsewhere.
     Where `max_steps` is no multiple of such steps either, that can't be helped.
     """
-    shared = algorithm.updates_per_rollout * algorithm.num_iterations
+    shared = algorithm.shared_steps
     if save_steps % shared and max_steps % shared == 0:
         whole = [n for n in range(shared, max_steps + 1, shared) if max_steps % n == 0]
         nearest = min(whole, key=lambda n: abs(n - save_steps))

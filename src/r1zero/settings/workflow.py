@@ -117,6 +117,16 @@ class Tracking(Section):
     """Workspace of SwanLab, or entity of wandb; that of the key if left out."""
 
 
+class Guarding(Section):
+    """How a training ends before its last step. It decides no weights."""
+
+    on_collapse: Literal["warn", "stop"] = "warn"
+    """What follows a loss that is no number, or a collapse of KL, entropy, length, or a reward."""
+    seconds_after_sigterm: float = Field(default=25.0, ge=0)
+    """Seconds after SIGTERM in which a training may end its step and save; where its steps are
+    longer, it ends at once. SLURM sends SIGKILL after `KillWait`, 30 seconds by default."""
+
+
 class Config(Section):
     """Which runs the workflow makes, and on what."""
 
@@ -144,5 +154,7 @@ class Config(Section):
     """More held-out suites, by name."""
     evaluate: dict[ModelName, Evaluated] = Field(default={})
     """Released models to score besides, by their names in `sources.yaml`; nothing trains them."""
+    guards: Guarding = Guarding()
+    """How a training ends before its last step."""
     tracking: Tracking = Tracking()
     """Where the metrics of a training go besides `metrics.jsonl`."""

@@ -182,6 +182,7 @@ class Workflow:
                 self.config.endpoints, exclude_none=True
             ).decode(),
             "R1ZERO_OFFLINE": str(int(self.config.offline)),
+            "R1ZERO_GUARDS": self.config.guards.model_dump_json(),
             "R1ZERO_TRACKING": self.config.tracking.model_dump_json(),
         }
 

@@ -24,7 +24,6 @@ from r1zero.train.backends.split import BACKEND
 from r1zero.train.backends.split.config import SplitConfig
 from r1zero.train.backends.split.rollouts import RolloutWorker
 from r1zero.train.backends.split.training import Trainer
-from r1zero.train.checkpoints import step_of
 from r1zero.train.recording import Recorder
 
 
@@ -47,12 +46,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     recorder = None
     if accelerator.is_main_process:
-        recorder = Recorder(
+        recorder = Recorder.of(
+            run,
+            settings,
             Path(config.output),
-            config_hash=run["config_hash"],
             optimizer_states=BACKEND.checkpoint.optimizer_states,
-            max_steps=config.sizes.max_steps,
-            resumed=step_of(options.resume) if options.resume else 0,
+            resume=options.resume,
             keep_states=options.keep_states,
         )
     model = load(options.resume or Path(config.model))

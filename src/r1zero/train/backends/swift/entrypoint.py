@@ -21,7 +21,6 @@ from r1zero.core.validation import read_yaml, validate
 from r1zero.data.lengths import fitting
 from r1zero.settings import RunSettings
 from r1zero.train.backends.swift import BACKEND
-from r1zero.train.checkpoints import step_of
 from r1zero.train.recording import Recorder
 
 
@@ -48,12 +47,12 @@ def main() -> None:
     output = Path(config["output_dir"])
     recorder = None
     if os.environ.get("RANK", "0") == "0":
-        recorder = Recorder(
+        recorder = Recorder.of(
+            run,
+            settings,
             output,
-            config_hash=run["config_hash"],
             optimizer_states=BACKEND.checkpoint.optimizer_states,
-            max_steps=settings.sizes.max_steps,
-            resumed=step_of(options.resume) if options.resume else 0,
+            resume=options.resume,
             keep_states=options.keep_states,
         )
     # ms-swift does not find it out for a folder with a name of ours.
