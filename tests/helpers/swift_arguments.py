@@ -48,7 +48,8 @@ def main() -> None:
     on_cpu = {key: value for key, value in config.items() if key not in without}
     parsed, unknown = parse_args(RLHFArguments, words(on_cpu | {"use_cpu": True}))
     assert not unknown, unknown
-    names = ("loss_type", "beta", "vllm_mode", "generation_batch_size", "num_generations")
+    names = ("loss_type", "beta", "vllm_mode", "num_generations", "per_device_train_batch_size")
+    names += ("gradient_accumulation_steps", "steps_per_generation")
     found |= {name: getattr(parsed, name) for name in (*names, "template", "max_steps")}
     if (folder / "rollout.yaml").is_file():
         rollout = yaml.safe_load((folder / "rollout.yaml").read_text())

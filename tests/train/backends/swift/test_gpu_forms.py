@@ -94,7 +94,9 @@ def test_the_published_forms_are_parsed_by_ms_swift(
     assert found["loss_type"] == run.algorithm.loss_type
     assert found["beta"] == run.algorithm.beta
     assert found["num_generations"] == run.algorithm.num_generations
-    assert found["generation_batch_size"] == run.completions_per_step
+    per_pass = found["per_device_train_batch_size"] * layout.trainers
+    for passes in ("gradient_accumulation_steps", "steps_per_generation"):
+        assert per_pass * found[passes] == run.completions_per_step
     assert found["vllm_mode"] == layout.placement == run.placement
     assert found["max_steps"] == run.sizes.max_steps
     sharded = {"none": None, "optimizer": "zero2", "full": "zero3"}[layout.sharding]
