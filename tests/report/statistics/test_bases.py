@@ -1,7 +1,6 @@
 """Bases that differ: intervals cover them, and the report says how much of the spread is theirs."""
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,7 @@ import pytest
 
 import planted
 from planted import binary
-from r1zero.report.paper.sections import contents
+from r1zero.report.paper.tables.scores import bases_table
 from r1zero.report.statistics.intervals import Outcomes, hierarchical_mean
 from r1zero.report.statistics.measures import Group, per_base, spread_of
 from r1zero.report.statistics.trends import trend
@@ -81,13 +80,13 @@ def test_the_spread_is_told_apart_as_the_bases_or_the_seeds() -> None:
 
 def test_the_report_shows_the_share_of_the_base() -> None:
     group = setups((0.4, 0.45), (0.8, 0.75))
-    paper = contents(list(group.runs), ())
-    (table,) = (item for item in paper.tables if item.name == "bases")
+    table = bases_table([group])
+    assert table is not None
     assert table.data["share"].to_list()[-1] == pytest.approx(
         spread_of(group, "countdown_3", "trained").share
     )
-    one = [replace(run) for run in group.runs if not run.run.base_seed]
-    assert "bases" not in {item.name for item in contents(one, ()).tables}
+    one = Group(tuple(run for run in group.runs if not run.run.base_seed))
+    assert bases_table([one]) is None
 
 
 def test_a_trend_is_one_of_bases_if_there_are_several() -> None:
