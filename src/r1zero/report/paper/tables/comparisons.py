@@ -54,13 +54,23 @@ def ablations_of(groups: Sequence[Group]) -> list[Ablation]:
             if group.run not in taken | {reference.run}
             and group.run.backend == reference.run.backend
             and group.run.task == reference.run.task
-            and _protocols(reference) == _protocols(group)
+            and _are_measured_alike(reference, group)
             and 0 < len(differences(reference, group)) <= _MOST_DIFFERENCES
         ]
         if arms:
             found.append(Ablation(reference, tuple(arms)))
             taken |= {reference.run, *(arm.run for arm in arms)}
     return found
+
+
+def _are_measured_alike(first: Group, second: Group) -> bool:
+    """Whether two groups share a suite, and were measured in the same way on all that they share.
+
+    One may have more suites, as that of many samples for a claim on pass@k.
+    """
+    here, there = _protocols(first), _protocols(second)
+    shared = here.keys() & there.keys()
+    return bool(shared) and all(here[suite] == there[suite] for suite in shared)
 
 
 def _protocols(group: Group) -> dict[str, Any]:
