@@ -149,7 +149,7 @@ def test_processes_on_a_cpu_share_the_batch(processes: int) -> None:
     layout = lay_out(run, Machine(gpus_per_node=0))
     assert isinstance(layout, Layout)
     assert layout.trainers == processes
-    assert (layout.weights_dtype, layout.placement) == ("float32", "in_process")
+    assert (layout.weights_dtype, layout.placement) == ("float32", "transformers")
     share = layout.micro_batch * layout.accumulation
     assert share * processes == MINI.completions_per_step
 

@@ -128,7 +128,8 @@ def vllm(driver: Driver | None) -> Line:
         return Line("vLLM", "ok", version("vllm"))
     if driver is None:
         return Line("vLLM", "ok", "not installed; of no use without a GPU")
-    return Line("vLLM", "warning", "not installed: plans for GPUs generate with it", _INSTALL)
+    found = "not installed: the trainers generate by themselves, more slowly"
+    return Line("vLLM", "warning", found, _INSTALL)
 
 
 def deepspeed(driver: Driver | None) -> Line:

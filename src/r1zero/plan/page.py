@@ -109,7 +109,7 @@ def _reward(reward: Reward) -> str:
 def _gpus(layout: Layout, machine: Machine) -> str:
     if not machine.gpus:
         return f"{layout.trainers} processes share the CPU."
-    also = " and generator" if layout.placement == "colocate" else ""
+    also = "" if layout.placement == "server" else " and generator"
     rows = [
         f"| {each.node} | {each.gpu} | {each.role} {each.rank}"
         f"{also if each.role == 'trainer' else ''} | {each.seen_as} |"
@@ -132,6 +132,20 @@ def _memory(layout: Layout, machine: Machine) -> str:
         + f"\n| **peak of a training step** | **{total / _GIB:.2f}** of "
         f"{machine.gpu_memory_gb:g} |"
         + "\n\nAt the peak of a step; parts that are not held then are 0."
+        + _rollout_memory(layout, machine)
+    )
+
+
+def _rollout_memory(layout: Layout, machine: Machine) -> str:
+    if not layout.rollout_memory:
+        return ""
+    parts = ", ".join(
+        f"{part} {size / _GIB:.2f}" for part, size in layout.rollout_memory.items() if size
+    )
+    total = sum(layout.rollout_memory.values()) / _GIB
+    return (
+        f"\n\nWhile it generates {layout.generator_sequences} completions at once: {total:.2f} of "
+        f"{machine.gpu_memory_gb:g} GiB ({parts})."
     )
 
 

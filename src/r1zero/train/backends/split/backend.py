@@ -53,7 +53,8 @@ class SplitBackend:
         """Each process draws and scores whole groups."""
         return Constraints(
             equal_share_of="groups",
-            placements=("in_process",),
+            placements=("transformers",),
+            devices=("cpu",),
             shardings=("none",),
             offload=False,
         )

@@ -67,7 +67,8 @@ class SwiftBackend:
         """The environment has neither vLLM nor DeepSpeed, so there is no GPU form."""
         return Constraints(
             equal_share_of="completions",
-            placements=("in_process",),
+            placements=("transformers",),
+            devices=("cpu",),
             shardings=("none",),
             offload=False,
         )

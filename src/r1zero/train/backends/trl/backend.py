@@ -47,15 +47,16 @@ class TrlBackend:
         """TRL wants whole groups, and the same number of completions for each process."""
         return Constraints(
             equal_share_of="completions",
-            placements=("in_process", "colocate", "server"),
+            placements=("transformers", "colocate", "server"),
+            devices=("cpu", "gpu"),
             shardings=("none", "optimizer", "full"),
             offload=True,
         )
 
     def requires(self, layout: Layout) -> dict[str, str]:
-        """Require vLLM to generate on GPUs, and DeepSpeed to shard or offload."""
+        """Require vLLM unless the trainers generate, and DeepSpeed to shard or offload."""
         needed = {
-            "vllm": layout.placement != "in_process",
+            "vllm": layout.placement != "transformers",
             "deepspeed": layout.sharding != "none",
         }
         return {
@@ -148,13 +149,15 @@ def _trainer(
         arguments += ["--generator-port", "{port:generator}", "--weights-port", "{port:weights}"]
     if layout.placement == "colocate":
         arguments += ["--engine", str(inputs.config / _ENGINE_FILE)]
+    if layout.gpus and layout.placement == "transformers":
+        arguments += ["--rollout-batch", str(layout.generator_sequences)]
     if resume:
         arguments += ["--resume", str(resume)]
     return Process(
         role="trainer",
         argv=(*_launcher(layout, inputs, node), "-m", _ENTRYPOINT, *arguments),
         # TRL warns at each start that `rollout_func` may change; its version is pinned.
-        env={"TRL_EXPERIMENTAL_SILENCE": "1", **(_ENGINE_ENV if layout.gpus else {})},
+        env={"TRL_EXPERIMENTAL_SILENCE": "1", **_environment(layout)},
         gpus=tuple(
             each.gpu
             for each in assign_gpus(layout, machine)
@@ -164,9 +167,17 @@ def _trainer(
     )
 
 
+def _environment(layout: Layout) -> dict[str, str]:
+    """Variables of the trainers, by what generates."""
+    if layout.placement != "transformers":
+        return _ENGINE_ENV
+    # A cache that grows with every token leaves holes in memory of fixed segments.
+    return {"PYTORCH_ALLOC_CONF": "expandable_segments:True"} if layout.gpus else {}
+
+
 def _launcher(layout: Layout, inputs: Inputs, node: int) -> tuple[str, ...]:
     """accelerate; torchrun for several processes on a CPU, of which accelerate would start one."""
-    if layout.placement == "in_process" and layout.trainers > 1:
+    if layout.gpus == 0 and layout.trainers > 1:
         return ("torchrun", "--standalone", "--nproc-per-node", str(layout.trainers))
     launcher: tuple[str, ...] = (
         "accelerate",

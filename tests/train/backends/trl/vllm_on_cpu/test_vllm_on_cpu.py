@@ -468,7 +468,7 @@ def test_vllm_reads_all_commands_and_engine_settings(lane: Lane) -> None:
             hardware = Hardware(gpu=gpu, nodes=nodes, gpus=gpus)
             machine = find_machine(hardware)
             layout = lay_out(run, machine, architecture, hardware)
-            if not isinstance(layout, Layout) or layout.placement == "in_process":
+            if not isinstance(layout, Layout) or layout.placement == "transformers":
                 continue
             engine = engine_config(run, layout)
             folder = Path("m")
