@@ -16,7 +16,11 @@ from r1zero.settings.architecture import Architecture
 # Float32 copies of the logits of a step: the logits, their scores, probabilities, cumulative
 # probabilities; with top-p or top-k also sorted scores with their indices of eight bytes, and what
 # the warpers of transformers compute from them.
-_COPIES, _COPIES_WITH_WARPERS = 5, 12
+_COPIES, _COPIES_WITH_WARPERS = 5, 9
+EVALUATION_BATCH = 64
+"""Completions of a chunk of an evaluation with transformers on a GPU."""
+USABLE = 0.95
+"""Share of the memory of a GPU that is planned for; the driver and fragmentation take the rest."""
 # Completions to work on at once: more make a step slower, fewer leave a GPU idle.
 _MOST_SEQUENCES, _LEAST_SEQUENCES = 256, 8
 # Launching the kernels of one layer, which a step takes however little it computes: some thirty of
@@ -51,10 +55,11 @@ def transformers_memory(
     """
     size, length = BYTES[compute], prompt_length + completion_length
     cache = sequences * length * kv_bytes_per_token(architecture, size)
-    # With a mask, keys and values are repeated for every query head, one layer at a time; and one
-    # layer's cache is there twice while it grows.
-    layer = 2 * sequences * length * architecture.query_size * size
-    layer += cache // architecture.num_hidden_layers
+    # With a mask, keys and values are repeated for every query head that shares them, one layer at
+    # a time; and one layer's cache is there twice while it grows.
+    layer = cache // architecture.num_hidden_layers
+    if architecture.num_key_value_heads < architecture.num_attention_heads:
+        layer += 2 * sequences * length * architecture.query_size * size
     width = 4 * architecture.hidden_size + 3 * (
         architecture.intermediate_size + architecture.query_size
     )
@@ -87,6 +92,29 @@ def with_allowances(resident: int, parts: Parts) -> Parts:
     growing = sum(size for part, size in parts.items() if part != "generating_weights")
     allowances = {"fragmentation": ceil(FRAGMENTATION * growing), "context": CUDA_CONTEXT}
     return {"resident": resident} | parts | allowances
+
+
+def evaluation_sequences(architecture: Architecture, gpu: float, **sizes: int) -> int:
+    """Completions that an evaluation can generate at once on one GPU; 0 if the model does not fit.
+
+    Args:
+        architecture: The model, whose weights are in bfloat16.
+        gpu: Bytes of the GPU.
+        sizes: `prompt_length` and `completion_length` of the longest.
+
+    """
+    for sequences in (EVALUATION_BATCH >> halvings for halvings in range(7)):
+        parts = transformers_memory(
+            architecture,
+            sequences=sequences,
+            **sizes,
+            compute="bfloat16",
+            copied_weights=False,
+            warpers=True,
+        )
+        if sum(with_allowances(2 * architecture.parameters, parts).values()) <= USABLE * gpu:
+            return sequences
+    return 0
 
 
 def numbers_of_sequences(rollouts: int) -> Iterator[int]:

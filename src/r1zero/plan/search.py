@@ -14,7 +14,12 @@ from typing import Any, Literal, NamedTuple
 
 from r1zero.core.errors import UserError
 from r1zero.plan.backend import check_backend, load_backend
-from r1zero.plan.generation import numbers_of_sequences, transformers_memory, with_allowances
+from r1zero.plan.generation import (
+    USABLE,
+    numbers_of_sequences,
+    transformers_memory,
+    with_allowances,
+)
 from r1zero.plan.layout import Constraints, Layout, Placement, Refusal, Sharding, Suggestion
 from r1zero.plan.machine import Machine
 from r1zero.plan.memory import (
@@ -33,8 +38,6 @@ from r1zero.settings.workflow import Hardware
 # Tokens in one forward and backward pass, with padding. The memory of a pass grows with them; how a
 # batch is divided into passes changes no gradient.
 _TOKENS_PER_PASS = {"cpu": 1 << 15, "gpu": 1 << 14}
-# Share of the memory of a GPU that is planned for; the driver and fragmentation take the rest.
-_USABLE = 0.95
 # Completions of the greatest length that the generator's cache has room for at once.
 _FULL_SEQUENCES = 16
 # Completions that the generator works on at once, of any length: more keep a GPU no busier.
@@ -304,7 +307,7 @@ def _with_rollouts(
 ) -> _Fit | None:
     """The fit with the most completions that a trainer can generate at once beside its weights."""
     run = problem.run
-    usable = _USABLE * problem.machine.gpu_memory_gb * 2**30
+    usable = USABLE * problem.machine.gpu_memory_gb * 2**30
     if sum(fit.memory.values()) > usable:
         return None
     resident = trainer_resident(fit.memory)
@@ -354,13 +357,13 @@ def _with_vllm(
             )
             if server:
                 share = server_utilization(parts, gpu)
-                fits = need <= _USABLE * gpu
+                fits = need <= USABLE * gpu
             else:
                 resident = trainer_resident(training)
                 share = colocate_utilization(parts, gpu, resident)
                 # A larger cache generates faster, and is given back while vLLM sleeps.
-                share = share and max(share, math.floor(100 * (_USABLE - resident / gpu)) / 100)
-                fits = need + vllm_asleep(parts) <= _USABLE * gpu
+                share = share and max(share, math.floor(100 * (USABLE - resident / gpu)) / 100)
+                fits = need + vllm_asleep(parts) <= USABLE * gpu
             if share and fits:
                 return fit._replace(
                     tensor_parallel=parallel, memory_share=share, sequences=sequences

@@ -31,9 +31,6 @@ from r1zero.settings.run import RunSettings
 from r1zero.settings.workflow import Tracking
 from r1zero.train.trackers import require_trackers
 
-# What works without a package.
-_WITHOUT = {"vllm": "; or hardware.placement: transformers, which is slower"}
-
 
 class Needs(Section):
     """What one or several runs need on the machine that trains them."""
@@ -89,7 +86,7 @@ def check_machine(needs: Needs) -> None:
             raise UserError(
                 f"the layout needs {package}, which is not installed",
                 where="hardware.gpus",
-                hint=install + _WITHOUT.get(package, ""),
+                hint=install,
             )
     for path, recipe in needs.reward_functions.items():
         try:

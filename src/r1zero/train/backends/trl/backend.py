@@ -55,15 +55,13 @@ class TrlBackend:
 
     def requires(self, layout: Layout) -> dict[str, str]:
         """Require vLLM unless the trainers generate, and DeepSpeed to shard or offload."""
-        needed = {
-            "vllm": layout.placement != "transformers",
-            "deepspeed": layout.sharding != "none",
-        }
-        return {
-            name: "make install TORCH=cuda VLLM=1"
-            for name, is_needed in needed.items()
-            if is_needed
-        }
+        install = "make install TORCH=cuda VLLM=1"
+        needed = {}
+        if layout.placement != "transformers":
+            needed["vllm"] = f"{install}, or hardware.placement: transformers, which is slower"
+        if layout.sharding != "none":
+            needed["deepspeed"] = install
+        return needed
 
     def render(self, run: RunSettings, layout: Layout, inputs: Inputs) -> dict[str, str]:
         """The configuration files of accelerate, TRL and, if there is one, its vLLM engine."""
