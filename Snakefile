@@ -39,6 +39,7 @@ include: "rules/pretrain.smk"
 include: "rules/plan.smk"
 include: "rules/train.smk"
 include: "rules/evaluate.smk"
+include: "rules/released.smk"
 include: "rules/report.smk"
 
 

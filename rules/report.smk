@@ -22,6 +22,7 @@ rule list_results:
         evaluations=of(flow.reports.evaluations, "report"),
         # The table entries that model cards and claims on plans name.
         sources=of(flow.reports.sources, "report"),
+        released=flow.reports.released(),
     run:
         write_json(
             Path(output[0]),
@@ -29,6 +30,7 @@ rule list_results:
                 "models": params.models,
                 "evaluations": params.evaluations,
                 "sources": params.sources,
+                **params.released,
             },
         )
 
@@ -41,6 +43,7 @@ rule write_report:
         metrics=lambda wildcards: flow.reports.results(wildcards.report, "metrics.jsonl"),
         rollouts=lambda wildcards: flow.reports.results(wildcards.report, "rollouts.parquet"),
         evaluations=of(flow.reports.evaluations, "report"),
+        released=[*flow.released.models, *flow.released.evaluations],
     output:
         paper=report(
             "results/{scale}/{report}/report.pdf",
@@ -80,6 +83,7 @@ rule write_report:
         # All that the report reads of the recipes: other changes in them write nothing again.
         published=of(flow.reports.published_scores, "report"),
         planned=lambda wildcards: flow.reports.planned_runs(),
+        released=flow.reports.released_scores(),
     shell:
         r"""
         python -m r1zero report \

@@ -54,7 +54,7 @@ rule model:
 rule download:
     """Fetch everything that the selected recipes need from a network, such as on a login node."""
     input:
-        flow.sources.needed(flow.runs.selected),
+        flow.needed(),
     localrule: True
 
 

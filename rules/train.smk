@@ -57,6 +57,8 @@ rule train:
         checkpoints="checkpoints/{scale}/{recipe}/{backend}/seed{seed}",
     shell:
         r"""
+        # SLURM sends SIGTERM to the shell and to tee as well, and the training has to outlive it.
+        trap '' TERM
         python -m r1zero train {input.run:q} \
             --plan "$(dirname {input.plan:q})" \
             --gpus {resources.gpu} \

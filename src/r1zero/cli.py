@@ -11,13 +11,14 @@ import typer
 
 from r1zero.core.errors import UserError, redact
 from r1zero.data.command import app as data
+from r1zero.docs.command import schema
 from r1zero.doctor.command import doctor
 from r1zero.evaluate.command import evaluate
+from r1zero.evaluate.released import released
 from r1zero.plan.command import layout, plan, resolve
 from r1zero.pretrain.command import pretrain
-from r1zero.report.command import report
+from r1zero.report.command import compare_released, report
 from r1zero.rewards.command import app as grade
-from r1zero.settings.command import schema
 from r1zero.sources.command import app as sources
 from r1zero.train.command import environment, train
 from r1zero.train.preflight import preflight
@@ -42,7 +43,9 @@ app.command()(environment)
 app.command()(preflight)
 app.command()(train)
 app.command()(evaluate)
+app.command()(released)
 app.command()(report)
+app.command()(compare_released)
 app.command()(watch)
 app.command()(jobs)
 app.add_typer(grade, name="grade")

@@ -1,6 +1,8 @@
 """Which engine generates, and what vLLM is asked for."""
 
+import ast
 import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,6 +69,24 @@ def test_on_a_cpu_transformers_generates_unless_vllm_is_asked_for(
         install_vllm(tmp_path, monkeypatch)
     assert open_engine(MODEL).version.startswith("transformers ")
     assert open_engine(MODEL, "vllm").version.startswith("vllm 0.")
+
+
+@pytest.mark.skipif(HAS_VLLM, reason="vLLM is installed")
+def test_vllm_does_not_report_its_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VLLM_NO_USAGE_STATS", raising=False)
+    monkeypatch.setenv("VLLM_WORKER_MULTIPROC_METHOD", "fork")
+    install_vllm(tmp_path, monkeypatch)
+    # What vLLM finds in its environment when it is imported.
+    seen = "import os; from pathlib import Path; Path('%s').write_text(str(dict(os.environ)))"
+    path = tmp_path / "environment.txt"
+    (tmp_path / "vllm" / "__init__.py").write_text(f"{seen % path}\nLLM = dict\n")
+    # Forgotten again when the test ends.
+    monkeypatch.setitem(sys.modules, "vllm", None)
+    del sys.modules["vllm"]
+    open_engine(MODEL, "vllm").load()
+    environment = ast.literal_eval(path.read_text())
+    assert environment["VLLM_NO_USAGE_STATS"] == "1"
+    assert environment["VLLM_WORKER_MULTIPROC_METHOD"] == "spawn"
 
 
 @pytest.mark.skipif(HAS_VLLM, reason="vLLM is installed")

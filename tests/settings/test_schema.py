@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,18 @@ KINDS_AND_FILES = [(kind, path) for kind, paths in FILES.items() for path in pat
 
 def test_schemas_and_reference_on_disk_are_those_of_the_settings(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    stage("schema", "--out", tmp_path / "schema", "--reference", page)
+    backends = tmp_path / "backends.md"
+    shutil.copy(CONFIG.parent / "docs" / "backends.md", backends)
+    options = ("--out", tmp_path / "schema", "--reference", page, "--backends", backends)
+    stage("schema", *options)
     wanted = {path.name: path.read_text() for path in (tmp_path / "schema").iterdir()}
     found = {path.name: path.read_text() for path in (CONFIG / "schema").iterdir()}
     assert found == wanted, "settings changed: run `python -m r1zero schema`"
     assert wanted.keys() == {f"{kind}.schema.json" for kind in FILES}
     on_disk = (CONFIG.parent / "docs" / "configuration.md").read_text()
     assert on_disk == page.read_text(), "settings changed: run `python -m r1zero schema`"
+    of_backends = (CONFIG.parent / "docs" / "backends.md").read_text()
+    assert of_backends == backends.read_text(), "backends changed: run `python -m r1zero schema`"
 
 
 def test_the_reference_has_every_key_and_its_links_resolve() -> None:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from r1zero.train.checkpoints import (
     bind_to_run,
     drop_incomplete,
     exclusive,
+    last_intact,
     prune_optimizer_states,
     seal,
     sealed,
@@ -88,6 +90,52 @@ def test_a_changed_or_missing_file_is_named(tmp_path: Path, name: str) -> None:
     with pytest.raises(UserError) as raised:
         verify(path)
     assert raised.value.where == str(path / name)
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def truncate(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.pt", "checkpoint.json"])
+@pytest.mark.parametrize("damage", [flip_a_bit, truncate, Path.unlink])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(
+    tmp_path: Path, name: str, damage: Callable[[Path], None]
+) -> None:
+    for step in (2, 4, 6):
+        path = write_checkpoint(tmp_path, step, complete=False)
+        (path / "optimizer.pt").write_text("moments")
+        seal(path, "c" * 64)
+    damage(tmp_path / "checkpoint-6" / name)
+    assert last_intact(tmp_path, STATES) == tmp_path / "checkpoint-4"
+    drop_incomplete(tmp_path)  # as it is without its seal
+    assert not (tmp_path / "checkpoint-6").exists()
+
+
+def test_no_checkpoint_is_intact_where_all_are_damaged(tmp_path: Path) -> None:
+    for step in (2, 4):
+        truncate(write_checkpoint(tmp_path, step) / "model.safetensors")
+    assert last_intact(tmp_path, STATES) is None
+    assert last_intact(tmp_path / "nowhere", STATES) is None
+
+
+def test_weights_without_optimizer_states_are_kept_and_not_gone_on_from(tmp_path: Path) -> None:
+    for step in (2, 4):
+        path = write_checkpoint(tmp_path, step, complete=False)
+        (path / "optimizer.pt").write_text("moments")
+        seal(path, "c" * 64)
+    prune_optimizer_states(tmp_path, 1, STATES)
+    truncate(tmp_path / "checkpoint-4" / "optimizer.pt")
+    with pytest.raises(UserError) as raised:
+        last_intact(tmp_path, STATES)
+    assert raised.value.where == str(tmp_path / "checkpoint-2")
+    verify(tmp_path / "checkpoint-2")
 
 
 def test_identity_is_that_of_the_weights_alone(tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
 """Preflight: what the machine that trains must have, named before anything starts."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from torch.utils.file_baton import FileBaton
 
 from r1zero.core.errors import UserError
 from r1zero.settings.workflow import Tracking
@@ -36,6 +38,26 @@ def test_a_missing_package_is_named_with_its_installation() -> None:
     error = missing(packages={"json": "", "vllmm": "pip install vllmm"})
     assert (error.where, error.hint) == ("hardware.gpus", "pip install vllmm")
     assert "vllmm" in error.message
+
+
+def test_a_killed_build_of_an_extension_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch holds the lock open while it builds, and a killed build leaves it."""
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path))
+    (tmp_path / "deepspeed.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    path = tmp_path / "cpu_adam" / "lock"
+    path.parent.mkdir()
+    baton = FileBaton(str(path))
+    assert baton.try_acquire()
+    check_machine(Needs(packages={"deepspeed": ""}))
+    assert baton.fd is not None
+    os.close(baton.fd)
+    check_machine(Needs())
+    assert missing(packages={"deepspeed": ""}).where == str(path)
+    path.unlink()
+    check_machine(Needs(packages={"deepspeed": ""}))
 
 
 @pytest.mark.parametrize(

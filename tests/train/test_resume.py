@@ -49,11 +49,11 @@ def unbroken_pair(pair_config: Path, tiny_task: Path, slow_base: Path) -> Run:
     return run
 
 
-def start(run: Run) -> "subprocess.Popen[bytes]":
+def start(run: Run, *options: str) -> "subprocess.Popen[bytes]":
     """`r1zero train` in a process group of its own, its output in a file."""
     with (run.folder / "output.log").open("ab") as stream:
         return subprocess.Popen(
-            [sys.executable, "-m", "r1zero", "train", *map(str, run.options)],
+            [sys.executable, "-m", "r1zero", "train", *map(str, run.options), *options],
             stdout=stream,
             stderr=subprocess.STDOUT,
             env=ENVIRONMENT,
@@ -144,6 +144,31 @@ def test_a_run_that_was_killed_while_saving_ends_with_the_same_weights(
     assert f"{half}: incomplete, deleted" in output
     assert "checkpoint-4: goes on from step 4" in output
     check_it_ended_like(run, unbroken_run)
+
+
+def test_a_run_saves_ahead_of_its_time_limit_and_on_sigterm_and_ends_with_the_same_weights(
+    run: Run, unbroken_run: Run
+) -> None:
+    # The reserve for the end of a job is longer than this limit.
+    assert start(run, "--minutes", "0.5").wait(timeout=300) == 2
+    assert list(sealed(run.checkpoints)) == [1]
+    process = start(run)
+    log = run.checkpoints / "metrics.jsonl"
+    wait_for(lambda: len(metrics.read(log)) >= 3, process)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 143
+    saved = max(sealed(run.checkpoints))
+    assert saved == len(metrics.read(log)) < STEPS
+    finish(run)
+    check_it_ended_like(run, unbroken_run)
+    attempts = json.loads(run.model.read_text())["attempts"]
+    assert [(each["from"], each["saved"]) for each in attempts] == [
+        (0, 1),
+        (1, saved),
+        (saved, STEPS),
+    ]
+    assert "time limit" in attempts[0]["cause"]
+    assert [each["cause"] for each in attempts[1:]] == ["SIGTERM", "finished"]
 
 
 def test_a_stopped_run_of_two_processes_leaves_none_and_ends_with_the_same_weights(

@@ -1,8 +1,10 @@
 """`r1zero train`: what it refuses before anything starts, and what it makes of a finished run."""
 
 import json
+import os
 import re
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 from r1zero.core.errors import UserError
 from r1zero.core.files import cost_file
 from r1zero.plan.backend import Process
+from r1zero.plan.gpu_lock import locked_gpus
 from r1zero.train import checkpoints, command
 from r1zero.train.backends.trl import entrypoint
 from tiny import Run, edited, make_run, stage
@@ -148,6 +151,23 @@ def test_a_plan_for_other_gpus_is_refused(run: Run) -> None:
     assert re.findall(r"\d+", error.message) == ["1", "0"]
 
 
+def test_a_training_takes_gpus_that_no_other_has(
+    run: Run, launched: Launched, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6,7")
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "vllm.py").touch()
+    places = ("--checkpoints", run.checkpoints, "--out", run.plan)
+    hardware = {"gpus": 2, "gpu_memory_gb": 80, "placement": "server"}
+    stage("layout", run.file, "--hardware", json.dumps(hardware), *places)
+    with locked_gpus(2) as others:
+        os.environ["CUDA_VISIBLE_DEVICES"] = "4,5,6,7"
+        stage("train", *run.options[:-1], 2)
+    taken = [gpu for process in launched for gpu in process.gpus]
+    assert sorted([*taken, *others]) == ["4", "5", "6", "7"]
+
+
 @pytest.mark.usefixtures("launched")
 def test_checkpoints_of_another_configuration_are_refused(run: Run) -> None:
     train(run)
@@ -234,13 +254,18 @@ def test_a_cut_off_run_goes_on_from_its_last_complete_checkpoint(
     assert [json.loads(row)["step"] for row in rows] == [1, 2, 3, 4]
 
 
-def test_a_damaged_checkpoint_is_not_gone_on_from(run: Run, launched: Launched) -> None:
+@pytest.mark.parametrize("damaged", [2, 4])
+def test_a_damaged_checkpoint_is_made_again(run: Run, launched: Launched, damaged: int) -> None:
+    """The last one too, although all steps have been trained."""
     run.checkpoints.mkdir()
     checkpoints.bind_to_run(run.checkpoints, json.loads(run.file.read_text()))
-    path = save(run, 2) / "model.safetensors"
+    path = save(run, damaged) / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
-    assert refusal(run).where == str(path)
-    assert not launched
+    output = train(run)
+    assert f"{path.parent}: " in output
+    assert "--resume" not in launched[0].argv
+    assert list(checkpoints.sealed(run.checkpoints)) == [2, 4]
+    checkpoints.verify(path.parent)
 
 
 def test_a_failed_trainer_leaves_no_model_json(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ TARGETS = {
     "plan",
     "download",
     "verify_sources",
+    "evaluate_released",
     f"train_{load_recipe(RECIPE, CONFIG).task}",
     *(f"train_{recipe}" for recipe in RECIPES),
     *(f"evaluate_{recipe}" for recipe in RECIPES),

@@ -16,7 +16,12 @@ from typing import Literal, NamedTuple
 
 from r1zero.core.errors import UserError, read_secret, redact
 from r1zero.core.formatting import size
-from r1zero.core.host import LEAST_SHARED_MEMORY, free_shared_memory, missing_build_tools
+from r1zero.core.host import (
+    LEAST_SHARED_MEMORY,
+    abandoned_builds,
+    free_shared_memory,
+    missing_build_tools,
+)
 from r1zero.plan.driver import Driver, cuda_of_torch, find_driver, torch_problem
 from r1zero.plan.machine import visible_gpus
 from r1zero.settings.endpoints import Endpoint, HuggingFaceEndpoint, LocalEndpoint
@@ -144,6 +149,10 @@ def deepspeed(driver: Driver | None) -> Line:
         found = f"{version('deepspeed')}; no {' and no '.join(missing)}"
         todo = "offload compiles an optimizer: install a C++ compiler and ninja"
         return Line("DeepSpeed", "warning", found, todo)
+    abandoned = abandoned_builds()
+    if abandoned:
+        found = f"{version('deepspeed')}; a killed build left {abandoned[0]}"
+        return Line("DeepSpeed", "failure", found, "delete the file: every build waits for it")
     return Line("DeepSpeed", "ok", f"{version('deepspeed')}, with a C++ compiler and ninja")
 
 

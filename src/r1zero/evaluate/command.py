@@ -26,10 +26,10 @@ from r1zero.evaluate.chunks import Chunks
 from r1zero.evaluate.engines import open_engine
 from r1zero.evaluate.engines.base import Decoding, EngineName, Model
 from r1zero.evaluate.generate import Generated, Work, generate
-from r1zero.evaluate.gpu_lock import locked_gpus
 from r1zero.evaluate.metrics import repetition
 from r1zero.evaluate.scores import by_problem, greedy_scores, scores
 from r1zero.evaluate.workers import generate_in_processes
+from r1zero.plan.gpu_lock import locked_gpus
 from r1zero.settings.architecture import positions_of
 from r1zero.settings.recipe import Evaluation
 from r1zero.tasks.prompts import Prompt, Style, load_prompt

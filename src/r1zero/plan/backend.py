@@ -166,6 +166,15 @@ class PlanningBackend(Protocol):
         The error names the key; `check_backend` adds the backends that can honour it.
         """
 
+    def differences(self, run: RunSettings) -> dict[str, str]:
+        """What the backend does in another way than the formulas of the papers, or than TRL does.
+
+        Returns:
+            A sentence for people by the dotted key of the setting; only of settings that `check`
+            accepts, and only where they make a difference in this run.
+
+        """
+
     def constraints(self, run: RunSettings) -> Constraints:
         """What layouts of a run are possible."""
 

@@ -67,6 +67,7 @@ def plan_of(
     ports = {name: _FIRST_PORT + index for index, name in enumerate(names)}
     address = "$NODE_{}" if layout.nodes > 1 else LOOPBACK
     processes = [process.at(ports, address=address) for process in processes]
+    differences = backend.differences(run)
     page = render_page(
         run,
         layout,
@@ -77,11 +78,13 @@ def plan_of(
         kept_states=kept,
         time=time,
         published=_published(run, architecture, config),
+        differences=differences,
     )
     content = {
         **layout_as_json(layout),
         "backend": run.backend,
         "environment": backend.environment,
+        "differences": differences,
         "machine": machine.model_dump(mode="json"),
         "assignments": [each._asdict() for each in assign_gpus(layout, machine)],
         "processes": [process.as_json() for process in processes],

@@ -1,5 +1,7 @@
 """The plan as a Markdown page."""
 
+from collections.abc import Mapping
+
 from r1zero.plan.assignment import assign_gpus
 from r1zero.plan.backend import Process
 from r1zero.plan.cost import Disk, Time
@@ -22,6 +24,7 @@ def render_page(
     kept_states: int | None = None,
     time: Time | None = None,
     published: tuple[PublishedTime, Time | None] | None = None,
+    differences: Mapping[str, str] | None = None,
 ) -> str:
     """Batches, GPUs, memory, disk, time and commands of a plan, with the reasons."""
     parts = [
@@ -30,6 +33,9 @@ def render_page(
         "## Why\n\n" + "\n".join(f"- {reason}" for reason in layout.reasons),
         "## GPUs\n\n" + _gpus(layout, machine),
     ]
+    if differences:
+        listed = "\n".join(f"- `{key}`: {text}." for key, text in differences.items())
+        parts.append(f"## What this backend does in another way\n\n{listed}")
     if layout.memory:
         parts.append("## Memory of a training GPU\n\n" + _memory(layout, machine))
     parts.append(f"## Memory of a node\n\nAbout {host_memory / 1e9:.0f} GB, an allowance.")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from r1zero.core.files import read_json
+from r1zero.core.files import read_json, write_text
 from r1zero.core.section import Section
 from r1zero.core.validation import validate
 from r1zero.settings import Sources
@@ -50,7 +50,37 @@ def report(
         [*(evaluations or []), *listed.evaluations],
         configured,
         browser_mb=browser_mb,
+        released=(listed.released.models, listed.released.evaluations),
     )
+
+
+def compare_released(
+    models: Annotated[
+        list[Path], typer.Option("--model", help="model.json of a released model; repeatable.")
+    ],
+    evaluations: Annotated[
+        list[Path], typer.Option("--evaluation", help="One of their evaluations; repeatable.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of released.csv and released.md.")],
+    config: Annotated[Path, typer.Option(help="Folder of the recipes.")] = CONFIG_FOLDER,
+) -> None:
+    """Put the scores of released models beside those that were published, without any run."""
+    from r1zero.report.paper import rendering
+    from r1zero.report.paper.tables.published import released_table
+    from r1zero.report.results.load import load_released
+
+    table = released_table(load_released(models, evaluations), config)
+    assert table is not None  # each evaluation has a row
+    write_text(out / "released.csv", rendering.to_csv(table))
+    write_text(out / "released.md", rendering.to_markdown(table))
+    print(rendering.to_text(table), end="")
+
+
+class _Released(Section):
+    """Files of the released models."""
+
+    models: tuple[Path, ...] = ()
+    evaluations: tuple[Path, ...] = ()
 
 
 class _Inputs(Section):
@@ -59,3 +89,4 @@ class _Inputs(Section):
     models: tuple[Path, ...] = ()
     evaluations: tuple[Path, ...] = ()
     sources: Sources | None = None
+    released: _Released = _Released()

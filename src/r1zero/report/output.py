@@ -20,8 +20,9 @@ from r1zero.report.paper.pdf import pdf
 from r1zero.report.paper.samples import completion_files
 from r1zero.report.paper.sections import contents
 from r1zero.report.paper.tables.provenance import described
+from r1zero.report.paper.tables.published import released_table
 from r1zero.report.results.inputs import RunResults
-from r1zero.report.results.load import load
+from r1zero.report.results.load import load, load_released
 from r1zero.report.results.published import published_of
 from r1zero.report.statistics.measures import groups_of
 from r1zero.settings import Sources
@@ -39,6 +40,7 @@ def make_report(
     configured: Configured,
     *,
     browser_mb: float,
+    released: tuple[Sequence[Path], Sequence[Path]] = ((), ()),
 ) -> None:
     """Judge the claims on all runs, write every file of the report, and print the main table.
 
@@ -48,12 +50,14 @@ def make_report(
         evaluations: Evaluations of the runs, by suite and step.
         configured: Recipes and sources.
         browser_mb: Largest size of the completions in the page in 10^6 bytes, gzipped.
+        released: `model.json` of each released model, and their evaluations.
 
     """
     runs = load(models, evaluations)
     verdicts = judge(CLAIMS, runs, configured)
     groups = groups_of(runs)
     published = published_of((group.run.recipe for group in groups), configured.folder)
+    beside = released_table(load_released(*released, runs), configured.folder)
     read = list(
         dict.fromkeys(
             [
@@ -61,12 +65,13 @@ def make_report(
                 *completion_files(groups),
                 *browser.files(runs),
                 *(item.path for item in published.values()),
+                *(beside.files if beside else ()),
                 configured.table,
                 *(path for verdict in verdicts for path in verdict.files),
             ]
         )
     )
-    paper = contents(runs, verdicts, published, read)
+    paper = contents(runs, verdicts, published, read, beside)
     outputs = render(paper, runs, configured.sources, browser_mb=browser_mb)
     write(out, read, {**outputs, "claims.json": _claims_json(verdicts)})
     print(rendering.to_text(next(item for item in paper.tables if item.name == "main")), end="")

@@ -10,11 +10,13 @@ from r1zero.core.validation import read_yaml, validate
 from r1zero.settings.recipe import Recipe
 from r1zero.settings.run import RunSettings
 from r1zero.settings.scale import Scale, ScaledTask
-from r1zero.settings.sources import Local, Sources
+from r1zero.settings.sources import Local, LocalModel, Sources
 from r1zero.settings.workflow import Config
 from r1zero.tasks.registry import are_alike
 
 CONFIG_FOLDER = Path("config")
+RELEASED = "released"
+"""In place of a backend in the files of a released model, which no backend of ours trained."""
 
 
 def recipe_names(folder: Path = CONFIG_FOLDER) -> list[str]:
@@ -53,7 +55,7 @@ def _extended(name: str, folder: Path, below: tuple[str, ...]) -> tuple[Any, Pat
     if not isinstance(parent, dict):
         return parent, path
     # What says who published it, and what came of it, is not inherited.
-    own = {"description", "published_time", "published_scores"}
+    own = {"description", "published_time", "published_scores", "released"}
     inherited = {key: value for key, value in parent.items() if key not in own}
     return _laid_over(inherited, {k: v for k, v in values.items() if k != "extends"}), path
 
@@ -154,7 +156,21 @@ def table_of(config: Config, folder: Path = CONFIG_FOLDER) -> Sources:
                 f"on which runs of {suite.task} cannot be evaluated",
                 where=where,
             )
-    return Sources(datasets=datasets, models=shipped.models | config.models)
+    models = shipped.models | config.models
+    for name, evaluated in config.evaluate.items():
+        if evaluated.path:
+            if name in models:
+                raise UserError(
+                    "is the name of a model", where=f"evaluate.{name}", hint="take another name"
+                )
+            models[name] = LocalModel(kind="local", path=evaluated.path)
+        elif name not in models:
+            raise UserError(
+                f"no model '{name}'",
+                where=f"evaluate.{name}",
+                hint=f"give its `path`, or one of: {', '.join(models)}",
+            )
+    return Sources(datasets=datasets, models=models)
 
 
 def suites_beside(dataset: str, recipes: Mapping[str, Recipe], scale: Scale) -> list[str]:
@@ -173,7 +189,7 @@ def suites_beside(dataset: str, recipes: Mapping[str, Recipe], scale: Scale) -> 
     return sorted(found - {dataset})
 
 
-def check_suites(run: RunSettings, table: Sources) -> None:
+def check_suites(run: RunSettings, table: Sources, where: str | None = None) -> None:
     """Raise `UserError`, with the recipe's name, where a run names a suite that can't be."""
     for name in (suite.name for suite in run.evaluation.suites):
         source = table.datasets.get(name)
@@ -190,7 +206,7 @@ def check_suites(run: RunSettings, table: Sources) -> None:
         ]
         raise UserError(
             reason,
-            where=f"recipe {run.recipe}: evaluation.suites",
+            where=where or f"recipe {run.recipe}: evaluation.suites",
             hint=f"there are: {', '.join(fitting)}",
         )
 
@@ -238,7 +254,7 @@ def resolve_run(
     recipe = load_recipe(recipe_name, folder)
     scaling = load_scale(scale, folder)
     changes = scaling.tasks.get(recipe.task)
-    unused = {"description", "source", "published_time", "published_scores"}
+    unused = {"description", "source", "published_time", "published_scores", "released"}
     values: dict[str, Any] = recipe.model_dump(exclude=unused)
     scaled: dict[str, Any] = {}
     if changes:
@@ -260,6 +276,29 @@ def resolve_run(
         "computation": scaling.computation,
     }
     return validate(values, RunSettings, f"recipe {recipe_name} at scale {scale}")
+
+
+def resolve_released(
+    model: str,
+    recipe_name: str,
+    *,
+    scale: str,
+    prompt: str | None = None,
+    folder: Path = CONFIG_FOLDER,
+) -> RunSettings:
+    """Settings that a released model is scored with: those of a recipe at a scale, and its prompt.
+
+    Args:
+        model: Name of the model.
+        recipe_name: Name of the recipe.
+        scale: Name of the scale.
+        prompt: Prompt template in place of the recipe's.
+        folder: Folder of the configuration.
+
+    """
+    run = resolve_run(recipe_name, scale=scale, backend=RELEASED, seed=0, folder=folder)
+    changes = {"model": model, "is_mini_base": False, "prompt": prompt or run.prompt}
+    return run.model_copy(update=changes)
 
 
 def _base_of(recipe_name: str, recipe: Recipe, scale_name: str, scale: Scale) -> str:

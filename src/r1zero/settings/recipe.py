@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from r1zero.core.section import Name, Section
+from r1zero.settings.backends import BackendName
 from r1zero.tasks.registry import TaskName
 
 OptionValue = bool | int | float | str
@@ -86,6 +87,11 @@ class Algorithm(Section):
     rollout_importance_sampling_max: float = Field(default=3.0, gt=0)
     """Largest ratio of `rollout_importance_sampling`."""
 
+    @property
+    def shared_steps(self) -> int:
+        """Optimizer steps that share a batch of rollouts."""
+        return self.updates_per_rollout * self.num_iterations
+
     @model_validator(mode="after")
     def _groups_stand_alone(self) -> Self:
         if self.zero_variance_groups == "resample" and self.scale_rewards == "batch":
@@ -110,7 +116,7 @@ def check_saved_steps(algorithm: Algorithm, save_steps: int, max_steps: int) -> 
     Rollouts are not saved: a run that goes on from there would draw others, and end elsewhere.
     Where `max_steps` is no multiple of such steps either, that can't be helped.
     """
-    shared = algorithm.updates_per_rollout * algorithm.num_iterations
+    shared = algorithm.shared_steps
     if save_steps % shared and max_steps % shared == 0:
         whole = [n for n in range(shared, max_steps + 1, shared) if max_steps % n == 0]
         nearest = min(whole, key=lambda n: abs(n - save_steps))
@@ -239,6 +245,17 @@ class PublishedScore(Section):
     """How it was measured there: problems, decoding, samples."""
 
 
+class ReleasedModel(Section):
+    """A model that the publishers of a recipe released."""
+
+    model: str
+    """Model of `sources.yaml`."""
+    prompt: Name | None = None
+    """Prompt template that it was trained with, where that is not the recipe's."""
+    published_scores: list[PublishedScore] = Field(default=[])
+    """What it scored; those of the recipe if left out."""
+
+
 class Recipe(Section):
     """One published GRPO setup. Comments in the file give each key's source."""
 
@@ -263,15 +280,17 @@ class Recipe(Section):
     algorithm: Algorithm
     sizes: Sizes
     evaluation: Evaluation
-    home_backend: Literal["trl", "swift", "split"] = "trl"
+    home_backend: BackendName = "trl"
     """Backend that is nearest to the published program. It is a label: `backends` of the
     configuration says which backends train the recipe."""
-    backends: dict[Literal["swift", "split"], dict[Name, Any]] = Field(default={})
+    backends: dict[BackendName, dict[Name, Any]] = Field(default={})
     """Published settings that only another backend honours, kept for it."""
     published_time: PublishedTime | None = None
     """How long the published run took, if that is reported."""
     published_scores: list[PublishedScore] = Field(default=[])
     """What the published run scored."""
+    released: list[ReleasedModel] = Field(default=[])
+    """Models that its publishers released, which `evaluate` of the configuration scores."""
 
     @model_validator(mode="after")
     def _checkpoints_are_between_rollouts(self) -> Self:

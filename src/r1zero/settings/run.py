@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from r1zero.core.files import sha256_json
 from r1zero.core.section import Name, RunName, Section
+from r1zero.settings.backends import BackendName
 from r1zero.settings.recipe import Algorithm, Evaluation, Reward, Sizes, check_saved_steps
 from r1zero.settings.scale import Computation
 from r1zero.tasks.registry import TaskName
@@ -15,7 +16,7 @@ class RunSettings(Section):
     """Everything that decides the weights of a run, and nothing about the hardware."""
 
     recipe: RunName
-    backend: Name
+    backend: BackendName
     seed: int
     scale: Name
     task: TaskName
@@ -33,7 +34,7 @@ class RunSettings(Section):
     evaluation: Evaluation
     computation: Computation = Computation()
     """Layout of computation on a CPU."""
-    home_backend: Name = "trl"
+    home_backend: BackendName = "trl"
     """Backend that is nearest to the published program."""
     backends: dict[str, dict[str, Any]] = Field(default={})
     """Published settings that only other backends honour."""

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from r1zero.core.section import Name, Section
 from r1zero.settings.backends import BackendName
 from r1zero.settings.endpoints import DEFAULT_ENDPOINTS, Endpoint
-from r1zero.settings.recipe import OptionValue, SuiteSizes
+from r1zero.settings.recipe import ListedSuites, OptionValue, SuiteSizes
 from r1zero.settings.sources import (
     DatasetSource,
     ModelName,
@@ -91,6 +91,20 @@ class Ablation(Section):
         ]
 
 
+class Evaluated(Section):
+    """A released model, scored like the base model of a recipe."""
+
+    path: Path | None = None
+    """Your folder with its files; default: the model of this name in `sources.yaml`."""
+    recipe: Name | None = None
+    """Recipe whose prompt, decoding, lengths and suites it is scored with; default: the one that
+    lists the model under `released`."""
+    prompt: Name | None = None
+    """Prompt template; default: the one that the model was released for, or that of the recipe."""
+    suites: ListedSuites | None = Field(default=None, min_length=1)
+    """Suites, with sizes of their own where a mapping gives them; default: those of the recipe."""
+
+
 class Tracking(Section):
     """Where the metrics of a training go besides `metrics.jsonl`. It decides no weights."""
 
@@ -103,6 +117,16 @@ class Tracking(Section):
     """Project that the runs are in."""
     workspace: str | None = Field(default=None, min_length=1)
     """Workspace of SwanLab, or entity of wandb; that of the key if left out."""
+
+
+class Guarding(Section):
+    """How a training ends before its last step. It decides no weights."""
+
+    on_collapse: Literal["warn", "stop"] = "warn"
+    """What follows a loss that is no number, or a collapse of KL, entropy, length, or a reward."""
+    seconds_after_sigterm: float = Field(default=25.0, ge=0)
+    """Seconds after SIGTERM in which a training may end its step and save; where its steps are
+    longer, it ends at once. SLURM sends SIGKILL after `KillWait`, 30 seconds by default."""
 
 
 class Config(Section):
@@ -130,5 +154,9 @@ class Config(Section):
     """Models of yours, added to `config/sources.yaml` or in place of an entry there."""
     suites: dict[Name, Suite] = Field(default={})
     """More held-out suites, by name."""
+    evaluate: dict[ModelName, Evaluated] = Field(default={})
+    """Released models to score besides, by their names in `sources.yaml`; nothing trains them."""
+    guards: Guarding = Guarding()
+    """How a training ends before its last step."""
     tracking: Tracking = Tracking()
     """Where the metrics of a training go besides `metrics.jsonl`."""

@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,54 @@ def verify(checkpoint: Path) -> None:
     """Check every file of a checkpoint against its seal."""
     for entry in read_json(checkpoint / SEAL)["files"]:
         verify_file(entry, checkpoint)
+
+
+def last_intact(folder: Path, states: Sequence[str]) -> Path | None:
+    """The checkpoint to go on from: the last one. Damaged ones after it are deleted.
+
+    A file can be truncated or changed although its checkpoint was complete: a machine that loses
+    power has not written everything that it was told to.
+
+    Args:
+        folder: Folder of checkpoints.
+        states: Patterns of files and folders with optimizer states, as in `prune_optimizer_states`.
+
+    Returns:
+        None if the folder has no intact checkpoint.
+
+    Raises:
+        UserError: The last intact checkpoint has lost its optimizer states to a disk budget, so
+            that going on would repeat finished work.
+
+    """
+    damaged = None
+    for checkpoint in reversed(sealed(folder).values()):
+        try:
+            verify(checkpoint)
+        except (UserError, KeyError, TypeError) as error:  # the seal can be damaged too
+            print(f"{error}\n{checkpoint}: damaged, deleted", flush=True)
+            shutil.rmtree(checkpoint)
+            damaged = checkpoint
+            continue
+        if damaged and not _has_states(checkpoint, states):
+            raise UserError(
+                f"{damaged.name} was damaged, and the one before has no optimizer states",
+                where=str(checkpoint),
+                hint="move the folder of checkpoints away to train anew",
+            )
+        return checkpoint
+    return None
+
+
+def _has_states(checkpoint: Path, states: Sequence[str]) -> bool:
+    """Whether the seal of a checkpoint lists optimizer states."""
+    tops = {Path(entry["path"]).parts[0] for entry in read_json(checkpoint / SEAL)["files"]}
+    return any(fnmatch(top, pattern) for top in tops for pattern in states)
+
+
+def step_of(checkpoint: Path) -> int:
+    """Number of optimizer steps before a checkpoint, from its name."""
+    return int(checkpoint.name.rpartition("-")[2])
 
 
 def sealed(folder: Path) -> dict[int, Path]:

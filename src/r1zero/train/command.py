@@ -2,9 +2,11 @@
 
 import json
 import shutil
+import signal
 import sys
+import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import typer
 
@@ -21,15 +23,20 @@ from r1zero.core.files import (
 from r1zero.core.provenance import provenance, versions_in
 from r1zero.core.validation import validate
 from r1zero.plan.backend import inputs_of
+from r1zero.plan.gpu_lock import locked_gpus
 from r1zero.plan.layout import Layout
 from r1zero.plan.machine import Machine, visible_gpus
 from r1zero.settings import RunSettings
-from r1zero.settings.workflow import Tracking
-from r1zero.train import checkpoints, metrics, recording, trackers
+from r1zero.settings.workflow import Guarding, Tracking
+from r1zero.train import attempts, checkpoints, guards, metrics, recording, trackers
 from r1zero.train.backends.base import Backend, backend_of
+from r1zero.train.guards import Limits, seconds_left_of_job
 from r1zero.train.preflight import Needs, check_machine
 from r1zero.train.supervisor import supervise
 
+_Section = TypeVar("_Section", Guarding, Tracking)
+# Between the end of the trainer and that of the job: servers are stopped, outputs are written.
+_RESERVE_SECONDS = 60.0
 # Hardware and versions of the last attempt. A complete run is described again when only its
 # evaluation changes, perhaps on another machine and with other versions.
 _MADE_BY = "made_by.json"
@@ -53,8 +60,24 @@ def train(
             envvar="R1ZERO_TRACKING", help="The `tracking` of the configuration, as JSON."
         ),
     ] = "{}",
+    guarding: Annotated[
+        str,
+        typer.Option(
+            "--guards", envvar="R1ZERO_GUARDS", help="The `guards` of the configuration, as JSON."
+        ),
+    ] = "{}",
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            envvar="R1ZERO_MINUTES",
+            help="Time limit, ahead of which it saves and ends. Default: that of the SLURM job.",
+            min=0,
+        ),
+    ] = None,
 ) -> None:
     """Train one run; an interrupted run goes on from its last complete checkpoint."""
+    # The shell of the rule ignores it, which is inherited.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     run, planned = read_json(run_file), read_json(plan / "plan.json")
     machine = validate(planned["machine"], Machine, str(plan / "plan.json"))
     if machine.gpus_per_node != gpus:
@@ -69,16 +92,34 @@ def train(
             where=str(plan / "plan.json"),
             hint=f"the commands of each node are in {plan / 'plan.md'}",
         )
-    wanted = _tracking(tracking)
+    started = time.time()
+    wanted = _option(tracking, Tracking, "--tracking or R1ZERO_TRACKING")
+    guards_wanted = _option(guarding, Guarding, "--guards or R1ZERO_GUARDS")
+    left = minutes * 60 if minutes is not None else seconds_left_of_job()
     layout = Layout.model_validate({key: planned[key] for key in Layout.model_fields})
     settings = RunSettings.model_validate(run["settings"])
     check_machine(Needs.of(settings, layout, machine, wanted))
     _verify_inputs(run)
+    limits = Limits(
+        ends_at=None if left is None else started + left - _RESERVE_SECONDS,
+        checkpoint_bytes=_checkpoint_bytes(planned["disk"]),
+        on_collapse=guards_wanted.on_collapse,
+    )
     with checkpoints.exclusive(folder, wait=wait):
         checkpoints.bind_to_run(folder, run)
         for name in checkpoints.drop_incomplete(folder):
             print(f"{folder / name}: incomplete, deleted")
-        _train_to_the_end(run, run_file, planned, plan, folder, wanted)
+        backend = backend_of(settings.backend)
+        resume = checkpoints.last_intact(folder, backend.checkpoint.optimizer_states)
+        last = checkpoints.step_of(resume) if resume else 0
+        if last < settings.sizes.max_steps:
+            with attempts.recorded(folder, run["config_hash"], last):
+                metrics.keep_until(folder / "metrics.jsonl", last)
+                if resume:
+                    print(f"{resume}: goes on from step {last}", flush=True)
+                attempt = _Attempt(run, run_file, planned, plan, folder, resume)
+                with trackers.following(wanted, run_file, folder):
+                    _supervised(attempt, limits, guards_wanted.seconds_after_sigterm)
         with atomic_path(out.parent / "metrics.jsonl") as temporary:
             shutil.copyfile(folder / "metrics.jsonl", temporary)
         recording.collect(folder / "rollouts", out.parent / "rollouts.parquet")
@@ -93,14 +134,13 @@ def environment(
     make_environment(lock, out)
 
 
-def _tracking(option: str) -> Tracking:
-    """The `tracking` settings, from their JSON."""
-    where = "--tracking or R1ZERO_TRACKING"
+def _option(option: str, kind: type[_Section], where: str) -> _Section:
+    """Settings from their JSON."""
     try:
         values = json.loads(option)
     except ValueError:
         raise UserError("not valid JSON", where=where) from None
-    return validate(values, Tracking, where)
+    return validate(values, kind, where)
 
 
 def _verify_inputs(run: dict[str, Any]) -> None:
@@ -128,40 +168,62 @@ def _verify_inputs(run: dict[str, Any]) -> None:
     verify_file(train, problems.parent)
 
 
-def _train_to_the_end(
-    run: dict[str, Any],
-    run_file: Path,
-    planned: dict[str, Any],
-    plan: Path,
-    folder: Path,
-    tracking: Tracking,
-) -> None:
+class _Attempt(NamedTuple):
+    """One attempt at a run."""
+
+    run: dict[str, Any]
+    run_file: Path
+    planned: dict[str, Any]
+    plan: Path
+    folder: Path
+    resume: Path | None
+
+
+def _supervised(attempt: _Attempt, limits: Limits, patience: float) -> None:
+    """Train to the last step, within limits.
+
+    Args:
+        attempt: What is trained.
+        limits: What the trainer is told.
+        patience: Seconds after SIGTERM that it has to save.
+
+    Raises:
+        UserError: A process failed, or training has ended before its last step.
+
+    """
+    run, folder = attempt.run, attempt.folder
     settings = RunSettings.model_validate(run["settings"])
-    done = checkpoints.sealed(folder)
-    last = max(done, default=0)
-    metrics.keep_until(folder / "metrics.jsonl", last)
-    if last == settings.sizes.max_steps:
-        return
-    if last:
-        print(f"{done[last]}: goes on from step {last}")
-        checkpoints.verify(done[last])
-    layout = Layout.model_validate({key: planned[key] for key in Layout.model_fields})
-    # A scheduler may give this job other GPUs than the plan saw.
-    machine = Machine.model_validate(planned["machine"])
-    machine = machine.model_copy(update={"visible": visible_gpus() or machine.visible})
-    inputs = inputs_of(run_file, run, plan=plan, checkpoints=folder)
-    inputs = inputs._replace(kept_optimizer_states=planned["kept_optimizer_states"])
+    layout = Layout.model_validate({key: attempt.planned[key] for key in Layout.model_fields})
+    machine = Machine.model_validate(attempt.planned["machine"])
+    inputs = inputs_of(attempt.run_file, run, plan=attempt.plan, checkpoints=folder)
+    inputs = inputs._replace(kept_optimizer_states=attempt.planned["kept_optimizer_states"])
     backend = backend_of(settings.backend)
     programs = programs_for(backend.environment)
-    processes = backend.processes(settings, layout, machine, inputs, resume=done.get(last))
     made_by = {
         "gpus": machine.gpus,
         "gpu": machine.gpu,
         "provenance": _provenance(backend, programs),
     }
-    write_json(folder / _MADE_BY, made_by)
-    with trackers.following(tracking, run_file, folder):
-        supervise(processes, folder, programs=programs)
+    # GPUs that no training beside this one has; a scheduler may give others than the plan saw.
+    with locked_gpus(machine.gpus_per_node or None):
+        machine = machine.model_copy(update={"visible": visible_gpus() or machine.visible})
+        processes = backend.processes(settings, layout, machine, inputs, resume=attempt.resume)
+        write_json(folder / _MADE_BY, made_by)
+        guards.forget(folder)
+        limits.write(folder)
+        supervise(
+            processes,
+            folder,
+            programs=programs,
+            on_sigterm=lambda: guards.ask_to_end(folder, limits, "SIGTERM", patience),
+        )
+    last = max(checkpoints.sealed(folder), default=0)
+    guards.check_it_finished(folder, last, settings.sizes.max_steps)
+
+
+def _checkpoint_bytes(disk: dict[str, int] | None) -> int:
+    """Planned size of a checkpoint with its optimizer states; 0 without a plan for it."""
+    return disk["weights"] + disk["optimizer"] if disk else 0
 
 
 def _provenance(backend: Backend, programs: Path | None) -> dict[str, Any]:
@@ -192,5 +254,6 @@ def _describe(run: dict[str, Any], folder: Path, log: Path) -> dict[str, Any]:
         "rollouts": str(log.with_name("rollouts.parquet")),
         "generated_tokens": round(sum(lengths) * rollouts_at_once),
         "trackers": trackers.described(folder),
+        "attempts": attempts.described(folder),
         **read_json(folder / _MADE_BY),
     }

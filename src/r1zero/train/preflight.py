@@ -17,6 +17,7 @@ from r1zero.core.formatting import size
 from r1zero.core.host import (
     LEAST_SHARED_MEMORY,
     SHARED_MEMORY,
+    abandoned_builds,
     free_shared_memory,
     missing_build_tools,
 )
@@ -88,6 +89,14 @@ def check_machine(needs: Needs) -> None:
                 where="hardware.gpus",
                 hint=install,
             )
+    abandoned = abandoned_builds() if "deepspeed" in needs.packages else []
+    if abandoned:
+        raise UserError(
+            "a build of an extension was killed and left its lock file, for which DeepSpeed would "
+            "wait without end",
+            where=str(abandoned[0]),
+            hint="delete the file, unless another machine that shares the folder builds at present",
+        )
     for path, recipe in needs.reward_functions.items():
         try:
             load(path)

@@ -9,18 +9,24 @@ A backend reports to a `Recorder`, which writes these files into the folder of c
 - `rollouts/step-<step>.parquet`: every completion of a step, within a budget.
 - `failures.jsonl`: completions that a reward function could not score.
 - `checkpoint-<step>/checkpoint.json`: the seal of a complete checkpoint, with checksums.
+
+It answers with what the guards decide (`r1zero.train.guards`): whether to save after a step, and
+whether to end.
 """
 
 import json
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import polars as pl
 
 from r1zero.core.files import atomic_path
+from r1zero.settings import RunSettings
 from r1zero.train import checkpoints, metrics
+from r1zero.train.guards import Guards, Verdict
 
 BUDGET_MB = 200.0
 MOST_FAILURES = 1000
@@ -34,6 +40,8 @@ class Recorder:
         config_hash: Hash of the run's configuration, for the seals.
         optimizer_states: Patterns of the files of a checkpoint that are only needed to resume.
         max_steps: Optimizer steps of the whole run.
+        save_steps: Steps between checkpoints that are kept. Others only serve to resume.
+        shared_steps: Optimizer steps that share rollouts.
         resumed: Step that training goes on from. Records of later steps are deleted, because these
             steps are about to be done again.
         keep_states: Number of last checkpoints that keep their optimizer states; None for all.
@@ -47,34 +55,82 @@ class Recorder:
         config_hash: str,
         optimizer_states: Sequence[str],
         max_steps: int,
+        save_steps: int = 1,
+        shared_steps: int = 1,
         resumed: int = 0,
         keep_states: int | None = None,
     ) -> None:
-        self.folder, self.config_hash, self.max_steps = folder, config_hash, max_steps
+        self.folder, self.config_hash = folder, config_hash
+        self.max_steps, self.save_steps = max_steps, save_steps
         self.optimizer_states, self.keep_states = optimizer_states, keep_states
         self.rollouts = RolloutFolder(folder / "rollouts", resumed=resumed)
         self.failures = Failures(folder / "failures.jsonl", resumed=resumed)
+        self.guards = Guards(
+            folder, max_steps=max_steps, resumed=resumed, shared_steps=shared_steps
+        )
         self._started = (resumed, time.monotonic())
 
-    def start(self) -> None:
-        """Start the clock of the progress line, when the first step begins."""
-        self._started = (self._started[0], time.monotonic())
+    @classmethod
+    def of(
+        cls,
+        run: Mapping[str, Any],
+        settings: RunSettings,
+        folder: Path,
+        *,
+        optimizer_states: Sequence[str],
+        resume: Path | None,
+        keep_states: int | None,
+    ) -> Self:
+        """The recorder of a run.
 
-    def step(self, row: Mapping[str, float]) -> None:
-        """Append the metrics of a step, and print a line of progress.
+        Args:
+            run: Content of its run.json.
+            settings: Its settings.
+            folder: Folder of checkpoints.
+            optimizer_states: See the class.
+            resume: Checkpoint that training goes on from.
+            keep_states: See the class.
+
+        """
+        return cls(
+            folder,
+            config_hash=run["config_hash"],
+            optimizer_states=optimizer_states,
+            max_steps=settings.sizes.max_steps,
+            save_steps=settings.sizes.save_steps,
+            shared_steps=settings.algorithm.shared_steps,
+            resumed=checkpoints.step_of(resume) if resume else 0,
+            keep_states=keep_states,
+        )
+
+    def start(self) -> None:
+        """Start the clocks, when the first step begins."""
+        self._started = (self._started[0], time.monotonic())
+        self.guards.start()
+
+    def step(self, row: Mapping[str, float], *, saves: bool) -> Verdict:
+        """Append the metrics of a step, print a line of progress, and decide what comes next.
 
         Args:
             row: `step` and its metrics. A metric without a value is left out of the mapping.
+            saves: Whether a checkpoint is due after it.
 
         """
         metrics.append(self.folder / "metrics.jsonl", dict(row))
         first, since = self._started
         pace = (time.monotonic() - since) / (row["step"] - first)
         print(_progress(row, self.max_steps, pace), flush=True)
+        return self.guards.after_step(row, saves=saves)
 
     def checkpoint(self, step: int) -> None:
         """Seal `checkpoint-<step>`, once every process has written its files into it."""
-        checkpoints.seal(self.folder / f"checkpoint-{step}", self.config_hash)
+        checkpoint = self.folder / f"checkpoint-{step}"
+        checkpoints.seal(checkpoint, self.config_hash)
+        self.guards.saved(checkpoint)
+        # What an attempt saved at its end has served once there is a later one.
+        for other, path in checkpoints.sealed(self.folder).items():
+            if other < step and other % self.save_steps:
+                shutil.rmtree(path)
         if self.keep_states is not None:
             checkpoints.prune_optimizer_states(self.folder, self.keep_states, self.optimizer_states)
 

@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -30,6 +30,7 @@ from r1zero.train import process_tree
 from r1zero.train.process_tree import ProcessTree
 
 _GRACE_SECONDS = 20
+_TERMINATED = 128 + signal.SIGTERM
 # Processes that end by themselves; all others are servers.
 _ENDING = ("trainer", "evaluator")
 # Large models take minutes to load.
@@ -44,6 +45,7 @@ def supervise(
     *,
     programs: Path | None = None,
     patience: float = _SECONDS_UNTIL_HEALTHY,
+    on_sigterm: Callable[[], float] | None = None,
 ) -> None:
     """Run the processes to the end of the trainers, or of the evaluators.
 
@@ -54,12 +56,15 @@ def supervise(
         programs: Folder with the programs of the environment that they run in; by default that of
             this Python.
         patience: Seconds that a server may take until it is healthy.
+        on_sigterm: Called after SIGTERM; returns for how many seconds to wait for the trainers to
+            end themselves. By default they are ended at once.
 
     Raises:
         UserError: A process failed, or a server did not become healthy.
+        SystemExit: SIGTERM came.
 
     """
-    with Supervisor(folder, programs=programs) as supervisor:
+    with Supervisor(folder, programs=programs, on_sigterm=on_sigterm) as supervisor:
         for process in processes:
             supervisor.start(process, patience)
         supervisor.watch()
@@ -76,8 +81,12 @@ class Supervisor:
         folder: Path,
         *,
         programs: Path | None = None,
+        on_sigterm: Callable[[], float] | None = None,
     ) -> None:
         self.folder, self.programs = folder, programs
+        self._on_sigterm = on_sigterm
+        # When to leave after SIGTERM.
+        self._leave_at: float | None = None
         self._running: list[_Running] = []
         self._ports: dict[str, int] = {}
         self._mark = secrets.token_hex(16)
@@ -86,7 +95,7 @@ class Supervisor:
 
     def __enter__(self) -> Self:
         # A stopped workflow must stop everything that the run has started.
-        self._previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        self._previous = signal.signal(signal.SIGTERM, self._terminated)
         self._watchdog = subprocess.Popen(
             [sys.executable, "-P", process_tree.__file__, self._mark, str(_GRACE_SECONDS)],
             stdin=subprocess.PIPE,
@@ -156,14 +165,29 @@ class Supervisor:
         working = sum(running.process.role in _ENDING for running in self._running)
         while working:
             ended = self._next_end(1.0)
+            if self._leave_at is not None and time.monotonic() > self._leave_at:
+                sys.exit(_TERMINATED)
             if time.monotonic() - asked >= _SECONDS_BETWEEN_CHECKS:
                 self._check_servers()
                 asked = time.monotonic()
             if ended is None:
                 continue
             if ended.process.role not in _ENDING or ended.popen.returncode:
+                if self._leave_at is not None:
+                    break
                 raise ended.failure()
             working -= 1
+        if self._leave_at is not None:
+            sys.exit(_TERMINATED)
+
+    def _terminated(self, *_: object) -> None:
+        """Leave, at once or when the trainers have had their time; a second SIGTERM is enough."""
+        seconds = 0.0
+        if self._on_sigterm is not None and self._leave_at is None:
+            seconds = self._on_sigterm()
+        if not seconds:
+            sys.exit(_TERMINATED)
+        self._leave_at = time.monotonic() + seconds
 
     def _next_end(self, seconds: float) -> "_Running | None":
         """The next process that ends, or None if none does in some seconds.
@@ -264,8 +288,10 @@ class _Running:
         assert self.popen.stdout is not None
         with self.log.open("ab") as stream, self.popen.stdout as lines:
             for line in lines:
-                sys.stdout.buffer.write(line)
-                sys.stdout.flush()
+                # Whoever read it may have ended first; the trainer must not notice.
+                with contextlib.suppress(BrokenPipeError):
+                    sys.stdout.buffer.write(line)
+                    sys.stdout.flush()
                 stream.write(line)
                 stream.flush()
 

@@ -6,6 +6,7 @@ from typing import Any
 from r1zero.report.claims.plans import planned_recipes
 from r1zero.settings import RunSettings, Sources
 from r1zero.workflow.paths import Run
+from r1zero.workflow.released import Released
 from r1zero.workflow.runs import Runs
 
 
@@ -15,11 +16,12 @@ class Reports:
     Args:
         runs: The runs.
         table: Every dataset and model.
+        released: The released models, which both reports show.
 
     """
 
-    def __init__(self, runs: Runs, table: Sources) -> None:
-        self._runs, self._table = runs, table
+    def __init__(self, runs: Runs, table: Sources, released: Released) -> None:
+        self._runs, self._table, self._released = runs, table, released
         every = list(dict.fromkeys([*runs.selected, *runs.published]))
         self.names: dict[str, list[str]] = {"report": runs.selected, "report_all": every}
         """Recipes and variants of each report, by its folder."""
@@ -56,6 +58,21 @@ class Reports:
             if name in recipes
         }
         return json.dumps(scores)
+
+    def released(self) -> dict[str, dict[str, list[str]]]:
+        """Files of the released models, as a part of the list of results; empty without them."""
+        found = self._released
+        if not found.models:
+            return {}
+        return {"released": {"models": found.models, "evaluations": found.evaluations}}
+
+    def released_scores(self) -> str:
+        """Published scores of the recipes whose models are compared, as JSON."""
+        recipes = {name: self._runs.recipes[name] for name in self._released.recipes}
+        kept = {"published_scores", "released"}
+        return json.dumps(
+            {name: recipe.model_dump(mode="json", include=kept) for name, recipe in recipes.items()}
+        )
 
     def planned_runs(self) -> str:
         """Settings of the published runs whose plans claims are on, as JSON."""

@@ -108,10 +108,10 @@ class DataSources:
         models |= {path for run in runs for path in self._runs.reward_models(run)}
         return [*sorted({dataset_manifest(name) for name in datasets} | held_out), *sorted(models)]
 
-    def check_lock(self, names: Iterable[str]) -> None:
+    def check_lock(self, manifests: Iterable[str]) -> None:
         """Raise `UserError` if a source on disk is not the one that the lock names."""
         lock = Lock(LOCK)
-        for path in map(Path, self.needed(names)):
+        for path in map(Path, manifests):
             if path.is_file():
                 check_lock(lock, path.parts[1], path)
 

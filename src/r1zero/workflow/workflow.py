@@ -17,6 +17,7 @@ from r1zero.settings import Hardware, check_suites, load_config
 from r1zero.settings.endpoints import Endpoint
 from r1zero.settings.load import CONFIG_FOLDER
 from r1zero.workflow.paths import Run
+from r1zero.workflow.released import Released
 from r1zero.workflow.reports import Reports
 from r1zero.workflow.resources import Layouts
 from r1zero.workflow.runs import Runs
@@ -51,13 +52,14 @@ class Workflow:
         self.config = load_config(values, folder=folder)
         self.runs = Runs(self.config, folder)
         self.sources = DataSources(self.config, self.runs, folder)
-        self.reports = Reports(self.runs, self.sources.table)
         hardware = self.config.hardware
         if self.sources.scale(self.config.scale).device == "cpu":
             hardware = hardware.model_copy(update={"gpus": 0})
         if not here:
             _check_described(hardware)
         self.layouts = Layouts(hardware, self.sources.table)
+        self.released = Released(self.config, self.runs, self.sources, self.layouts, folder)
+        self.reports = Reports(self.runs, self.sources.table, self.released)
         self._check()
 
     def _check(self) -> None:
@@ -67,7 +69,12 @@ class Workflow:
                 self.layouts.check(settings)
                 check_reward_functions(settings)
                 check_suites(settings, self.sources.table)
-        self.sources.check_lock(self.runs.selected)
+        self.sources.check_lock(self.needed())
+
+    def needed(self) -> list[str]:
+        """Manifests of every dataset and model that selected runs and released models need."""
+        selected = self.sources.needed(self.runs.selected)
+        return list(dict.fromkeys([*selected, *self.released.needed()]))
 
     # Targets.
 
@@ -91,6 +98,11 @@ class Workflow:
             if set(names) == set(reported):
                 return [*files, f"results/{self.config.scale}/{report}/report.pdf"]
         return files
+
+    def compared(self) -> list[str]:
+        """Scores of the released models beside the published ones."""
+        scale = self.config.scale
+        return [f"results/{scale}/released/released.md"] if self.released.models else []
 
     def plans(self) -> list[str]:
         """Plans of all selected runs, for people."""
@@ -170,6 +182,7 @@ class Workflow:
                 self.config.endpoints, exclude_none=True
             ).decode(),
             "R1ZERO_OFFLINE": str(int(self.config.offline)),
+            "R1ZERO_GUARDS": self.config.guards.model_dump_json(),
             "R1ZERO_TRACKING": self.config.tracking.model_dump_json(),
         }
 

@@ -35,6 +35,9 @@ class Dummy:
 
     def check(self, run): ...
 
+    def differences(self, run):
+        return {{}}
+
     def constraints(self, run):
         return Constraints("groups", ("transformers",), ("cpu",), ("none",), offload=False)
 

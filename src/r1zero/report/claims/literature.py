@@ -295,8 +295,7 @@ def saving_every_25_steps_fills_700_gb(
 @claim(
     source="this project: a backend is a layout, not an algorithm",
     needs=Needs(seeds=3),
-    takes="several backends, of which there is one so far: `backends: [trl, swift]` and"
-    " `seeds: [0, 1, 2]`",
+    takes="`backends: [trl, split, swift]` and `seeds: [0, 1, 2]`",
 )
 def backends_agree(setups: Setups, *, margin: float = 0.03) -> Evidence:
     """Different trainers bring the same recipe to the same accuracy, within the spread of seeds."""

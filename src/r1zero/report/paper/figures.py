@@ -29,6 +29,9 @@ FONT = "Helvetica Neue, Helvetica, Arial, Liberation Sans, sans-serif"
 
 BY_CHANCE = "by_chance"
 LENGTH = "completions/mean_length"
+SYNC_DIFFERENCE = "sampling/weight_sync_difference"
+SYNC_TOLERANCE = "sampling/weight_sync_tolerance"
+SAMPLING_DIFFERENCE = "sampling/sampling_logp_difference/mean"
 # Title with unit of each metric of the trainer, in reading order.
 TRAINING_PANELS = {
     "reward": "Total reward",
@@ -108,6 +111,29 @@ def training(groups: Sequence[Group], names: Names) -> alt.VConcatChart:
         for index, (title, bands) in enumerate(found.items())
     ]
     return styled(alt.vconcat(alt.concat(*panels, columns=_COLUMNS, spacing=16)))
+
+
+def weight_sync(groups: Sequence[Group], names: Names) -> alt.VConcatChart:
+    """Differences of log-probabilities between generator and trainer, and their tolerance."""
+    title = "difference (nats per token)"
+    color = _color(groups, names)
+
+    def drawn(metric: str) -> alt.Chart:
+        rows = training_bands(groups, names, metric, 1)
+        # A logarithm has no place for 0.
+        shown = [row for row in rows if row["value"] > 0]
+        y = alt.Y("value:Q", title=title, scale=alt.Scale(type="log"))
+        chart = alt.Chart(alt.InlineData(values=shown))
+        return chart.encode(x=_steps("step"), y=y, color=color)
+
+    checks = drawn(SYNC_DIFFERENCE)
+    layers: list[alt.Chart] = [
+        drawn(SAMPLING_DIFFERENCE).mark_line(strokeWidth=1.1, opacity=0.35),
+        checks.mark_line(strokeWidth=1.4),
+        checks.mark_point(filled=True, size=28, opacity=1),
+        drawn(SYNC_TOLERANCE).mark_line(strokeWidth=1.2, strokeDash=[4, 3]),
+    ]
+    return styled(alt.vconcat(alt.LayerChart(layer=layers, width=_BAR_WIDTH, height=_PANEL_HEIGHT)))
 
 
 def pass_at_k(groups: Sequence[Group], names: Names) -> alt.VConcatChart | None:

@@ -23,6 +23,7 @@ from r1zero.report.paper.tables.provenance import environments_table, files_tabl
 from r1zero.report.paper.tables.published import published_table
 from r1zero.report.paper.tables.setup import cost_table, protocol_table, recipes_table
 from r1zero.report.paper.text import setting
+from r1zero.report.paper.weight_sync import weight_sync
 from r1zero.report.results.inputs import Run, RunResults
 from r1zero.report.results.published import Published
 from r1zero.report.statistics.measures import Group, files_of, groups_of, names_of
@@ -37,6 +38,7 @@ def contents(
     verdicts: Sequence[Judged],
     published: Mapping[str, Published] | None = None,
     files: Sequence[Path] = (),
+    released: Table | None = None,
 ) -> Contents:
     """Make a report.
 
@@ -45,6 +47,7 @@ def contents(
         verdicts: Verdicts on the claims, judged on these runs.
         published: Published scores by recipe.
         files: Every file that was read, for the appendix.
+        released: Scores of released models beside the published ones.
 
     """
     groups = groups_of(runs)
@@ -57,8 +60,10 @@ def contents(
         _pass_at_k(groups, names),
         _ablations(ablations),
         _backends(groups),
+        weight_sync(groups, names),
         _claims(verdicts),
         _published(groups, dict(published or {}), names),
+        _released(released),
         Part("cost", "Cost", (), (cost_table(runs, names),)),
         _samples(groups, names),
         Part("limits", "Limits", limits_of(groups, verdicts, names)),
@@ -288,6 +293,16 @@ def _published(
         f" scale {groups[0].run.scale}: they are compared at scale paper only."
     )
     return Part("published", "Published figures", (text,))
+
+
+def _released(table: Table | None) -> Part | None:
+    if table is None:
+        return None
+    text = (
+        "Models that others trained and released, scored here under this project's protocol:"
+        " whether their published scores come out again says how far the two protocols agree."
+    )
+    return Part("released", "Released models", (text,), (table,))
 
 
 def _samples(groups: Sequence[Group], names: dict[Run, str]) -> Part | None:

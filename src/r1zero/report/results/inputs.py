@@ -242,6 +242,24 @@ class Evaluation(_File):
         return np.array(outcomes) if len(outcomes) == len(found) else None
 
 
+class ReleasedModel(_File):
+    """`model.json` of a released model, which was not trained here."""
+
+    source: Path
+    run: Run
+    config_hash: str
+    base_model: BaseModelFile
+    settings: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ReleasedResults:
+    """A released model and its evaluations, by suite."""
+
+    model: ReleasedModel
+    evaluations: tuple[Evaluation, ...]
+
+
 @dataclass(frozen=True)
 class SuiteResults:
     """The evaluations of one run on one suite, by step; the first is the base model's."""

@@ -14,6 +14,8 @@ from r1zero.core.formatting import shortlist
 from r1zero.report.results.inputs import (
     Evaluation,
     Model,
+    ReleasedModel,
+    ReleasedResults,
     Run,
     RunResults,
     SuiteResults,
@@ -61,6 +63,44 @@ def load(models: Iterable[Path], evaluations: Iterable[Path]) -> list[RunResults
         "the seeds of a recipe are measured in the same way, on the same problems",
     )
     return runs
+
+
+def load_released(
+    models: Iterable[Path], evaluations: Iterable[Path], beside: Sequence[RunResults] = ()
+) -> list[ReleasedResults]:
+    """Read the files of released models, or raise `UserError`.
+
+    Args:
+        models: `model.json` of each.
+        evaluations: Their evaluations.
+        beside: Runs of the same report, whose versions theirs have to be.
+
+    """
+    described = [read_input(path, ReleasedModel) for path in models]
+    measured = [read_input(path, Evaluation) for path in evaluations]
+    others = [suite.base for result in beside for suite in result.suites]
+    one_table = "results of different versions never share a table"
+    _refuse([*others, *measured], lambda _: "", lambda item: _versions(item, MEASURING), one_table)
+    by_hash = {(model.config_hash, model.base_model.sha256): model for model in described}
+    for item in measured:
+        if (item.config_hash, item.model_sha256) not in by_hash:
+            raise UserError(
+                "is of no released model that is given, or of other weights or settings",
+                where=str(item.source),
+                hint="stale: evaluate this model again",
+            )
+    return [
+        ReleasedResults(
+            model,
+            tuple(
+                item
+                for item in measured
+                if (item.config_hash, item.model_sha256)
+                == (model.config_hash, model.base_model.sha256)
+            ),
+        )
+        for model in described
+    ]
 
 
 def _refuse(

@@ -25,3 +25,14 @@ def published_of(recipes: Iterable[str], folder: Path = CONFIG_FOLDER) -> dict[s
         if path.is_file() and (scores := load_recipe(name, folder).published_scores):
             found[name] = Published(tuple(scores), path)
     return found
+
+
+def published_of_model(
+    model: str, recipe: str, folder: Path = CONFIG_FOLDER
+) -> tuple[PublishedScore, ...]:
+    """Published scores of a released model, by the recipe that lists it; none if it does not."""
+    content = load_recipe(recipe, folder)
+    for entry in content.released:
+        if entry.model == model:
+            return tuple(entry.published_scores or content.published_scores)
+    return ()

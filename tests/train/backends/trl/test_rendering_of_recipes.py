@@ -272,11 +272,23 @@ def test_a_server_is_of_this_machine_alone_unless_the_run_has_several(
     assert option(server.argv, "--host") == host
     assert option(server.argv, "--seed") == str(run.seed)
     assert int(option(server.argv, "--max-num-seqs")) == layout.generator_sequences
-    assert server.env["VLLM_NO_USAGE_STATS"] == "1"
     for trainer in trainers:
         assert option(trainer.argv, "--generator-host") == host
         # What a shell must expand is not in single quotes.
         assert ('--generator-host "$NODE_1"' in trainer.as_shell()) == (nodes > 1)
+
+
+@pytest.mark.parametrize(("gpus", "placement"), [(1, "colocate"), (2, "server")])
+def test_no_process_with_vllm_reports_its_use(gpus: int, placement: str, tmp_path: Path) -> None:
+    run = resolved("datawhale_r1", "mini")
+    hardware = Hardware(gpus=gpus, gpu_memory_gb=80, placement=placement)
+    machine = find_machine(hardware)
+    layout = lay_out(run, machine, None, hardware)
+    assert isinstance(layout, Layout)
+    inputs = Inputs(Path("run.json"), tmp_path, tmp_path / "t.parquet", {}, tmp_path, tmp_path)
+    processes = load_backend("trl").processes(run, layout, machine, inputs)
+    assert len(processes) == gpus
+    assert all(process.env["VLLM_NO_USAGE_STATS"] == "1" for process in processes)
 
 
 def option(argv: tuple[str, ...], name: str) -> str:

@@ -3,14 +3,18 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from r1zero.core.formatting import number
+from r1zero.core.formatting import number, signed
+from r1zero.evaluate.metrics import ks
 from r1zero.report.paper.document import Table
 from r1zero.report.paper.text import arrow, delta
-from r1zero.report.results.inputs import Run
-from r1zero.report.results.published import Published
-from r1zero.report.statistics.measures import Change, Group
+from r1zero.report.results.inputs import Evaluation, ReleasedResults, Run
+from r1zero.report.results.published import Published, published_of_model
+from r1zero.report.statistics.intervals import hierarchical_mean
+from r1zero.report.statistics.measures import Change, Group, values
+from r1zero.settings.load import CONFIG_FOLDER
 from r1zero.settings.recipe import PublishedScore
 
+_HERE, _DIFFERENCE = "here [95 % interval]", "here − published [95 % interval]"
 _CHANGE = "change here [95 % interval]"
 
 
@@ -80,10 +84,101 @@ def _here(group: Group, score: PublishedScore) -> Change | None:
     return group.change(score.suite, score.metric)
 
 
+def released_table(
+    released: Sequence[ReleasedResults], folder: Path = CONFIG_FOLDER
+) -> Table | None:
+    """One row per score of a released model: the published ones beside ours.
+
+    A suite for which no score was published has a row with its accuracy.
+
+    Args:
+        released: The models and their evaluations.
+        folder: Folder of the recipes, which state the published scores.
+
+    """
+    rows, data = [], []
+    files: list[Path] = []
+    for result in released:
+        recipe, name = result.model.run.recipe, result.model.base_model.name
+        files += [result.model.source, folder / "recipes" / f"{recipe}.yaml"]
+        published = published_of_model(name, recipe, folder)
+        for item in result.evaluations:
+            files.append(item.source)
+            scores = [score for score in published if score.suite == item.suite]
+            measured: list[PublishedScore | None] = [
+                score for score in scores if _has(item, score.metric)
+            ]
+            for score in measured or [None]:
+                metric = score.metric if score else "accuracy"
+                found = hierarchical_mean([values(item, metric)])
+                low, high = found.low * 100, found.high * 100
+                here = found.estimate * 100
+                there = score.trained if score else None
+                rows.append(
+                    {
+                        "model": name,
+                        "recipe": recipe,
+                        "suite": item.suite,
+                        "metric": metric,
+                        "published": "–" if there is None else number(there),
+                        _HERE: f"{number(here)} [{number(low)}, {number(high)}]",
+                        _DIFFERENCE: "–"
+                        if there is None
+                        else f"{signed(here - there)}"
+                        f" [{signed(low - there)}, {signed(high - there)}]",
+                        "protocol there": f"{score.protocol} ({score.source})" if score else "–",
+                        "protocol here": f"{_taken(item, metric)}, {item.decoding['prompt']}",
+                    }
+                )
+                data.append(
+                    {
+                        "model": name,
+                        "recipe": recipe,
+                        "suite": item.suite,
+                        "metric": metric,
+                        "published": there,
+                        "here": here,
+                        "low": low,
+                        "high": high,
+                        "difference": None if there is None else here - there,
+                        "n_problems": item.n_problems,
+                        "n_samples": item.n_samples,
+                        "protocol": score.protocol if score else None,
+                        "source": score.source if score else None,
+                    }
+                )
+    if not rows:
+        return None
+    return Table.of(
+        "released",
+        "Released models",
+        "In per cent, scored here as the base models are, with the prompt of the recipe that"
+        " published them. Intervals are over the problems of the suite and do not cover the"
+        " published score, which is taken as it stands. Where the protocols differ, so may the"
+        " scores.",
+        rows,
+        data,
+        numeric=("published", _HERE, _DIFFERENCE),
+        files=files,
+    )
+
+
+def _has(item: Evaluation, metric: str) -> bool:
+    """Whether an evaluation measured a metric of `PublishedScore`."""
+    if metric == "greedy_accuracy":
+        return item.greedy is not None
+    _, at, k = metric.partition("@")
+    return not at or int(k) in ks(item.n_samples)
+
+
 def _protocol(group: Group, score: PublishedScore) -> str:
-    item = group.of_suite(score.suite)[0].base
+    return _taken(group.of_suite(score.suite)[0].base, score.metric)
+
+
+def _taken(item: Evaluation, metric: str) -> str:
+    """How a metric was measured here."""
     tokens = item.decoding.get("max_new_tokens", "?")
-    if score.metric == "greedy_accuracy":
+    if metric == "greedy_accuracy":
         return f"{item.n_problems} problems, greedy, {tokens} tokens"
     how = f"temperature {item.decoding.get('temperature', '?')}"
     return f"{item.n_problems} × {item.n_samples} samples, {how}, {tokens} tokens"

@@ -49,6 +49,12 @@ class SplitBackend:
                     hint="the backend trl can: backends: [trl]",
                 )
 
+    def differences(self, run: RunSettings) -> dict[str, str]:
+        """A loss that TRL averages over passes."""
+        if run.algorithm.loss_type == "bnpo":
+            return {"algorithm.loss_type": "bnpo is divided by the tokens of the step, as dapo is"}
+        return {}
+
     def constraints(self, run: RunSettings) -> Constraints:
         """Each process draws and scores whole groups."""
         return Constraints(

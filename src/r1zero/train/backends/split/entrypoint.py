@@ -46,12 +46,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     recorder = None
     if accelerator.is_main_process:
-        recorder = Recorder(
+        recorder = Recorder.of(
+            run,
+            settings,
             Path(config.output),
-            config_hash=run["config_hash"],
             optimizer_states=BACKEND.checkpoint.optimizer_states,
-            max_steps=config.sizes.max_steps,
-            resumed=int(options.resume.name.rpartition("-")[2]) if options.resume else 0,
+            resume=options.resume,
             keep_states=options.keep_states,
         )
     model = load(options.resume or Path(config.model))

@@ -32,7 +32,9 @@ from r1zero.train.backends.split.rollouts import (
     problem_order,
     shared_out,
 )
+from r1zero.train.checkpoints import step_of
 from r1zero.train.formulas import advantages, k3, token_ratio
+from r1zero.train.guards import shared
 from r1zero.train.recording import Recorder
 
 STATES = "optimizer.pt"
@@ -93,7 +95,7 @@ class Trainer:
         """
         step = 0
         if resume:
-            step = int(resume.name.rpartition("-")[2])
+            step = step_of(resume)
             states = torch.load(resume / STATES, weights_only=True)
             self.optimizer.load_state_dict(states["optimizer"])
             self.scheduler.load_state_dict(states["scheduler"])
@@ -108,10 +110,13 @@ class Trainer:
                 row |= self.update(steps[age % len(steps)]) | {"rollouts/age": age}
                 step += 1
                 row["step_time"] = time.perf_counter() - began
-                if self.recorder:
-                    self.recorder.step({"step": step, **row})
-                if step % self.sizes.save_steps == 0 or step == self.sizes.max_steps:
+                saves = step % self.sizes.save_steps == 0 or step == self.sizes.max_steps
+                row = {"step": step, **row}
+                verdict = shared(self.recorder.step(row, saves=saves) if self.recorder else None)
+                if verdict.save:
                     self.save(step)
+                if verdict.stop:
+                    return
                 began = time.perf_counter()
 
     def rollout(self, step: int) -> tuple[list[Group], dict[str, float]]:

@@ -15,6 +15,15 @@ from r1zero.train.backends.swift.rendering import swift_config
 
 _ENTRYPOINT = "r1zero.train.backends.swift.entrypoint"
 CONFIG = "swift.yaml"
+# ms-swift 4.6, rlhf_trainers/grpo_trainer.py, `_compute_loss_and_metrics`.
+_KL = (
+    "ms-swift limits the KL estimate of a token to 10 nats, which is one that the policy left far "
+    "behind (`per_token_kl = torch.clamp(..., min=-10, max=10)`)"
+)
+_BNPO = (
+    "ms-swift averages the token mean of each pass, as TRL does, so that bnpo depends on how a "
+    "step is cut into passes"
+)
 
 
 class SwiftBackend:
@@ -32,36 +41,45 @@ class SwiftBackend:
         algorithm = run.algorithm
         updates = algorithm.updates_per_rollout
         refusals = {
-            f"zero_variance_groups: {algorithm.zero_variance_groups}": (
+            "zero_variance_groups": (
                 algorithm.zero_variance_groups != "keep",
                 "ms-swift has no `drop`, and its dynamic sampling trains on the groups without "
                 "variance after all where it finds too few others",
             ),
-            f"updates_per_rollout: {updates}": (
+            "updates_per_rollout": (
                 updates > 1 and algorithm.loss_type == "dapo",
                 "ms-swift divides the loss dapo by the tokens of all steps that share rollouts, "
                 "not by those of one step",
             ),
-            "mask_truncated_completions: true": (
+            "mask_truncated_completions": (
                 algorithm.mask_truncated_completions and algorithm.loss_type == "dapo",
                 "ms-swift divides the loss dapo by the tokens of the truncated completions too",
             ),
-            f"rollout_importance_sampling: {algorithm.rollout_importance_sampling}": (
+            "rollout_importance_sampling": (
                 algorithm.rollout_importance_sampling != "none",
-                "this backend generates with the weights of the trainer",
+                "its rollouts have the probabilities of the trainer",
             ),
         }
-        for setting, (is_refused, reason) in refusals.items():
+        for key, (is_refused, reason) in refusals.items():
             if is_refused:
                 raise UserError(
-                    f"the backend swift cannot honour {setting}: {reason}",
-                    where=f"recipe {run.recipe}: algorithm.{setting.partition(':')[0]}",
+                    f"the backend swift cannot honour its value: {reason}",
+                    where=f"recipe {run.recipe}: algorithm.{key}",
                 )
         if any(reward.model for reward in run.rewards):
             raise UserError(
                 "the backend swift runs on the CPU alone here, without reward models",
                 where=f"recipe {run.recipe}: rewards",
             )
+
+    def differences(self, run: RunSettings) -> dict[str, str]:
+        """The KL estimate of a token, and a loss that depends on how a step is cut."""
+        found = {}
+        if run.algorithm.beta:
+            found["algorithm.beta"] = _KL
+        if run.algorithm.loss_type == "bnpo":
+            found["algorithm.loss_type"] = _BNPO
+        return found
 
     def constraints(self, run: RunSettings) -> Constraints:
         """The environment has neither vLLM nor DeepSpeed, so there is no GPU form."""

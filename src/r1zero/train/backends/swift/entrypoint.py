@@ -44,12 +44,12 @@ def main() -> None:
     output = Path(config["output_dir"])
     recorder = None
     if os.environ.get("RANK", "0") == "0":
-        recorder = Recorder(
+        recorder = Recorder.of(
+            run,
+            settings,
             output,
-            config_hash=run["config_hash"],
             optimizer_states=BACKEND.checkpoint.optimizer_states,
-            max_steps=settings.sizes.max_steps,
-            resumed=int(options.resume.name.rpartition("-")[2]) if options.resume else 0,
+            resume=options.resume,
             keep_states=options.keep_states,
         )
     # ms-swift does not find it out for a folder with a name of ours.

@@ -32,6 +32,7 @@ from r1zero.rewards.build import RewardFunctions
 from r1zero.sampling import sample
 from r1zero.settings import RunSettings
 from r1zero.train.backends.swift.rendering import RECORDER, TEMPLATE, reward_name
+from r1zero.train.guards import Verdict, shared
 from r1zero.train.recording import Recorder
 
 # Arguments of ms-swift for a reward function that are no columns of the data.
@@ -220,19 +221,32 @@ class _RecorderCallback(TrainerCallback):  # type: ignore[misc]
         self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: Any
     ) -> None:
         # The summary at the end has no loss of a step.
-        if self.recorder is None or "loss" not in logs:
+        if "loss" not in logs:
             return
+        verdict = None
+        if self.recorder:
+            verdict = self._record(
+                self.recorder, state.global_step, logs, saves=control.should_save
+            )
+        # The trainer saves after it has logged.
+        control.should_save, stop = shared(verdict)
+        control.should_training_stop |= stop
+
+    def _record(
+        self, recorder: Recorder, step: int, logs: dict[str, Any], *, saves: bool
+    ) -> Verdict:
+        """Record the rollouts and the metrics of a step."""
         row = {
             _RENAMED.get(key, key): float(value)
             for key, value in logs.items()
             if isinstance(value, int | float)
         }
-        row |= {"step": state.global_step, "step_time": time.monotonic() - self._began}
+        row |= {"step": step, "step_time": time.monotonic() - self._began}
         # Steps that use the rollouts of an earlier one log no reward.
         if "reward" in row:
             row["completions/tokens_of_all_draws"] = row["completions/mean_length"]
-            self.recorder.rollouts.write(self._rollouts(state.global_step))
-        self.recorder.step(row)
+            recorder.rollouts.write(self._rollouts(step))
+        return recorder.step(row, saves=saves)
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         # Each process saves its own random states.

@@ -19,6 +19,15 @@ from r1zero.train.backends.trl.rendering import (
 
 _ENTRYPOINT = "r1zero.train.backends.trl.entrypoint"
 _ENGINE_FILE = "vllm.yaml"
+# TRL 1.16, grpo_trainer.py, `_compute_loss`.
+_BNPO = (
+    "TRL averages the token mean of each pass, so that bnpo depends on how a step is cut into "
+    "passes (`normalizer = self.current_gradient_accumulation_steps`)"
+)
+_DAPO = (
+    "TRL divides dapo by the mean number of tokens of the steps that share rollouts "
+    "(`normalizer * current_gradient_accumulation_steps / steps_per_generation`)"
+)
 # vLLM starts its workers as new processes: a fork of one that has used CUDA cannot use it.
 _ENGINE_ENV = {"VLLM_WORKER_MULTIPROC_METHOD": "spawn", "VLLM_NO_USAGE_STATS": "1"}
 
@@ -42,6 +51,15 @@ class TrlBackend:
 
     def check(self, run: RunSettings) -> None:
         """Accept every run: TRL and `RunTrainer` honour all settings of a recipe."""
+
+    def differences(self, run: RunSettings) -> dict[str, str]:
+        """The losses that depend on how a step is cut, and on what shares its rollouts."""
+        algorithm = run.algorithm
+        if algorithm.loss_type == "bnpo":
+            return {"algorithm.loss_type": _BNPO}
+        if algorithm.loss_type == "dapo" and algorithm.updates_per_rollout > 1:
+            return {"algorithm.updates_per_rollout": _DAPO}
+        return {}
 
     def constraints(self, run: RunSettings) -> Constraints:
         """TRL wants whole groups, and the same number of completions for each process."""

@@ -40,6 +40,7 @@ from r1zero.train.backends.trl import BACKEND
 from r1zero.train.backends.trl.dynamic_sampling import DynamicSamplingTrainer
 from r1zero.train.backends.trl.length_bucketing import rollout
 from r1zero.train.backends.trl.vllm_engine import planned_engine
+from r1zero.train.guards import shared
 from r1zero.train.recording import Recorder
 
 
@@ -68,12 +69,19 @@ class RecorderCallback(TrainerCallback):  # type: ignore[misc]
         logs: dict[str, Any],
         **kwargs: Any,
     ) -> None:
-        """Record the metrics of a step."""
+        """Record the metrics of a step, and do after it what the guards decide."""
         # The summary at the end has no loss of a step.
-        if self.recorder and "loss" in logs:
+        if "loss" not in logs:
+            return
+        verdict = None
+        if self.recorder:
             # A metric is None where everything that it counts is masked.
             known = {key: float(value) for key, value in logs.items() if value is not None}
-            self.recorder.step({"step": state.global_step, **known})
+            row = {"step": state.global_step, **known}
+            verdict = self.recorder.step(row, saves=control.should_save)
+        # The trainer saves after it has logged.
+        control.should_save, stop = shared(verdict)
+        control.should_training_stop |= stop
 
     def on_save(
         self,
@@ -125,12 +133,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     recorder = None
     if config.should_save:
-        recorder = Recorder(
+        recorder = Recorder.of(
+            run,
+            settings,
             Path(config.output_dir),
-            config_hash=run["config_hash"],
             optimizer_states=BACKEND.checkpoint.optimizer_states,
-            max_steps=config.max_steps,
-            resumed=int(options.resume.name.rpartition("-")[2]) if options.resume else 0,
+            resume=options.resume,
             keep_states=options.keep_states,
         )
     engine = read_yaml(options.engine) if options.engine else {}

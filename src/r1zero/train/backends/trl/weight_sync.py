@@ -17,6 +17,7 @@ from r1zero.train.backends.trl.sampling_difference import SamplingDifferenceTrai
 
 METRIC = "sampling/weight_sync_difference"
 """Mean absolute difference of log-probabilities, in nats per token."""
+TOLERANCE_METRIC = "sampling/weight_sync_tolerance"
 # In bfloat16 the two differ by some thousandths; with other weights by several nats.
 TOLERANCE = 0.2
 # The first rollouts are all checked, later ones every so many steps.
@@ -102,6 +103,7 @@ class WeightSyncTrainer(SamplingDifferenceTrainer):
         signs = torch.stack([mean, torch.tensor(float(is_old), device=mean.device)])
         worst, old = self.accelerator.gather(signs[None]).max(0).values.tolist()
         self._metrics["train"][METRIC].append(worst)
+        self._metrics["train"][TOLERANCE_METRIC].append(TOLERANCE)
         if worst <= TOLERANCE and not old:
             return
         problem = (

