@@ -1,7 +1,8 @@
 """`make gpu-check`: `r1zero gpu-check` with any Python that has torch, transformers, accelerate.
 
 Needs no `make install`, no network and no Snakemake. Packages that this Python lacks are taken from
-wheels in `.gpu-check/wheels`, which `make gpu-check-packages` gathers on a machine with a network.
+wheels in `.gpu-check/wheels-<version>`, which `make gpu-check-packages` gathers on a machine with a
+network.
 """
 
 import importlib.metadata
@@ -14,8 +15,9 @@ import zipfile
 from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parents[1]
-_WHEELS = _ROOT / ".gpu-check" / "wheels"
-_UNPACKED = _ROOT / ".gpu-check" / f"python{sys.version_info.major}.{sys.version_info.minor}"
+_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
+_WHEELS = _ROOT / ".gpu-check" / f"wheels-{_VERSION}"
+_UNPACKED = _ROOT / ".gpu-check" / f"python-{_VERSION}"
 # The lowest torch, and the release of transformers whose models are measured.
 _LEAST_TORCH, _TRANSFORMERS = (2, 11), (5, 17)
 _MODULES = {
@@ -28,12 +30,17 @@ _MODULES = {
     "polars": "polars",
     "psutil": "psutil",
     "pyarrow": "pyarrow",
+    "dill": "dill",
+    "multiprocess": "multiprocess",
+    "pandas": "pandas",
     "pydantic": "pydantic",
+    "pydantic_core": "pydantic-core",
     "pynvml": "nvidia-ml-py",
     "rich": "rich",
     "tokenizers": "tokenizers",
     "trl": "trl",
     "typer": "typer",
+    "xxhash": "xxhash",
     "yaml": "pyyaml",
 }
 
@@ -51,8 +58,8 @@ def main() -> int:
     missing = [name for module, name in _MODULES.items() if not importlib.util.find_spec(module)]
     if missing:
         print(
-            f"error: gpu-check: {sys.executable} lacks {', '.join(missing)} "
-            "(make gpu-check-packages, on a machine with a network, gathers what is small)",
+            f"error: gpu-check: {sys.executable} lacks {', '.join(missing)} (make "
+            f"gpu-check-packages CHECK_VERSION={_VERSION}, with a network, gathers what is small)",
             file=sys.stderr,
         )
         return 2
@@ -75,7 +82,7 @@ def _problem() -> str | None:
 
 
 def unpack(wheels: Path, folder: Path) -> None:
-    """Unpack wheels that are not unpacked yet; one with a script or data folder keeps only code.
+    """Unpack the wheels that are not unpacked yet.
 
     Args:
         wheels: Folder of wheels, which need not exist.
