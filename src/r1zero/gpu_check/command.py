@@ -32,7 +32,7 @@ class _TimeIsUp(Exception):
 
 
 class _Failed(Exception):
-    """A program of a part failed; the message is its last line."""
+    """A program of a part failed; the message is what it said."""
 
 
 class Part(NamedTuple):
@@ -131,9 +131,7 @@ class Check:
                 process.communicate()
             raise _TimeIsUp from None
         if process.returncode:
-            lines = said.strip().splitlines() or [f"status {process.returncode}"]
-            (self.work / "failed.log").write_text(said, encoding="utf-8")
-            raise _Failed(lines[-1])
+            raise _Failed(said.strip() or f"status {process.returncode}")
 
 
 def gpu_check(
@@ -173,7 +171,8 @@ def gpu_check(
 def _run(part: Part, check: Check, folder: Path, hardware: Mapping[str, Any]) -> str:
     """Run a part unless too little time is left, write its file, and say how it ended."""
     file = folder / f"{part.name}.json"
-    file.unlink(missing_ok=True)  # of an earlier check
+    for earlier in (file, file.with_suffix(".log")):
+        earlier.unlink(missing_ok=True)
     left = check.deadline - time.monotonic()
     if left < part.least_seconds:
         return f"left out: {left:.0f} s are left, it takes about {part.least_seconds:.0f}"
@@ -183,7 +182,10 @@ def _run(part: Part, check: Check, folder: Path, hardware: Mapping[str, Any]) ->
     except _TimeIsUp:
         return "left out: it did not end in time"
     except _Failed as error:
-        return f"failed: {error}"
+        log = file.with_suffix(".log")
+        log.write_text(f"{error}\n", encoding="utf-8")
+        *_, last = str(error).splitlines()
+        return f"failed: {last} ({log})"
     seconds = round(time.monotonic() - started, 1)
     write_json(file, {"part": part.name, "seconds": seconds, "hardware": hardware, **found})
     return f"done in {seconds:g} s"
