@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -68,18 +69,10 @@ class Check:
         shapes = (_TINY_SHAPE,) if self.tiny else _SHAPES
         return [
             Part("doctor", 0, self._doctor),
-            Part(shapes[0], 30, lambda: self._measure(shapes[0])),
-            Part("mini", 120, lambda: self._mini(mini.end_to_end)),
-            *(Part(name, 40, lambda name=name: self._measure(name)) for name in shapes[1:]),
-            Part(
-                "base",
-                60,
-                lambda: self._mini(
-                    lambda stage, work, config, device: mini.pretrain(
-                        stage, work, config, mini.LARGE_BASE, device
-                    )
-                ),
-            ),
+            Part(shapes[0], 30, partial(self._measure, shapes[0])),
+            Part("mini", 120, partial(self._mini, mini.end_to_end)),
+            *(Part(name, 40, partial(self._measure, name)) for name in shapes[1:]),
+            Part("base", 60, partial(self._mini, partial(mini.pretrain, base=mini.LARGE_BASE))),
         ]
 
     def _doctor(self) -> dict[str, Any]:

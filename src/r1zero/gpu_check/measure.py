@@ -212,7 +212,8 @@ def _update(
         logps = outputs.log_probs[:, -sizes.completion :]
         del outputs
         ratio = torch.exp(logps - logps.detach())
-        (-(ratio * advantages).mean()).backward()
+        loss = -(ratio * advantages).mean()
+        loss.backward()  # type: ignore[no-untyped-call]
 
     one_pass()
     optimizer.step()

@@ -98,7 +98,9 @@ def make_problems(stage: Stage, work: Path, config: Path) -> Path:
     return work
 
 
-def pretrain(stage: Stage, work: Path, config: Path, base: str, device: Device) -> dict[str, Any]:
+def pretrain(
+    stage: Stage, work: Path, config: Path, device: Device, base: str = BASE
+) -> dict[str, Any]:
     """Pre-train a base on the device."""
     make_problems(stage, work, config)
     out = work / base
@@ -120,7 +122,7 @@ def pretrain(stage: Stage, work: Path, config: Path, base: str, device: Device) 
 
 def end_to_end(stage: Stage, work: Path, config: Path, device: Device) -> dict[str, Any]:
     """Pre-train, plan, train and evaluate the recipe; accuracy before and after."""
-    base = pretrain(stage, work, config, BASE, device)
+    base = pretrain(stage, work, config, device)
     run, plan = work / "run.json", work / "plan"
     problems = work / "problems" / "manifest.json"
     model = work / BASE / "manifest.json"
