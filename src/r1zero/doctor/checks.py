@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple
 
 from r1zero.core.errors import UserError, read_secret, redact
 from r1zero.core.formatting import size
+<<<<<<< HEAD
 from r1zero.core.host import (
     LEAST_SHARED_MEMORY,
     abandoned_builds,
@@ -23,6 +24,16 @@ from r1zero.core.host import (
     missing_build_tools,
 )
 from r1zero.plan.driver import Driver, cuda_of_torch, find_driver, torch_problem
+=======
+from r1zero.core.host import LEAST_SHARED_MEMORY, free_shared_memory, missing_build_tools
+from r1zero.plan.driver import (
+    Driver,
+    cuda_of_torch,
+    find_driver,
+    torch_problem,
+    without_bfloat16,
+)
+>>>>>>> gpu-next
 from r1zero.plan.machine import visible_gpus
 from r1zero.settings.endpoints import Endpoint, HuggingFaceEndpoint, LocalEndpoint
 
@@ -103,6 +114,12 @@ def gpus(driver: Driver | None) -> Line:
         )
     if "CUDA_VISIBLE_DEVICES" in os.environ and not visible:
         return Line("GPUs", "warning", f"{found}; all hidden", "unset CUDA_VISIBLE_DEVICES")
+    old = without_bfloat16(driver)
+    if old:
+        capabilities = ", ".join(".".join(map(str, each.capability)) for each in old)
+        found = f"{found}; compute capability {capabilities}"
+        todo = "bfloat16, which paper runs compute in, vLLM and flash attention need 8.0"
+        return Line("GPUs", "failure", found, todo)
     if any(each.free < 0.9 * each.total for each in driver.devices):
         todo = "other processes hold memory: plans count on a whole GPU; see nvidia-smi"
         return Line("GPUs", "warning", found, todo)

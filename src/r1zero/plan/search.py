@@ -63,6 +63,13 @@ class _Problem:
         """Tokens of the longest prompt with its longest completion."""
         return self.run.sizes.max_prompt_length + self.run.sizes.max_completion_length
 
+    @property
+    def compute(self) -> Literal["float32", "bfloat16"]:
+        """Type of the arithmetic; a mini model has that of a CPU everywhere."""
+        on_cpu = self.machine.gpus == 0
+        exact = on_cpu or self.run.is_mini_base or self.run.dtype == "float32"
+        return "float32" if exact else "bfloat16"
+
     def splits(self, parts: int) -> bool:
         """Whether tensor parallelism can divide the attention heads into so many parts."""
         return self.architecture is None or self.architecture.num_attention_heads % parts == 0
@@ -267,7 +274,7 @@ def _fit(problem: _Problem, candidate: _Candidate, completions: int) -> _Fit | N
                 memory = training_memory(
                     architecture,
                     weights="float32" if sharding == "none" else "bfloat16",
-                    autocast=sharding == "none" and run.dtype == "bfloat16",
+                    autocast=sharding == "none" and problem.compute == "bfloat16",
                     zero_stage=_ZERO_STAGE[sharding],
                     processes=candidate.trainers,
                     offload_optimizer=optimizer,
@@ -311,7 +318,7 @@ def _with_rollouts(
     if sum(fit.memory.values()) > usable:
         return None
     resident = trainer_resident(fit.memory)
-    autocast = fit.sharding == "none" and run.dtype == "bfloat16"
+    autocast = fit.sharding == "none" and problem.compute == "bfloat16"
     for sequences in numbers_of_sequences(
         completions * run.algorithm.updates_per_rollout // candidate.trainers
     ):
@@ -320,7 +327,7 @@ def _with_rollouts(
             sequences=sequences,
             prompt_length=run.sizes.max_prompt_length,
             completion_length=run.sizes.max_completion_length,
-            compute="float32" if run.dtype == "float32" else "bfloat16",
+            compute=problem.compute,
             copied_weights=autocast or fit.sharding == "full",
             warpers=run.algorithm.top_p < 1 or run.algorithm.top_k > 0,
         )
@@ -410,7 +417,7 @@ def _assemble(
         # Without sharding the weights of the trainer are the only copy. In bfloat16 an update as
         # small as a learning rate of 1e-6 would be rounded away.
         weights_dtype="float32" if fit.sharding == "none" else "bfloat16",
-        compute_dtype="float32" if on_cpu or run.dtype == "float32" else "bfloat16",
+        compute_dtype=problem.compute,
         memory=fit.memory,
         rollout_memory=fit.rollout_memory or {},
         reasons=[],
