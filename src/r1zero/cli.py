@@ -14,11 +14,8 @@ from r1zero.data.command import app as data
 from r1zero.docs.command import schema
 from r1zero.doctor.command import doctor
 from r1zero.evaluate.command import evaluate
-<<<<<<< HEAD
 from r1zero.evaluate.released import released
-=======
 from r1zero.gpu_check.command import gpu_check
->>>>>>> gpu-next
 from r1zero.plan.command import layout, plan, resolve
 from r1zero.pretrain.command import pretrain
 from r1zero.report.command import compare_released, report

@@ -16,16 +16,12 @@ from typing import Literal, NamedTuple
 
 from r1zero.core.errors import UserError, read_secret, redact
 from r1zero.core.formatting import size
-<<<<<<< HEAD
 from r1zero.core.host import (
     LEAST_SHARED_MEMORY,
     abandoned_builds,
     free_shared_memory,
     missing_build_tools,
 )
-from r1zero.plan.driver import Driver, cuda_of_torch, find_driver, torch_problem
-=======
-from r1zero.core.host import LEAST_SHARED_MEMORY, free_shared_memory, missing_build_tools
 from r1zero.plan.driver import (
     Driver,
     cuda_of_torch,
@@ -33,7 +29,6 @@ from r1zero.plan.driver import (
     torch_problem,
     without_bfloat16,
 )
->>>>>>> gpu-next
 from r1zero.plan.machine import visible_gpus
 from r1zero.settings.endpoints import Endpoint, HuggingFaceEndpoint, LocalEndpoint
 
