@@ -83,8 +83,13 @@ def host_memory_of(layout: Layout, machine: Machine, architecture: Architecture 
     A process reads the weights to the host before they go to its GPU, and so does the generator.
     What is offloaded is divided evenly over the trainers.
     """
+<<<<<<< HEAD
     if layout.trainer_gpus == 0:
         return layout.trainers * _CPU_PROCESS
+=======
+    if layout.placement == "in_process":
+        return (layout.trainers + (layout.reference == "server")) * _CPU_PROCESS
+>>>>>>> main
     size = 4 if layout.weights_dtype == "float32" else 2
     weights = _weights(architecture, size)
     offloaded = 0
@@ -99,6 +104,8 @@ def host_memory_of(layout: Layout, machine: Machine, architecture: Architecture 
         elif gpu.role == "generator":
             # The processes of one generator read its weights once.
             nodes[gpu.node] += _GPU_PROCESS + (weights if gpu.rank == 0 else 0)
+            if layout.reference == "server" and gpu.rank == 0:
+                nodes[gpu.node] += _GPU_PROCESS + weights
     return max(nodes)
 
 
