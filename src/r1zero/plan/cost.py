@@ -83,13 +83,8 @@ def host_memory_of(layout: Layout, machine: Machine, architecture: Architecture 
     A process reads the weights to the host before they go to its GPU, and so does the generator.
     What is offloaded is divided evenly over the trainers.
     """
-<<<<<<< HEAD
     if layout.trainer_gpus == 0:
-        return layout.trainers * _CPU_PROCESS
-=======
-    if layout.placement == "in_process":
         return (layout.trainers + (layout.reference == "server")) * _CPU_PROCESS
->>>>>>> main
     size = 4 if layout.weights_dtype == "float32" else 2
     weights = _weights(architecture, size)
     offloaded = 0

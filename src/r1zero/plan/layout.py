@@ -79,13 +79,8 @@ class Layout(Section):
     generator_memory_share: float = Field(ge=0, le=1)
     """Share of the memory of a GPU that the generator reserves; 0 without a generator."""
     generator_sequences: int = Field(ge=0)
-<<<<<<< HEAD
     """Completions that each copy of the weights works on at once; further ones wait. 0 on a CPU,
     where it is all of them."""
-    reference: Literal["none", "trainer"]
-    """Where the reference model of the KL penalty is: nowhere, or on every trainer."""
-=======
-    """Completions that each copy works on at once; further ones wait. 0 without a generator."""
     reference: Literal["none", "trainer", "server", "remote"]
     """Where the reference model of the KL penalty is: nowhere, on every trainer, on a server that
     the run starts, or on one that is there already."""
@@ -94,7 +89,6 @@ class Layout(Section):
     reference_memory: dict[str, int] = Field(default={})
     """Bytes of the server of the reference model by part; empty without one, or where not
     computed."""
->>>>>>> main
     sharding: Sharding
     """What is sharded over the trainers: nothing; optimizer states and gradients (ZeRO-2); the
     weights as well (ZeRO-3)."""

@@ -166,7 +166,7 @@ def reference_memory(
     )
     parts = {"weights": BYTES[weights] * architecture.parameters, "passes": passing}
     if device == "cuda":
-        parts |= {"fragmentation": ceil(_FRAGMENTATION * passing), "context": _CUDA_CONTEXT}
+        parts |= {"fragmentation": ceil(FRAGMENTATION * passing), "context": CUDA_CONTEXT}
     return parts
 
 

@@ -115,10 +115,6 @@ def _reward(reward: Reward) -> str:
 def _gpus(layout: Layout, machine: Machine) -> str:
     if not machine.gpus:
         return f"{layout.trainers} processes share the CPU."
-<<<<<<< HEAD
-    also = "" if layout.placement == "server" else " and generator"
-=======
->>>>>>> main
     rows = [
         f"| {each.node} | {each.gpu} | {each.role} {each.rank}{_beside(layout, each)} | "
         f"{each.seen_as} |"
@@ -134,7 +130,7 @@ def _gpus(layout: Layout, machine: Machine) -> str:
 
 def _beside(layout: Layout, each: GpuAssignment) -> str:
     """What else runs on a GPU."""
-    if layout.placement == "colocate" and each.role == "trainer":
+    if layout.placement != "server" and each.role == "trainer":
         return " and generator"
     if layout.reference == "server" and (each.role, each.rank) == ("generator", 0):
         return " and reference"

@@ -38,13 +38,10 @@ def reasons_for(run: RunSettings, machine: Machine, layout: Layout) -> Iterator[
                 f"server: {layout.trainer_gpus} GPUs train, {layout.generator_gpus} generate "
                 f"(tensor parallel {layout.generator_tensor_parallel})"
             )
-<<<<<<< HEAD
     if layout.gpus and run.is_mini_base:
         yield "a mini model: weights and arithmetic are float32, as on a CPU"
-=======
     if layout.reference in ("server", "remote"):
         yield _reference(machine, layout)
->>>>>>> main
     if layout.memory:
         yield from _memory(machine, layout)
 

@@ -70,9 +70,13 @@ class _Problem:
         if isinstance(wish, RemoteReference):
             return "remote"
         if wish == "auto":
-            can = "server" in self.constraints.references and placement != "colocate"
+            can = "server" in self.constraints.references and not self.shares_gpus(placement)
             return self.run.reference if can else "trainer"
         return wish
+
+    def shares_gpus(self, placement: Placement) -> bool:
+        """Whether completions are generated on the GPUs that train."""
+        return self.machine.gpus > 0 and placement != "server"
 
     def refused_reference(self, placement: Placement) -> str | None:
         """Why the reference model cannot be where the configuration wants it."""
@@ -81,7 +85,7 @@ class _Problem:
             return None
         if "server" not in self.constraints.references:
             return f"the backend {self.run.backend} has its reference model in the trainer alone"
-        if place == "server" and placement == "colocate":
+        if place == "server" and self.shares_gpus(placement):
             return (
                 "hardware.reference: server wants placement server, whose generator's GPU it uses"
             )
@@ -258,7 +262,7 @@ def _on_cpu(problem: _Problem) -> Layout | list[str]:
             f"{run.completions_per_step} completions per step are not divisible by "
             f"the scale's {processes} processes (computation.train.processes)"
         ]
-    if reason := problem.refused_reference("in_process"):
+    if reason := problem.refused_reference("transformers"):
         return [reason]
     fit = _Fit(problem.micro_batch(run.completions_per_step // processes, "cpu"), {})
     candidate = _Candidate("transformers", processes, 0, 0)
@@ -321,24 +325,11 @@ def _fit(problem: _Problem, candidate: _Candidate, completions: int) -> _Fit | N
                     attention="sdpa",
                     live_parameters=min(_LIVE_PARAMETERS, architecture.parameters),
                 )
-<<<<<<< HEAD
                 fit = _Fit(micro_batch, memory, sharding, optimizer, weights, checkpointing)
                 generates = _with_rollouts if candidate.placement == "transformers" else _with_vllm
                 found = generates(problem, architecture, candidate, fit, completions)
                 if found:
                     return found
-=======
-                beside = 0
-                if problem.reference(candidate.placement) == "server":
-                    beside = sum(_reference_memory(problem, sharding, micro_batch).values())
-                generator = _generator(
-                    problem, architecture, candidate, memory, completions, beside
-                )
-                if generator:
-                    return _Fit(
-                        micro_batch, memory, sharding, optimizer, weights, checkpointing, *generator
-                    )
->>>>>>> main
     return None
 
 
@@ -350,7 +341,7 @@ def _reference_memory(problem: _Problem, sharding: Sharding, micro_batch: int) -
     return reference_memory(
         problem.architecture,
         weights="float32" if sharding == "none" else "bfloat16",
-        autocast=sharding == "none" and run.dtype == "bfloat16" and not on_cpu,
+        autocast=sharding == "none" and problem.compute == "bfloat16",
         micro_batch=micro_batch,
         prompt_length=run.sizes.max_prompt_length,
         completion_length=run.sizes.max_completion_length,
@@ -374,7 +365,6 @@ def _with_rollouts(
     candidate: _Candidate,
     fit: _Fit,
     completions: int,
-<<<<<<< HEAD
 ) -> _Fit | None:
     """The fit with the most completions that a trainer can generate at once beside its weights."""
     run = problem.run
@@ -409,15 +399,9 @@ def _with_vllm(
     completions: int,
 ) -> _Fit | None:
     """The fit with tensor parallelism, memory share and sequences of vLLM, if it fits."""
-    training = fit.memory
-=======
-    beside: int,
-) -> tuple[int, float, int] | None:
-    """Tensor parallelism, memory share and sequences of the generator, if it fits.
-
-    `beside` are the bytes of a reference server on a GPU of its own.
-    """
->>>>>>> main
+    training, beside = fit.memory, 0
+    if problem.reference(candidate.placement) == "server":  # on a GPU of vLLM's
+        beside = sum(_reference_memory(problem, fit.sharding, fit.micro_batch).values())
     gpu = int(problem.machine.gpu_memory_gb * 2**30)
     server = candidate.placement == "server"
     generating = candidate.generator if server else candidate.trainers
@@ -435,13 +419,8 @@ def _with_vllm(
                 max_length=problem.tokens,
             )
             if server:
-<<<<<<< HEAD
-                share = server_utilization(parts, gpu)
-                fits = need <= USABLE * gpu
-=======
                 share = server_utilization(parts, gpu, beside)
-                fits = need <= _USABLE * gpu
->>>>>>> main
+                fits = need <= USABLE * gpu
             else:
                 resident = trainer_resident(training)
                 share = colocate_utilization(parts, gpu, resident)
@@ -469,14 +448,10 @@ def _assemble(
 ) -> Layout:
     run, machine = problem.run, problem.machine
     passes = completions // candidate.trainers // fit.micro_batch
-<<<<<<< HEAD
     on_cpu = machine.gpus == 0
-=======
-    on_cpu = candidate.placement == "in_process"
     place = problem.reference(candidate.placement)
     remote = problem.hardware.reference if place == "remote" else None
     elsewhere = place in ("server", "remote")
->>>>>>> main
     layout = Layout(
         placement=candidate.placement,
         gpus=machine.gpus,

@@ -157,13 +157,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
     engine = read_yaml(options.engine) if options.engine else {}
     with planned_engine(engine):
-<<<<<<< HEAD
         trainer = build_trainer(
-            run, settings, config, model, problems, recorder, rollout_batch=options.rollout_batch
+            run,
+            settings,
+            config,
+            model,
+            problems,
+            recorder,
+            reference,
+            rollout_batch=options.rollout_batch,
         )
-=======
-        trainer = build_trainer(run, settings, config, model, problems, recorder, reference)
->>>>>>> main
     if options.resume and config.use_cpu:
         _let_torch_restore_to_numbered_cpus()
     trainer.train(resume_from_checkpoint=str(options.resume) if options.resume else None)
@@ -176,11 +179,8 @@ def build_trainer(
     model: ModelConfig,
     problems: pl.DataFrame,
     recorder: Recorder | None,
-<<<<<<< HEAD
-    rollout_batch: int | None = None,
-=======
     reference: ReferenceClient | None = None,
->>>>>>> main
+    rollout_batch: int | None = None,
 ) -> DynamicSamplingTrainer:
     """The trainer of a run.
 
@@ -191,11 +191,8 @@ def build_trainer(
         model: The model to start from.
         problems: Training problems, with a column `prompt`.
         recorder: Writes what the training leaves; None in all processes but the main one.
-<<<<<<< HEAD
-        rollout_batch: Completions to generate at once without vLLM; None for all.
-=======
         reference: Asks a server for the reference model; None for one in the trainer.
->>>>>>> main
+        rollout_batch: Completions to generate at once without vLLM; None for all.
 
     """
     config.model_init_kwargs = {
