@@ -69,7 +69,8 @@ def transformers_memory(
     return {
         "generating_weights": _copy_of_weights(architecture) if copied_weights else 0,
         "kv_cache": cache,
-        "activations": max(layer, reading),
+        # The prompts are read while the cache has room for the completions.
+        "activations": max(layer, reading - cache * completion_length // length),
         "logits": sequences * architecture.vocab_size * 4 * copies,
     }
 
