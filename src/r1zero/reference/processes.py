@@ -30,6 +30,7 @@ def reference_server(
         *("--compute-dtype", layout.compute_dtype),
         *("--temperature", str(run.algorithm.temperature)),
         *("--threads", str(run.computation.train.threads)),
+        *("--request-mb", str(_request_megabytes(run, layout))),
         *("--host", f"{{address:{node}}}", "--port", "{port:reference}"),
     )
     return [
@@ -41,6 +42,16 @@ def reference_server(
             health=f"{_address(node)}/health",
         )
     ]
+
+
+def _request_megabytes(run: RunSettings, layout: Layout) -> int:
+    """Size of the largest request of a trainer: all its completions that share rollouts.
+
+    A token takes four bytes, and one of the mask.
+    """
+    completions = layout.completions_per_step * run.algorithm.updates_per_rollout
+    length = run.sizes.max_prompt_length + run.sizes.max_completion_length
+    return 1 + completions // layout.trainers * length * 5 // 10**6
 
 
 def _generator_gpu(layout: Layout, machine: Machine) -> GpuAssignment | None:
