@@ -25,7 +25,7 @@ wildcard_constraints:
     suite="[a-z0-9_]+",
     base="[a-z0-9_]+",
     step="[0-9]+",
-    report="report|report_all",
+    report="report|report_all|claims",
 
 
 # How: one file per stage, in the order of the data flow.

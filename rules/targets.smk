@@ -11,6 +11,13 @@ rule train_all:
     localrule: True
 
 
+rule claims:
+    """Train and measure what the claims of the literature need, and judge them."""
+    input:
+        lambda wildcards: or_exit(flow.claimed),
+    localrule: True
+
+
 for _task in flow.runs.tasks:
 
     rule:

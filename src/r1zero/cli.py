@@ -26,6 +26,7 @@ from r1zero.train.command import environment, train
 from r1zero.train.preflight import preflight
 from r1zero.watch.command import watch
 from r1zero.watch.jobs import jobs
+from r1zero.workflow.command import claims
 
 app = typer.Typer(
     name="r1zero",
@@ -50,6 +51,7 @@ app.command()(evaluate)
 app.command()(released)
 app.command()(report)
 app.command()(compare_released)
+app.command()(claims)
 app.command()(watch)
 app.command()(jobs)
 app.add_typer(grade, name="grade")

@@ -90,6 +90,7 @@ def _evaluation(model: Model, suite: str, step: int, given: Mapping[str, Any]) -
         engine="transformers",
         n_problems=shape[0],
         n_samples=shape[1],
+        seconds=60.0,
         problems=tuple(problems),
         provenance=model.provenance,
     )

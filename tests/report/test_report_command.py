@@ -24,7 +24,17 @@ from report_files import RunFiles, edit, paths, small_run, write_completions
 from tiny import CONFIG, ENVIRONMENT
 
 TABLES = {
-    *("recipes", "protocol", "main", "behaviour", "endings", "pass_at_k", "claims", "cost"),
+    *(
+        "recipes",
+        "protocol",
+        "main",
+        "behaviour",
+        "endings",
+        "pass_at_k",
+        "claims",
+        "claims_needs",
+        "cost",
+    ),
     *("seeds", "provenance", "environments", "files"),
 }
 FIGURES = {"learning_curve_countdown", "training_countdown", "pass_at_k_countdown"}

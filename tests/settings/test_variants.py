@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from r1zero.core.errors import UserError
-from r1zero.settings import load_config, load_recipe, resolve_run, selected_variants
+from r1zero.settings import load_config, load_recipe, resolve_run, variants_of
 from tiny import CONFIG
 
 RECIPE = "datawhale_r1"
@@ -66,7 +66,8 @@ def test_an_error_of_an_extending_recipe_names_its_file(
 
 
 def variants(*ablations: dict[str, Any]) -> dict[str, Any]:
-    return selected_variants(load_config({"ablations": list(ablations)}, folder=CONFIG), CONFIG)
+    config = load_config({"ablations": list(ablations)}, folder=CONFIG)
+    return variants_of(config.ablations, CONFIG)
 
 
 def test_an_ablation_is_one_variant_for_each_value() -> None:

@@ -6,14 +6,22 @@ from typing import Any
 import pytest
 import yaml
 
-from r1zero.settings import load_recipe, published_recipes, recipe_names, resolve_run
-from tiny import CONFIG, RECIPE, edited
+from r1zero.settings import (
+    load_config,
+    load_recipe,
+    published_recipes,
+    recipe_names,
+    resolve_run,
+)
+from r1zero.workflow.claims import ClaimRuns
+from tiny import CONFIG, RECIPE, edited, stage
 from workflow_copy import copy_workflow, jobs_of, snakemake
 
 RECIPES = recipe_names(CONFIG)
 TARGETS = {
     "report",
     "train_all",
+    "claims",
     "plan",
     "download",
     "verify_sources",
@@ -48,7 +56,75 @@ def test_every_target_has_a_way_to_be_made(workflow: Path) -> None:
     assert result.returncode == 0, result.stdout
     jobs = jobs_of(result.stdout)
     assert all(jobs[target] == 1 for target in TARGETS)
-    assert jobs["train"] == len(RECIPES)
+    claimed = {run for run in claim_runs().runs if run.recipe not in RECIPES or run.seed}
+    assert jobs["train"] == len(RECIPES) + len(claimed)
+
+
+def claim_runs(**config: Any) -> ClaimRuns:
+    return ClaimRuns(load_config(config | {"recipes": [RECIPE]}, folder=CONFIG), CONFIG)
+
+
+def test_claims_makes_the_runs_and_samples_that_the_ledger_needs(workflow: Path) -> None:
+    result = snakemake(workflow, "claims", "--dry-run", "--quiet", "rules")
+    assert result.returncode == 0, result.stdout
+    jobs, wanted = jobs_of(result.stdout), claim_runs()
+    assert jobs["train"] == len(wanted.runs)
+    many = wanted.measurements()
+    assert len(many) == 2 * jobs["train"] / len(wanted.recipes)
+    every = [wanted.steps(run) for run in wanted.runs]
+    assert {len(found) for found in every} == {2, len(steps())}
+    assert jobs["evaluate"] == sum(map(len, every)) + len(many)
+    assert (jobs["base"], jobs["write_report"]) == (1, 1)
+
+
+def test_a_claim_gets_the_setups_that_it_is_about() -> None:
+    wanted = claim_runs()
+    settings = {
+        name: resolve_run(recipe, scale="mini", backend="trl", seed=0, vary=vary, folder=CONFIG)
+        for name, (recipe, vary) in wanted.variants.items()
+    }
+    for claim in wanted.ledger:
+        runs = wanted.of(claim)
+        if not runs:
+            assert "mini" not in claim.scales or not claim.recipes or claim.arms.across, claim.id
+            continue
+        assert len({run.seed for run in runs}) >= claim.needs.seeds
+        names = list(dict.fromkeys(run.recipe for run in runs))
+        first, *others = (settings[name] for name in names)
+        assert len(others) == bool(claim.arms.settings), claim.id
+        for key, values in claim.arms.settings.items():
+            section, _, name = key.partition(".")
+            found = [getattr(getattr(settings[each], section), name) for each in names]
+            assert found == list(values), claim.id
+        for key, ratio in claim.arms.ratio.items():
+            section, _, name = key.partition(".")
+            one, other = (getattr(getattr(settings[each], section), name) for each in names)
+            assert one == pytest.approx(ratio * other), claim.id
+        rewards = {reward.name for reward in first.rewards}
+        assert set(claim.needs.rewards) <= rewards, claim.id
+        assert not rewards & set(claim.needs.without_rewards), claim.id
+
+
+def test_more_seeds_of_the_configuration_are_trained_for_claims_too() -> None:
+    few, many = claim_runs(), claim_runs(seeds=[0, 1, 2, 3, 7])
+    assert {run.seed for run in few.runs} == {0, 1, 2}
+    assert {run.seed for run in many.runs} == {0, 1, 2, 3, 7}
+
+
+def test_backends_are_compared_where_several_are_configured() -> None:
+    both = claim_runs(backends=["trl", "split"])
+    (claim,) = (item for item in both.ledger if item.arms.across)
+    assert {run.backend for run in both.of(claim)} == {"trl", "split"}
+    others = [item for item in both.ledger if item is not claim]
+    assert {run.backend for item in others for run in both.of(item)} == {"trl"}
+
+
+def test_the_table_of_claims_names_every_claim(workflow: Path) -> None:
+    printed = stage("claims", "--config", workflow / "config")
+    lines = printed.splitlines()
+    assert [line.split()[0] for line in lines[1:-1]] == [item.id for item in claim_runs().ledger]
+    assert lines[-1].startswith("all")
+    assert str(len(claim_runs().runs)) in lines[-1]
 
 
 @pytest.mark.parametrize(

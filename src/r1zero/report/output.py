@@ -145,6 +145,8 @@ def _claims_json(verdicts: Sequence[Judged]) -> bytes:
             "interval": item.interval
             and {k: v if math.isfinite(v) else None for k, v in asdict(item.interval).items()},
             "unit": item.unit,
+            "runs": [str(run.run) for group in item.setups for run in group.runs],
+            "would_settle": item.settles and asdict(item.settles),
             "files": [path.as_posix() for path in item.files],
         }
         for item in verdicts

@@ -10,9 +10,9 @@ from r1zero.settings.load import (
     recipe_names,
     resolve_released,
     resolve_run,
-    selected_variants,
     suites_beside,
     table_of,
+    variants_of,
 )
 from r1zero.settings.recipe import Evaluation, Recipe, Reward
 from r1zero.settings.run import RunSettings
@@ -40,7 +40,7 @@ __all__ = [
     "recipe_names",
     "resolve_released",
     "resolve_run",
-    "selected_variants",
     "suites_beside",
     "table_of",
+    "variants_of",
 ]

@@ -1,7 +1,7 @@
 """Load the settings from YAML files and merge them."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from r1zero.settings.recipe import Recipe
 from r1zero.settings.run import RunSettings
 from r1zero.settings.scale import Scale, ScaledTask
 from r1zero.settings.sources import Local, LocalModel, Sources
-from r1zero.settings.workflow import Config
+from r1zero.settings.workflow import Ablation, Config
 from r1zero.tasks.registry import are_alike
 
 CONFIG_FOLDER = Path("config")
@@ -76,15 +76,15 @@ def variant_name(recipe: str, vary: Mapping[str, Any]) -> str:
     return "-".join((recipe, ".".join(parts))) if vary else recipe
 
 
-def selected_variants(
-    config: Config, folder: Path = CONFIG_FOLDER
+def variants_of(
+    ablations: Iterable[Ablation], folder: Path = CONFIG_FOLDER
 ) -> dict[str, tuple[str, dict[str, Any]]]:
-    """What the ablations run: the recipe of each variant and its varied settings, by its name.
+    """What ablations run: the recipe of each variant and its varied settings, by its name.
 
     A variant whose settings are the recipe's own is the recipe itself, and goes by its name.
     """
     found: dict[str, tuple[str, dict[str, Any]]] = {}
-    for ablation in config.ablations:
+    for ablation in ablations:
         recipe = load_recipe(ablation.recipe, folder).model_dump()
         for vary in ablation.variants:
             own = all(_same(_value(recipe, key), value) for key, value in vary.items())
@@ -218,7 +218,7 @@ def load_config(
     config = validate(values, Config, where)
     for name in config.recipes:
         load_recipe(name, folder)
-    for recipe, vary in selected_variants(config, folder).values():
+    for recipe, vary in variants_of(config.ablations, folder).values():
         resolve_run(
             recipe,
             scale=config.scale,

@@ -9,14 +9,20 @@ from r1zero.workflow.paths import Run
 from r1zero.workflow.released import Released
 from r1zero.workflow.runs import Runs
 
+CLAIMS = "claims"
+"""Folder of the report on the runs that decide claims."""
+
 
 class Reports:
-    """The two reports: `report` on what is selected, `report_all` on all that was published too.
+    """The reports.
+
+    `report` is on what is selected, `report_all` on all that was published too, and `claims` on the
+    runs that decide claims.
 
     Args:
         runs: The runs.
         table: Every dataset and model.
-        released: The released models, which both reports show.
+        released: The released models, which all reports show.
 
     """
 
@@ -24,11 +30,17 @@ class Reports:
         self._runs, self._table, self._released = runs, table, released
         every = list(dict.fromkeys([*runs.selected, *runs.published]))
         self.names: dict[str, list[str]] = {"report": runs.selected, "report_all": every}
-        """Recipes and variants of each report, by its folder."""
+        """Recipes and variants of each report, by its folder; see `recipes` for `claims`."""
 
     def runs(self, report: str) -> list[Run]:
         """Runs of a report."""
+        if report == CLAIMS:
+            return self._runs.claims.runs
         return self._runs.of(self.names[report])
+
+    def recipes(self, report: str) -> list[str]:
+        """Recipes and variants of a report."""
+        return self._runs.claims.recipes if report == CLAIMS else self.names[report]
 
     def results(self, report: str, name: str) -> list[str]:
         """One result of each of its runs, such as `model.json`."""
@@ -36,6 +48,8 @@ class Reports:
 
     def evaluations(self, report: str) -> list[str]:
         """Evaluations of its runs."""
+        if report == CLAIMS:
+            return self._runs.evaluations_for_claims()
         return self._runs.evaluations(self.runs(report))
 
     def sources(self, report: str) -> dict[str, Any]:
@@ -54,7 +68,7 @@ class Reports:
         recipes = self._runs.recipes
         scores = {
             name: [score.model_dump(mode="json") for score in recipes[name].published_scores]
-            for name in self.names[report]
+            for name in self.recipes(report)
             if name in recipes
         }
         return json.dumps(scores)

@@ -1,5 +1,6 @@
 """The runs that the configuration selects, with their settings and the files of each."""
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from shlex import quote
@@ -14,9 +15,13 @@ from r1zero.settings import (
     published_recipes,
     recipe_names,
     resolve_run,
-    selected_variants,
+    variants_of,
 )
+from r1zero.workflow.claims import ClaimRuns
 from r1zero.workflow.paths import Run, base_manifest, model_manifest, problems_manifest
+
+# Ends of the names of suites that the target `claims` measures besides.
+_MANY_SAMPLES = re.compile(r"_x\d+$")
 
 
 class Runs:
@@ -39,13 +44,15 @@ class Runs:
             name: load_recipe(name, folder) for name in recipe_names(folder)
         }
         """Every recipe, selected or not."""
-        self._variants = selected_variants(config, folder)
+        self._variants = variants_of(config.ablations, folder)
         self.selected: list[str] = list(dict.fromkeys([*config.recipes, *self._variants]))
         """Names of the selected recipes and variants."""
         self.tasks: list[str] = sorted({self.task_of(name) for name in self.selected})
         """Their tasks."""
         self.published: list[str] = published_recipes(folder)
         """Names of the recipes that extend no other."""
+        self.claims = ClaimRuns(config, folder)
+        """Runs of the target `claims`."""
         self._settings: dict[tuple[str, str, str], RunSettings] = {}
         self._suites: dict[tuple[str, str, str], dict[str, dict[str, int]]] = {}
 
@@ -128,6 +135,16 @@ class Runs:
             for step in self.shared_settings(run).evaluated_steps
         ]
 
+    def evaluations_for_claims(self) -> list[str]:
+        """Evaluations of the runs of the claims, at the steps and with the samples they need."""
+        found = [
+            run.result(f"evaluations/{suite}/step{step}.json")
+            for run in self.claims.runs
+            for suite in self.suites(run)
+            for step in self.claims.steps(run)
+        ]
+        return [*found, *self.claims.measurements()]
+
     def suites(self, run: Run) -> Mapping[str, Mapping[str, int]]:
         """Suites of a run by name, each with the sizes that it has of its own.
 
@@ -150,9 +167,18 @@ class Runs:
             self._suites[key] = found
         return self._suites[key]
 
+    def sizes(self, run: Run, suite: str) -> Mapping[str, int]:
+        """Sizes that a suite of a run has of its own."""
+        known = self.suites(run)
+        if suite not in known and _MANY_SAMPLES.search(suite) and suite in self.claims.suites:
+            return self.claims.suites[suite].sizes.model_dump(exclude_none=True)
+        return known.get(suite, {})
+
     def suite_dataset(self, suite: str) -> str:
         """The dataset whose test rows a suite is."""
         own = self._config.suites.get(suite)
+        if own is None and _MANY_SAMPLES.search(suite) and suite in self.claims.suites:
+            return self.claims.suites[suite].dataset
         return (own.dataset if own else None) or suite
 
     def suite_problems(self, run: Run, suite: str) -> str:
@@ -162,9 +188,11 @@ class Runs:
 
     def suite_options(self, run: Run, suite: str) -> str:
         """Arguments of `r1zero evaluate` for the sizes that a suite has of its own."""
-        sizes = self.suites(run).get(suite, {})
+        sizes = self.sizes(run, suite)
         return " ".join(f"--{key.replace('_', '-')} {size}" for key, size in sizes.items())
 
     def _recipe_and_changes(self, name: str) -> tuple[str, Mapping[str, Any]]:
         """The recipe behind a name, and the settings that a variant changes."""
-        return self._variants.get(name, (name, {}))
+        if name in self._variants or name in self.recipes:
+            return self._variants.get(name, (name, {}))
+        return self.claims.variants.get(name, (name, {}))

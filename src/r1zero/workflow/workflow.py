@@ -99,6 +99,15 @@ class Workflow:
                 return [*files, f"results/{self.config.scale}/{report}/report.pdf"]
         return files
 
+    def claimed(self) -> list[str]:
+        """Report on the runs that decide the claims, each with a layout."""
+        for name in self.runs.claims.recipes:
+            run = next(run for run in self.runs.claims.runs if run.recipe == name)
+            settings = self.runs.shared_settings(run)
+            self.layouts.check(settings)
+            check_suites(settings, self.sources.table)
+        return [f"results/{self.config.scale}/claims/report.pdf"]
+
     def compared(self) -> list[str]:
         """Scores of the released models beside the published ones."""
         scale = self.config.scale
@@ -143,12 +152,12 @@ class Workflow:
 
     def evaluation(self, run: Run, suite: str) -> EvaluationLayout:
         """Processes, GPUs and time of an evaluation on one node."""
-        sizes = self.runs.suites(run).get(suite, {})
+        sizes = self.runs.sizes(run, suite)
         return self.layouts.evaluation(self.runs.shared_settings(run), sizes)
 
     def evaluation_memory(self, run: Run, suite: str) -> int:
         """Host memory of an evaluation, in 10^6 bytes."""
-        sizes = self.runs.suites(run).get(suite, {})
+        sizes = self.runs.sizes(run, suite)
         return self.layouts.evaluation_memory(self.runs.shared_settings(run), sizes)
 
     def evaluation_gpus(self, run: Run, suite: str) -> int:

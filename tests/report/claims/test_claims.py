@@ -53,6 +53,7 @@ def formats(*rates: tuple[float, float]) -> Runs:
     return [
         planted.run(
             seed=seed,
+            scale="paper",
             steps={
                 20 * place: {
                     "format": binary(f, 50 * seed + place),
@@ -230,8 +231,8 @@ CASES: dict[str, list[tuple[str, Runs]]] = {
         ("contradicted", learns(0.6, 0.3)),
         ("seen in one run", learns(0.3, 0.6)[:1]),
         ("contradicted in one run", learns(0.6, 0.3)[:1]),
-        ("inconclusive", learns(0.3, 0.3)),
-        ("inconclusive", learns(0.3, 0.6) + learns(0.3, 0.3, "mini_r1")),
+        ("not settled", learns(0.3, 0.3)),
+        ("not settled", learns(0.3, 0.6) + learns(0.3, 0.3, "mini_r1")),
         ("contradicted", learns(0.3, 0.6) + learns(0.6, 0.3, "mini_r1")),
         # An ablation shows what breaks a training; the claim is on recipes.
         ("reproduced", learns(0.3, 0.6) + learns(0.6, 0.3, "datawhale_r1-beta_1")),
@@ -241,18 +242,18 @@ CASES: dict[str, list[tuple[str, Runs]]] = {
     "format_saturates_first": [
         ("reproduced", formats((0.2, 0.2), (0.9, 0.3), (0.95, 0.6))),
         ("contradicted", formats((0.2, 0.2), (0.3, 0.58), (0.95, 0.6))),
-        ("inconclusive", formats((0.2, 0.2), (0.55, 0.4), (0.95, 0.6))),
+        ("not settled", formats((0.2, 0.2), (0.55, 0.4), (0.95, 0.6))),
         # There is no way to go: the base knows the format.
         ("not tested", formats((1, 0.2), (1, 0.3), (1, 0.6))),
-        ("inconclusive", formats((0.5, 0.2), (0.5, 0.3), (0.55, 0.6))),
-        ("inconclusive", formats((0.2, 0.2), (0.9, 0.6))),
+        ("not settled", formats((0.5, 0.2), (0.5, 0.3), (0.55, 0.6))),
+        ("not settled", formats((0.2, 0.2), (0.9, 0.6))),
     ],
     "loss_rises_from_zero": [
         ("reproduced", logs({"loss": rises, "reward": rises})),
         ("contradicted", logs({"loss": falls, "reward": rises})),
         ("contradicted", logs({"loss": lambda t: t + 0.5, "reward": rises})),
-        ("inconclusive", logs({"loss": flat, "reward": rises})),
-        ("inconclusive", logs({"loss": rises, "reward": flat})),
+        ("not settled", logs({"loss": flat, "reward": rises})),
+        ("not settled", logs({"loss": rises, "reward": flat})),
         ("not tested", logs({"loss": rises, "reward": falls})),
         ("not tested", logs({"loss": rises, "reward": rises}, **ZERO_BETA)),
         ("not tested", logs({"reward": rises})),
@@ -261,7 +262,7 @@ CASES: dict[str, list[tuple[str, Runs]]] = {
         ("reproduced", clipped(0)),
         ("contradicted", clipped(0.01)),
         # One step shows little of a training.
-        ("inconclusive", [planted.run(training={name: [0.0] for name in CLIPPED})]),
+        ("not settled", [planted.run(training={name: [0.0] for name in CLIPPED})]),
         ("not tested", clipped(0.01, **{"algorithm.updates_per_rollout": 4})),
         ("not tested", clipped(0.01, **{"algorithm.num_iterations": 2})),
         ("not tested", logs({"reward": rises})),
@@ -269,9 +270,9 @@ CASES: dict[str, list[tuple[str, Runs]]] = {
     "length_grows": [
         ("reproduced", lengths(50, 70)),
         ("contradicted", lengths(70, 50)),
-        ("inconclusive", lengths(50, 50)),
+        ("not settled", lengths(50, 50)),
         # The mean of all completions grows by 66 tokens, in loops alone.
-        ("inconclusive", lengths(50, 50, truncated=0.3)),
+        ("not settled", lengths(50, 50, truncated=0.3)),
         ("seen in one run", lengths(50, 70, seeds=1)),
         ("contradicted in one run", lengths(70, 50, seeds=1)),
         ("not tested", learns(0.3, 0.6, settings=RANDOM)),
@@ -279,7 +280,7 @@ CASES: dict[str, list[tuple[str, Runs]]] = {
     "high_rate_and_beta_unstable": [
         ("reproduced", paths_of(high=(0.3, 0.5, 0.2), low=(0.3, 0.4, 0.5))),
         ("contradicted", paths_of(high=(0.3, 0.4, 0.5), low=(0.3, 0.5, 0.2))),
-        ("inconclusive", paths_of(high=(0.3, 0.4, 0.5), low=(0.3, 0.4, 0.5))),
+        ("not settled", paths_of(high=(0.3, 0.4, 0.5), low=(0.3, 0.4, 0.5))),
         # The learning rates are not in the ratio of the claim.
         ("not tested", paths_of(high=(0.3, 0.5, 0.2), low=(0.3, 0.4, 0.5), rate=3)),
         ("not tested", paths_of(high=(0.3, 0.5, 0.2), low=(0.3, 0.4, 0.5))[1:]),
@@ -289,8 +290,8 @@ CASES: dict[str, list[tuple[str, Runs]]] = {
         ("contradicted", wrong_lengths(1.5, 2.0)),
         # Less, but still 20 % longer.
         ("contradicted", wrong_lengths(1.5, 1.2)),
-        ("inconclusive", wrong_lengths(1.5, 1.1)),
-        ("inconclusive", wrong_lengths(1.0, 1.0)),
+        ("not settled", wrong_lengths(1.5, 1.1)),
+        ("not settled", wrong_lengths(1.0, 1.0)),
         ("not tested", wrong_lengths(0.7, 1.0)),
         ("not tested", wrong_lengths(1.5, 1.0)[:3]),
         ("not tested", wrong_lengths(1.5, 1.0, seeds=1)),
@@ -298,7 +299,7 @@ CASES: dict[str, list[tuple[str, Runs]]] = {
     "random_reward_is_flat": [
         ("reproduced", learns(0.3, 0.2, settings=RANDOM)),
         ("contradicted", learns(0.3, 0.5, settings=RANDOM)),
-        ("inconclusive", learns(0.3, 0.33, settings=RANDOM)),
+        ("not settled", learns(0.3, 0.33, settings=RANDOM)),
         ("not tested", learns(0.3, 0.3)),
     ],
     "base_catches_up_at_large_k": [
@@ -323,17 +324,17 @@ CASES: dict[str, list[tuple[str, Runs]]] = {
         ("contradicted", workers(934, 20000.0)),
         ("contradicted", workers(1868, 36000.0)),
         ("contradicted", workers(934, 23500.0)),
-        ("inconclusive", workers(934, 28100.0)),
+        ("not settled", workers(934, 28100.0)),
         ("not tested", workers(934, 36000.0, gpus=1)),
         ("not tested", workers(934, 36000.0, seeds=1)),
         ("not tested", workers(934, 36000.0)[:2]),
-        ("not tested", learns(0.3, 0.6)),
+        ("not at this scale", learns(0.3, 0.6)),
     ],
     "saving_every_25_steps_fills_700_gb": [("reproduced", learns(0.3, 0.6)), ("reproduced", [])],
     "backends_agree": [
         ("reproduced", on_backends(0.5, 0.5, ("swift", "trl"))),
         ("contradicted", on_backends(0.5, 0.7, ("swift", "trl"))),
-        ("inconclusive", on_backends(0.5, 0.53, ("swift", "trl"))),
+        ("not settled", on_backends(0.5, 0.53, ("swift", "trl"))),
         ("not tested", on_backends(0.5, 0.5, ("swift", "trl"), seeds=2)),
         ("not tested", on_backends(0.5, 0.5, ("trl", "trl"))[:3]),
     ],
@@ -365,7 +366,7 @@ def test_a_training_that_diverged_leaves_claims_open(broken: float) -> None:
             for run in good
         ]
         judged = verdict_of(claim, runs)
-        assert judged.verdict == "inconclusive", judged.why
+        assert judged.verdict == "not settled", judged.why
         assert "step 5" in judged.why
 
 
@@ -431,7 +432,7 @@ def test_one_of_many_recipes_contradicts_only_if_clearly_so() -> None:
     one = [planted.run("mini_r1", steps={0: {"correct": base}, 40: {"correct": slightly_worse}})]
     others = [item for n in range(11) for item in learns(0.3, 0.6, f"recipe{n}")]
     assert verdict_of("rl_raises_accuracy", one).verdict == "contradicted in one run"
-    assert verdict_of("rl_raises_accuracy", one + others).verdict == "inconclusive"
+    assert verdict_of("rl_raises_accuracy", one + others).verdict == "not settled"
 
 
 def test_runs_of_other_problems_are_no_pair() -> None:
@@ -461,9 +462,50 @@ def test_what_is_not_tested_says_what_is_missing_and_what_it_takes() -> None:
     assert judged.files == ()
 
 
+def test_what_is_not_settled_says_how_many_seeds_and_how_much_time_would_settle_it() -> None:
+    judged = verdict_of("random_reward_is_flat", learns(0.3, 0.28, settings=RANDOM))
+    assert judged.verdict == "not settled", judged.why
+    assert judged.settles is not None
+    seeds, problems = judged.settles.seeds, judged.settles.problems
+    assert seeds > 3 or problems > 1
+    # As `planted` says: 300 s of training, and 60 s for each of two evaluations.
+    more = (seeds - 3) * (300 + problems * 120) + 3 * (problems - 1) * 120
+    assert judged.settles.minutes == pytest.approx(more / 60)
+
+
+@pytest.mark.parametrize(("before", "after"), [(0.3, 0.6), (0.6, 0.3), (0.3, 0.3)])
+def test_one_run_wants_the_seeds_that_a_verdict_needs(before: float, after: float) -> None:
+    judged = verdict_of("rl_raises_accuracy", learns(before, after)[:1])
+    assert judged.settles is not None
+    assert (judged.settles.seeds, judged.settles.problems) == (3, 1)
+    assert judged.settles.minutes == pytest.approx(2 * (300 + 120) / 60)
+
+
+def test_what_is_settled_wants_nothing_more() -> None:
+    assert verdict_of("rl_raises_accuracy", learns(0.3, 0.6)).settles is None
+
+
+def test_what_no_interval_shows_names_no_number() -> None:
+    (few,) = clipped(0)
+    few = replace(few, training=few.training.filter(pl.col("step") < 3))
+    judged = verdict_of("one_update_clips_nothing", [few])
+    assert judged.verdict == "not settled"
+    assert judged.settles is None
+
+
+def test_a_suite_of_many_samples_decides_pass_at_k_alone() -> None:
+    many, few = samples(0.1, 0.3, 1.0), learns(0.6, 0.3)
+    both = []
+    for one, other in zip(many, few, strict=True):
+        suite = replace(one.suites[0], name="countdown_3_x64")
+        both.append(RunResults(other.model, (*other.suites, suite), other.training))
+    assert verdict_of("base_catches_up_at_large_k", both).verdict == "reproduced"
+    assert verdict_of("rl_raises_accuracy", both).verdict == "contradicted"
+
+
 def test_a_claim_of_the_paper_scale_says_so_at_scale_mini() -> None:
     judged = verdict_of("two_workers_halve_steps_not_time", learns(0.3, 0.6))
-    assert judged.verdict == "not tested"
+    assert judged.verdict == "not at this scale"
     assert "scale paper" in judged.why
 
 

@@ -298,6 +298,14 @@ def test_claims_are_counted_by_their_kind(tmp_path: Path) -> None:
     assert sum(kinds.values()) == len(verdicts)
     for count in kinds.values():
         assert f"Of {count} " in told
-    (table,) = part_of(contents(runs, verdicts), "claims").tables
+    table, needs = part_of(contents(runs, verdicts), "claims").tables
+    behind = [item for item in verdicts if item.setups]
+    assert needs.data["seeds_needed"].to_list() == [
+        item.settles.seeds if item.settles else None for item in behind
+    ]
+    assert set(needs.data["seconds"]) == {
+        run.model.train_seconds + sum(item.seconds for item in run.suites[0].evaluations)
+        for run in runs
+    }
     assert dict(Counter(table.data["kind"])) == kinds
     assert str(len(verdicts)) in " ".join(part_of(contents(runs, verdicts), "claims").paragraphs)

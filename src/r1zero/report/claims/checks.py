@@ -22,7 +22,7 @@ from r1zero.report.claims.findings import (
     series,
 )
 from r1zero.report.claims.quantities import Quantity
-from r1zero.report.claims.selection import Arms, pairs
+from r1zero.report.claims.selection import pairs
 from r1zero.report.statistics.intervals import CONFIDENCE, Interval
 from r1zero.report.statistics.measures import Group
 from r1zero.settings import RunSettings, resolve_run
@@ -55,7 +55,6 @@ def change(
 
 def contrast(
     setups: Setups,
-    arms: Arms,
     quantity: Quantity,
     expected: Expected,
     *,
@@ -65,15 +64,14 @@ def contrast(
     """Whether the difference of a quantity between two setups, first minus second, is as expected.
 
     Args:
-        setups: The setups, among which pairs are looked for.
-        arms: How the setups of a pair differ; in everything else they are the same.
+        setups: The setups, among which pairs are looked for, and how those of a pair differ.
         quantity: What is measured on the held-out problems.
         expected: Where the claim puts the difference.
         given_first: Where the quantity of the first setup has to lie, or the pair is left out.
         expected_second: Where the claim puts the quantity of the second setup.
 
     """
-    compared = pairs(arms, setups.groups)
+    compared = pairs(setups.arms, setups.groups)
     findings, left_out = [], []
     for first, second in compared:
         if given_first and (unmet := _first_unmet([of_setup(first, quantity, given_first)])):
@@ -82,7 +80,7 @@ def contrast(
         findings.append(of_pair(first, second, quantity, expected))
         if expected_second:
             findings.append(of_setup(second, quantity, expected_second))
-    missing = "" if compared else f"pair of setups that differ in {arms} alone"
+    missing = "" if compared else f"pair of setups that differ in {setups.arms} alone"
     return Evidence(tuple(findings), missing, tuple(left_out))
 
 
@@ -197,4 +195,5 @@ def time_ratio(one: Group, other: Group) -> Interval:
         return Interval(estimate, math.nan, math.nan)
     test = stats.ttest_ind(ours, base, equal_var=False)
     limits = test.confidence_interval(CONFIDENCE)
-    return Interval(estimate, math.exp(limits.low), math.exp(limits.high), float(test.df))
+    low, high = math.exp(limits.low), math.exp(limits.high)
+    return Interval(estimate, low, high, float(test.df), seed_share=1.0)

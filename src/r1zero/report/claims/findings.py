@@ -21,7 +21,11 @@ from r1zero.report.statistics.intervals import (
     verdict,
 )
 from r1zero.report.statistics.measures import Group
+from r1zero.report.statistics.settling import Settling, settling
 from r1zero.report.statistics.trends import Series, trend
+
+FEWEST_SEEDS = 3
+"""Training seeds that an empirical verdict is judged on, unless a claim needs more."""
 
 _UNDEFINED = Interval(math.nan, math.nan, math.nan)
 
@@ -65,6 +69,10 @@ class Finding:
     unit: str = ""
     n_seeds: int = 0
     """Seeds of the smaller setup that it rests on; 0 for what no training decides."""
+    setups: tuple[Group, ...] = ()
+    """Setups that it is about."""
+    settles: Settling | None = None
+    """What would settle it if it is not; None if that cannot be computed."""
 
 
 def held(
@@ -77,7 +85,7 @@ def held(
     unit: str = "",
     factor: float = 1,
     undefined: str = "undefined",
-    n_seeds: int = 0,
+    setups: tuple[Group, ...] = (),
 ) -> Finding:
     """Compare a number with where a claim puts it.
 
@@ -90,9 +98,10 @@ def held(
         unit: Unit of the finding.
         factor: Multiplier from the number to the unit.
         undefined: Text that is shown if there is no estimate.
-        n_seeds: Seeds that it rests on.
+        setups: Setups that it is about; it rests on as many seeds as the smaller one has.
 
     """
+    n_seeds = min((len(group.runs) for group in setups), default=0)
     scaled = replace(
         interval,
         estimate=interval.estimate * factor,
@@ -109,6 +118,10 @@ def held(
         scaled,
         unit,
         n_seeds,
+        setups,
+        settling(
+            interval, low=expected.low, high=expected.high, seeds=n_seeds, fewest=FEWEST_SEEDS
+        ),
     )
 
 
@@ -186,7 +199,7 @@ def of_setup(group: Group, quantity: Quantity, expected: Expected) -> Finding:
         files,
         unit=quantity.unit,
         factor=100,
-        n_seeds=len(group.runs),
+        setups=(group,),
     )
 
 
@@ -205,7 +218,7 @@ def of_pair(first: Group, second: Group, quantity: Quantity, expected: Expected)
         measured_files(first) + measured_files(second),
         unit=quantity.unit,
         factor=100,
-        n_seeds=min(len(first.runs), len(second.runs)),
+        setups=(first, second),
     )
 
 
@@ -236,7 +249,7 @@ def of_trend(group: Group, metric: str, expected: Expected) -> Finding:
         expected,
         files,
         undefined=words or "undefined",
-        n_seeds=len(group.runs),
+        setups=(group,),
     )
 
 

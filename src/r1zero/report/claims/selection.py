@@ -1,12 +1,12 @@
 """Which setups a claim is about, and which of them form a pair."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import combinations, permutations
 from math import isclose
 from typing import Any
 
-from r1zero.report.claims.base import Needs
+from r1zero.report.claims.base import Arms, Needs
 from r1zero.report.claims.findings import measured
 from r1zero.report.results.inputs import RunResults
 from r1zero.report.statistics.measures import Group, groups_of
@@ -15,26 +15,13 @@ from r1zero.report.statistics.measures import Group, groups_of
 _NO_DIFFERENCE = ("recipe", "placement", "reference", "backends", "evaluation")
 
 
-@dataclass(frozen=True)
-class Arms:
-    """How the two setups of a pair differ. In everything else they are the same."""
-
-    settings: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
-    """Settings with their values in the first and the second setup."""
-    ratio: Mapping[str, float] = field(default_factory=dict)
-    """Settings of which the first setup has this multiple of the second's value."""
-    across: str | None = None
-    """A setting of which any two values are compared, in place of the others."""
-
-    def __str__(self) -> str:
-        apart = [f"{key} ({one} and {other})" for key, (one, other) in self.settings.items()]
-        apart += [f"{key} ({value:g} : 1)" for key, value in self.ratio.items()]
-        return self.across or " and ".join(apart)
-
-
 def fitting(needs: Needs, runs: Sequence[RunResults]) -> tuple[list[Group], str]:
-    """The setups that meet the needs; if there are none, what is missing in words."""
-    left = [(group, _met(needs, group)) for group in groups_of(runs) if group.suites]
+    """The setups that meet the needs; if there are none, what is missing in words.
+
+    A setup is left with the suites that have as many samples as needed, if there are any.
+    """
+    found = [_sampled(group, needs.samples) for group in groups_of(runs) if group.suites]
+    left = [(group, _met(needs, group)) for group in found]
     words: list[str] = []
     for place, (need, _) in enumerate(left[0][1] if left else []):
         words.append(need)
@@ -63,6 +50,15 @@ def _settings_of(run: RunResults) -> dict[str, Any]:
     settings = run.model.flat_settings
     kept = (key for key in settings if key.partition(".")[0] not in _NO_DIFFERENCE)
     return {key: settings[key] for key in kept}
+
+
+def _sampled(group: Group, samples: int) -> Group:
+    """A setup with those of its suites that have enough samples; the same if none has."""
+    kept = [
+        replace(run, suites=tuple(s for s in run.suites if s.base.n_samples >= samples))
+        for run in group.runs
+    ]
+    return Group(tuple(kept)) if all(run.suites for run in kept) else group
 
 
 def _met(needs: Needs, group: Group) -> list[tuple[str, bool]]:

@@ -8,7 +8,9 @@ A claim is about every setup that meets its needs: every recipe, or every pair o
 - contradicted if it is settled against it in any of them. Here more setups would make a false
   verdict likelier, so Holm's procedure (1979, Scandinavian Journal of Statistics 6) keeps the
   chance below 2.5 % over all of them together;
-- inconclusive otherwise, and not tested if no setup meets its needs.
+- not settled otherwise, with the seeds, problems and time that would settle it if the estimates
+  stay where they are (`statistics.settling`);
+- not tested if no setup meets its needs, and not at this scale if none of it can.
 
 Where one of the setups that decide has a single training seed, the verdict is "seen in one run", or
 "contradicted in one run": intervals then cover problems, and how far seeds differ is not known. An
@@ -27,18 +29,32 @@ from r1zero.report.claims.findings import Finding
 from r1zero.report.claims.selection import fitting
 from r1zero.report.results.inputs import RunResults
 from r1zero.report.statistics.intervals import CONFIDENCE, Interval
+from r1zero.report.statistics.measures import Group
 
 Verdict: TypeAlias = Literal[
     "reproduced",
     "contradicted",
     "seen in one run",
     "contradicted in one run",
-    "inconclusive",
+    "not settled",
     "not tested",
+    "not at this scale",
 ]
 
 # Findings that a sentence names before it counts the rest.
 _NAMED = 3
+
+
+@dataclass(frozen=True)
+class Needed:
+    """What would settle a claim, if the estimates stay where they are."""
+
+    seeds: int
+    """Training seeds of each setup in all."""
+    problems: int
+    """How many times as many held-out problems."""
+    minutes: float
+    """Time of the trainings and evaluations that are not there yet, one after the other."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +70,11 @@ class Judged:
     unit: str
     files: tuple[Path, ...]
     """Files that it was judged on."""
+    setups: tuple[Group, ...] = ()
+    """Setups that it was judged on."""
+    settles: Needed | None = None
+    """What would settle it, or add the seeds that it lacks; None if that cannot be computed, or if
+    it is settled."""
 
 
 def judge(
@@ -66,11 +87,12 @@ def judge(
 def _judge(claim: Claim, runs: Sequence[RunResults], configured: Configured) -> Judged:
     scale = runs[0].run.scale if runs else claim.scales[0]
     if scale not in claim.scales:
-        return _untested(claim, Evidence(missing=f"run at scale {' or '.join(claim.scales)}"))
+        why = f"It can be judged at scale {' or '.join(claim.scales)} alone."
+        return Judged(claim, "not at this scale", why, None, "", ())
     groups, missing = fitting(claim.needs, runs)
     if not groups and not claim.plans:
         return _untested(claim, Evidence(missing=missing))
-    evidence: Evidence = claim.test(Setups(groups, configured))
+    evidence: Evidence = claim.test(Setups(groups, configured, claim.arms))
     if not evidence.findings:
         return _untested(claim, evidence)
     findings = after_holm(evidence.findings)
@@ -85,6 +107,8 @@ def _judge(claim: Claim, runs: Sequence[RunResults], configured: Configured) -> 
         shown.interval if shown else None,
         shown.unit if shown else "",
         _files(findings),
+        _setups(findings),
+        _needed(findings, verdict),
     )
 
 
@@ -95,9 +119,41 @@ def _verdict(claim: Claim, findings: Sequence[Finding]) -> Verdict:
         alone = claim.kind == "empirical" and all(item.n_seeds == 1 for item in against)
         return "contradicted in one run" if alone else "contradicted"
     if any(finding.settled == "unsettled" for finding in findings):
-        return "inconclusive"
+        return "not settled"
     alone = claim.kind == "empirical" and any(item.n_seeds == 1 for item in findings)
     return "seen in one run" if alone else "reproduced"
+
+
+def _needed(findings: Sequence[Finding], verdict: Verdict) -> Needed | None:
+    """What would settle all findings that leave a verdict open, or give it the seeds it lacks."""
+    if verdict == "not settled":
+        open_ = [item for item in findings if item.settled == "unsettled"]
+    elif verdict in ("seen in one run", "contradicted in one run"):
+        open_ = [item for item in findings if item.n_seeds == 1]
+    else:
+        return None
+    wanted = [item.settles for item in open_]
+    if any(item is None for item in wanted):
+        return None
+    seeds = max(item.seeds for item in wanted if item)
+    problems = max(item.problems for item in wanted if item)
+    minutes = sum(_missing_seconds(group, seeds, problems) for group in _setups(open_)) / 60
+    return Needed(seeds, problems, minutes)
+
+
+def _missing_seconds(group: Group, seeds: int, problems: int) -> float:
+    """Time of what a setup lacks, from that of its runs: seeds, and problems of each evaluation."""
+    n = len(group.runs)
+    training = sum(run.model.train_seconds for run in group.runs) / n
+    suites = [suite for run in group.runs for suite in run.suites]
+    measuring = sum(item.seconds for suite in suites for item in suite.evaluations) / n
+    return max(seeds - n, 0) * (training + problems * measuring) + n * (problems - 1) * measuring
+
+
+def _setups(findings: Sequence[Finding]) -> tuple[Group, ...]:
+    """Setups that findings are about, each once."""
+    found = {(group.run.recipe, group.run.backend): group for f in findings for group in f.setups}
+    return tuple(found.values())
 
 
 def _warning(findings: Sequence[Finding]) -> str:
@@ -114,7 +170,8 @@ def _untested(claim: Claim, evidence: Evidence) -> Judged:
         first = unsettled[0]
         why = f"What it rests on is not settled: {_listed(unsettled)}."
         files = _files(evidence.left_out)
-        return Judged(claim, "inconclusive", why, first.interval, first.unit, files)
+        setups, needed = _setups(unsettled), _needed(unsettled, "not settled")
+        return Judged(claim, "not settled", why, first.interval, first.unit, files, setups, needed)
     if evidence.left_out:
         reason = f"What it rests on is not given: {_listed(evidence.left_out)}"
     else:

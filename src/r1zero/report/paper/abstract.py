@@ -6,7 +6,7 @@ from typing import get_args
 
 from r1zero.core.formatting import count, listed, number, plural
 from r1zero.report.claims.base import Kind
-from r1zero.report.claims.verdicts import Judged
+from r1zero.report.claims.verdicts import Judged, Verdict
 from r1zero.report.paper.text import delta, duration
 from r1zero.report.results.inputs import Run
 from r1zero.report.statistics.measures import Change, Group
@@ -96,11 +96,17 @@ _KINDS: dict[Kind, str] = {
 
 def _judged_of(kind: Kind, verdicts: Sequence[Judged]) -> str:
     found = Counter(item.verdict for item in verdicts)
-    parts = [f"{n} {'was' if n == 1 else 'were'} {name}" for name, n in found.most_common()]
+    parts = [_counted(name, n) for name, n in found.most_common()]
     noun = _KINDS[kind]
     several = noun.replace("claim that is", "claims that are")
     what = noun if len(verdicts) == 1 else several if several != noun else f"{noun}s"
     return f"Of {len(verdicts)} {what}, {listed(parts)}."
+
+
+def _counted(verdict: Verdict, n: int) -> str:
+    if verdict == "not at this scale":
+        return f"{n} can be judged at another scale only"
+    return f"{n} {'was' if n == 1 else 'were'} {verdict}"
 
 
 def _cost(groups: Sequence[Group]) -> str:

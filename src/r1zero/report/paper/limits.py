@@ -130,7 +130,7 @@ def _diverged(groups: Sequence[Group], names: dict[Run, str]) -> str:
 
 
 def _untested(verdicts: Sequence[Judged]) -> str:
-    untested = sum(item.verdict == "not tested" for item in verdicts)
+    untested = sum(item.verdict in ("not tested", "not at this scale") for item in verdicts)
     if not untested:
         return ""
     return (

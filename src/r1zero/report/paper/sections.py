@@ -12,7 +12,7 @@ from r1zero.report.paper.figure_data import smoothing
 from r1zero.report.paper.limits import limits_of
 from r1zero.report.paper.samples import RULE, samples_of
 from r1zero.report.paper.tables import scores
-from r1zero.report.paper.tables.claims import claims_table
+from r1zero.report.paper.tables.claims import claims_table, needs_table
 from r1zero.report.paper.tables.comparisons import (
     Ablation,
     ablations_of,
@@ -276,7 +276,9 @@ def _claims(verdicts: Sequence[Judged]) -> Part:
     )
     if not verdicts:
         return Part("claims", "Claims", ("No claims were judged.",))
-    return Part("claims", "Claims", (text,), (claims_table(verdicts),))
+    needs = needs_table(verdicts)
+    tables = (claims_table(verdicts), *([needs] if needs else []))
+    return Part("claims", "Claims", (text,), tables)
 
 
 def _published(

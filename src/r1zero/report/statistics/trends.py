@@ -1,6 +1,7 @@
 """Trends of what the trainer logs, with intervals under autocorrelated noise."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import nan, sqrt
 from typing import TypeAlias
 
@@ -39,7 +40,7 @@ def trend(series: Sequence[Series]) -> Interval:
     changes = np.array([_trend_of_one(steps, values).estimate for steps, values in series])
     n_seeds = len(changes)
     variance = float(changes.var(ddof=1)) / n_seeds
-    return _interval(float(changes.mean()), variance, n_seeds - 1)
+    return replace(_interval(float(changes.mean()), variance, n_seeds - 1), seed_share=1.0)
 
 
 def _trend_of_one(steps: NDArray[np.int64], values: NDArray[np.float64]) -> Interval:
