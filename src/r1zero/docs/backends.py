@@ -216,7 +216,7 @@ def _layouts() -> Iterator[list[str]]:
     rows: dict[str, Callable[[Any], bool]] = {
         "training on the CPU": lambda each: "cpu" in each.devices,
         "training on GPUs": lambda each: "gpu" in each.devices,
-        "generation by the trainers themselves (`transformers`)": lambda each: (
+        "generation on GPUs by the trainers themselves (`transformers`)": lambda each: (
             "transformers" in each.placements
         ),
         "generation on the GPUs that train (`colocate`)": lambda each: (

@@ -21,7 +21,7 @@ class Constraints:
     """What each trainer gets the same number of in a step. With `completions` a group may be cut
     over trainers. A step has whole groups in either case."""
     placements: tuple[Placement, ...]
-    """Where it can generate. `transformers` is the only one without a GPU."""
+    """Where it can generate with GPUs. On a CPU the trainers do."""
     devices: tuple[Literal["cpu", "gpu"], ...]
     """What it can train on."""
     shardings: tuple[Sharding, ...]

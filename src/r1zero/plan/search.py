@@ -275,7 +275,7 @@ def _candidates(problem: _Problem) -> Iterator[_Candidate]:
     order: list[Placement] = ["transformers"]
     if hardware.placement != "auto":
         order = [hardware.placement]
-    elif machine.has_vllm:
+    elif machine.has_vllm or "transformers" not in problem.constraints.placements:
         order = list(dict.fromkeys([problem.run.placement, "colocate", "server"]))
     for idle in range(machine.gpus if "idle_gpus" in hardware.accept else 1):
         for placement in order:

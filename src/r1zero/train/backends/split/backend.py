@@ -56,7 +56,7 @@ class SplitBackend:
         """Each process draws and scores whole groups."""
         return Constraints(
             equal_share_of="groups",
-            placements=("transformers",),
+            placements=(),
             devices=("cpu",),
             shardings=("none",),
             offload=False,
