@@ -1,7 +1,7 @@
 """Every recipe on every machine that the README could mean: laid out, or refused with the reason.
 
-`refused.txt` lists what has always been refused, as `NODESxGPUS KIND: recipes`. A machine that
-could train a recipe before has to train it still.
+`refused.txt` lists what has always been refused, as `NODESxGPUS KIND: recipes`, and below a line
+that says why what is refused since. A machine that could train a recipe has to train it still.
 """
 
 import itertools
@@ -23,6 +23,8 @@ def refused_before() -> set[tuple[str, str, str]]:
     lines = (Path(__file__).parent / "refused.txt").read_text().splitlines()
     found = set()
     for line in lines:
+        if line.startswith("#"):
+            continue
         place, _, recipes = line.partition(":")
         machine, kind = place.split()
         found |= {(recipe, machine, kind) for recipe in recipes.split()}

@@ -514,6 +514,8 @@ def _changes(machine: Machine, hardware: Hardware) -> Iterator[tuple[dict[str, A
     free = {"placement": "auto", "generator_gpus": None, "nodes": 1}
     if hardware.reference != "auto":
         yield {"reference": "auto"}, "the reference model where the backend has it"
+    else:
+        yield {"reference": "trainer"}, "the reference model on every trainer"
     if machine.gpus == 0:
         for gpus in (1, 2, 4, 8):
             yield {"gpus": gpus, **free, "gpu_memory_gb": 80.0}, f"{gpus} GPUs of 80 GiB"
