@@ -35,7 +35,7 @@ STAMP := $(VENV)/installed$(if $(VLLM),-gpu)
 DEEPSPEED := $(shell sed -n 's/^\(deepspeed==[^ ]*\).*/\1/p' requirements-gpu.lock)
 
 .DEFAULT_GOAL := help
-.PHONY: help install slurm train_countdown test test-fast test-cluster test-vllm test-swift bench schema lock
+.PHONY: help install slurm train_countdown test test-fast test-cluster test-vllm test-swift test-kills bench schema lock
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z_-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -54,11 +54,11 @@ test: install ## Formatters, linters, types, then every test that needs no GPU.
 	$(VENV)/bin/snakefmt --check Snakefile rules
 	$(PROGRAMS) snakemake --lint
 	$(VENV)/bin/mypy
-	$(PROGRAMS) OMP_NUM_THREADS=1 pytest -m "not gpu and not vllm and not swift and not cluster" --numprocesses auto --maxprocesses 4 \
+	$(PROGRAMS) OMP_NUM_THREADS=1 pytest -m "not gpu and not vllm and not swift and not cluster and not kills" --numprocesses auto --maxprocesses 4 \
 	  --dist loadfile $(ARGS)
 
 test-fast: install ## The tests that take seconds.
-	$(PROGRAMS) pytest -m "not slow and not cluster and not browser and not gpu and not vllm and not swift" $(ARGS)
+	$(PROGRAMS) pytest -m "not slow and not cluster and not browser and not gpu and not vllm and not swift and not kills" $(ARGS)
 
 test-cluster: slurm ## A SLURM cluster on this machine (needs slurmctld, slurmd, slurm-client, munge).
 	$(PROGRAMS) OMP_NUM_THREADS=1 pytest -m cluster tests/cluster $(ARGS)
@@ -67,7 +67,10 @@ test-vllm: install ## Train with the CPU build of vLLM, in an environment of its
 	$(PROGRAMS) OMP_NUM_THREADS=1 pytest -s tests/train/backends/trl/vllm_on_cpu $(ARGS)
 
 test-swift: install ## Train with ms-swift, in an environment of its own.
-	$(PROGRAMS) OMP_NUM_THREADS=1 pytest -m swift tests/train/backends/swift $(ARGS)
+	$(PROGRAMS) OMP_NUM_THREADS=1 pytest -m "swift and not kills" tests/train/backends/swift $(ARGS)
+
+test-kills: install ## Kill trainings at random points; each has to end as if nothing had happened.
+	$(PROGRAMS) OMP_NUM_THREADS=1 pytest -s -m kills $(ARGS)
 
 bench: install ## Measure training and grading on this machine (RUN=FOLDER of a run).
 	@test -f $(RUN)/plan/plan.json || { echo "no run in $(RUN): make train_countdown first" >&2; exit 1; }

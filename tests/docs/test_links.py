@@ -57,7 +57,8 @@ def test_relative_links_and_anchors_resolve(page: Path) -> None:
 def commands(page: Path, program: str) -> Iterator[list[str]]:
     """Words after a program's name, wherever the page has it as code."""
     text = re.sub(r" *\\\n *", " ", page.read_text(encoding="utf-8"))
-    blocks = "\n".join(re.findall(r"^```(?:bash)?\n(.*?)^```", text, flags=re.S | re.M))
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", text, flags=re.S | re.M)
+    blocks = "\n".join(body for language, body in found if language in ("", "bash"))
     lines = blocks.splitlines() + re.findall(r"`([^`\n]+)`", text)
     for line in lines:
         command = line.partition(" #")[0]

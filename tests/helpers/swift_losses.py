@@ -43,9 +43,13 @@ AGREEING = [
     if not (values[0] == "dapo" and values[3])
 ]
 DIFFERENT = [
-    *(Case(kind, 0.04, passes=4, reference="far_logps") for kind in _LOSSES),
-    *(Case("dapo", truncated_masked=True, passes=passes) for passes in (1, 4)),
-    *(Case(kind, passes=2, updates=2) for kind in _LOSSES),
+    *(Case(kind, 0.04, reference="far_logps") for kind in _LOSSES),
+    *(
+        Case("dapo", beta, off_policy, truncated_masked=True)
+        for beta, off_policy in product((0.0, 0.04), (False, True))
+    ),
+    Case("dapo", truncated_masked=True, passes=4),
+    *(Case(kind, updates=2) for kind in _LOSSES),
 ]
 
 

@@ -31,6 +31,8 @@ def make_environment(lock: Path, out: Path) -> None:
     """
     if not lock.is_file():
         raise UserError("no such file", where=str(lock))
+    # The first line of each program names the interpreter, which a link would not outlive.
+    out = out.resolve()
     (out / STAMP).unlink(missing_ok=True)
     venv.create(out, clear=True, symlinks=True)
     pip = [sys.executable, "-m", "pip", "--python", str(programs_of(out) / "python")]

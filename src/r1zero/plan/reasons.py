@@ -63,18 +63,18 @@ def _batch(run: RunSettings, layout: Layout) -> Iterator[str]:
 
 def _reference(machine: Machine, layout: Layout) -> str:
     """Where the reference model is, what it takes there, and what that frees."""
-    where = "a process of its own on the CPU"
+    where = "in a process of its own on the CPU"
     if layout.remote_reference:
-        where = f"the server at {layout.remote_reference.remote}"
+        where = f"on the server at {layout.remote_reference.remote}"
     elif layout.generator_gpus:
         gpu = next(each.gpu for each in assign_gpus(layout, machine) if each.role == "generator")
-        where = f"GPU {gpu}, beside the generator"
+        where = f"on GPU {gpu}, beside the generator"
     if not layout.reference_memory:
-        return f"the reference model is on {where}, and on no trainer"
+        return f"the reference model is {where}, and on no trainer"
     weights = layout.reference_memory["weights"]
     shares = layout.trainers if layout.sharding == "full" else 1
     return (
-        f"the reference model is on {where}: {_size(sum(layout.reference_memory.values()))} there, "
+        f"the reference model is {where}: {_size(sum(layout.reference_memory.values()))} there, "
         f"and {_size(weights / shares)} less on each trainer"
     )
 

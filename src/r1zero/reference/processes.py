@@ -47,11 +47,11 @@ def reference_server(
 def _request_megabytes(run: RunSettings, layout: Layout) -> int:
     """Size of the largest request of a trainer: all its completions that share rollouts.
 
-    A token takes four bytes, and one of the mask.
+    A token takes four bytes, and one of the mask; a megabyte is left for the head of the request.
     """
     completions = layout.completions_per_step * run.algorithm.updates_per_rollout
     length = run.sizes.max_prompt_length + run.sizes.max_completion_length
-    return 1 + completions // layout.trainers * length * 5 // 10**6
+    return 2 + completions // layout.trainers * length * 5 // 10**6
 
 
 def _generator_gpu(layout: Layout, machine: Machine) -> GpuAssignment | None:

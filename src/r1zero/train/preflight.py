@@ -7,6 +7,7 @@ before the first job if the machine of the driver trains, and at the start of ev
 
 import importlib.util
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -149,7 +150,26 @@ def preflight(
 def _packages(run: RunSettings, layout: Layout) -> dict[str, str]:
     """Packages that a layout needs in the main environment, with the way to install each.
 
-    The lock of a backend with an environment of its own decides what is installed there.
+    Raises:
+        UserError: The lock of a backend with an environment of its own lacks a package.
+
     """
     backend = load_backend(run.backend)
-    return dict(backend.requires(layout)) if backend.environment is None else {}
+    needed = backend.requires(layout)
+    if backend.environment is None:
+        return dict(needed)
+    lock = Path("envs") / f"{backend.environment}.lock"
+    missing = [name for name in needed if not _locks(lock, name)]
+    if missing:
+        raise UserError(
+            f"the layout needs {' and '.join(missing)}, which {lock} does not have",
+            where="hardware.gpus",
+            hint=f"{needed[missing[0]]}; or backends: [trl]",
+        )
+    return {}
+
+
+def _locks(lock: Path, package: str) -> bool:
+    """Whether a lock has a package."""
+    lines = lock.read_text(encoding="utf-8").splitlines()
+    return any(line.startswith((f"{package}==", f"{package} @")) for line in lines)

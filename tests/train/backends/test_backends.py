@@ -182,6 +182,10 @@ def test_a_backend_runs_in_the_environment_of_its_lock(
     stage("environment", lock, "--out", tmp_path / ".envs" / "dummy")
     programs = programs_for("dummy")
     assert programs == programs_of(tmp_path / ".envs" / "dummy")
+    linked = tmp_path / "linked"
+    linked.symlink_to(tmp_path / ".envs")
+    make_environment(lock, linked / "dummy")
+    assert str(linked) not in (programs / "activate").read_text()
     assert versions_in(programs, ["Tiny-Wheel", "r1zero"]).keys() == {"python", "Tiny-Wheel"}
     assert "tiny_wheel" in versions_in(programs, ["tiny_wheel"])
     stage("train", *run.options)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import altair as alt
 
+from r1zero.report.claims.findings import measured
 from r1zero.report.paper.figure_data import (
     Names,
     Row,
@@ -109,6 +110,23 @@ def training(groups: Sequence[Group], names: Names) -> alt.VConcatChart:
     panels = [
         _small_panel(title, bands, color, bottom=index + _COLUMNS >= len(found))
         for index, (title, bands) in enumerate(found.items())
+    ]
+    return styled(alt.vconcat(alt.concat(*panels, columns=_COLUMNS, spacing=16)))
+
+
+def agreement(groups: Sequence[Group]) -> alt.VConcatChart:
+    """Held-out accuracy and length, KL and reward by step, of one recipe on several backends."""
+    names = {result.run: group.run.backend for group in groups for result in group.runs}
+    color = _color(groups, names)
+    suite = measured(groups[0])[0].name
+    found = {
+        "Held-out accuracy (%)": held_out_points(groups, names, suite, "accuracy"),
+        "Held-out length (tokens)": held_out_points(groups, names, suite, "mean_length"),
+        TRAINING_PANELS["kl"]: training_bands(groups, names, "kl", 1),
+        TRAINING_PANELS["reward"]: training_bands(groups, names, "reward", 1),
+    }
+    panels = [
+        _small_panel(title, rows, color, bottom=True) for title, rows in found.items() if rows
     ]
     return styled(alt.vconcat(alt.concat(*panels, columns=_COLUMNS, spacing=16)))
 

@@ -12,12 +12,16 @@ from r1zero.report.paper.figure_data import smoothing
 from r1zero.report.paper.limits import limits_of
 from r1zero.report.paper.samples import RULE, samples_of
 from r1zero.report.paper.tables import scores
+from r1zero.report.paper.tables.agreement import (
+    backends_table,
+    on_several_backends,
+    runs_table,
+)
 from r1zero.report.paper.tables.claims import claims_table, needs_table
 from r1zero.report.paper.tables.comparisons import (
     Ablation,
     ablations_of,
     ablations_table,
-    backends_table,
 )
 from r1zero.report.paper.tables.provenance import environments_table, files_table, provenance_table
 from r1zero.report.paper.tables.published import published_table
@@ -260,12 +264,33 @@ def _ablations(found: Sequence[Ablation]) -> Part:
 
 
 def _backends(groups: Sequence[Group]) -> Part:
-    backends = listed(group.run.backend for group in groups)
-    text = f"Every recipe was run on one backend ({backends}): agreement was not tested."
-    table = backends_table(groups)
-    if table:
-        text = "The same recipe, trained by different programs, on the same problems."
-    return Part("backends", "Agreement of backends", (text,), (table,) if table else ())
+    title = "Agreement of backends"
+    compared = on_several_backends(groups)
+    if not compared:
+        backends = listed(group.run.backend for group in groups)
+        text = f"Every recipe was run on one backend ({backends}): agreement was not tested."
+        return Part("backends", title, (text,))
+    found = [group for members in compared.values() for group in members]
+    tables = [table for table in (backends_table(found), runs_table(found)) if table]
+    text = "The same recipe, trained by different programs, measured on the same problems."
+    return Part(
+        "backends",
+        title,
+        (text,),
+        tuple(tables),
+        tuple(
+            Figure(
+                name=f"backends_{recipe}",
+                title=f"{recipe} on several backends",
+                caption="Lines are means over the seeds. Bands of held-out accuracy and length are"
+                " 95 % intervals; those of KL and reward, which the trainer logged, reach from the"
+                " lowest to the highest seed.",
+                chart=figures.agreement(members),
+                files=files_of(members),
+            )
+            for recipe, members in compared.items()
+        ),
+    )
 
 
 def _claims(verdicts: Sequence[Judged]) -> Part:

@@ -20,6 +20,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from kills import kill_five_times
 from r1zero.core.errors import UserError
 from r1zero.settings.run import RunSettings
 from r1zero.train import metrics
@@ -129,6 +130,18 @@ def test_a_killed_training_ends_with_the_same_weights(
     assert STEPS not in sealed(run.checkpoints)
     train(run)
     check_it_ended_like(run, unbroken)
+
+
+@pytest.mark.slow
+@pytest.mark.kills
+def test_a_run_that_is_killed_five_times_ends_like_one_that_is_not(
+    whole: Run, slow_config: Path, tiny_task: Path, slow_base: Path, tmp_path: Path
+) -> None:
+    run = make_run(tmp_path / "run", slow_config, tiny_task, slow_base, backend="split")
+    for point in kill_five_times(run, whole, seed=15):
+        print(point)
+    train(run)
+    check_it_ended_like(run, whole)
 
 
 def given(worker: RolloutWorker, prompts: Sequence[Sequence[int]]) -> list[list[int]]:

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from r1zero.core.environments import STAMP
-from r1zero.core.files import sha256_file
-from tiny import REPOSITORY
+from r1zero.core.files import read_json, sha256_file
+from swift_oracle import Oracle
+from tiny import REPOSITORY, make_run
 from workflow_copy import copy_workflow, link_environments, snakemake
 
 ENVIRONMENT = Path(".envs") / "swift"
@@ -23,3 +24,19 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
         result = snakemake(workflow, target, "--cores", "1", "--force")
         assert result.returncode == 0, result.stdout
     return stamp.parent
+
+
+@pytest.fixture(scope="session")
+def oracle(
+    environment: Path,
+    tiny_config: Path,
+    tiny_task: Path,
+    tiny_base: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Oracle:
+    """What ms-swift's trainer makes of the batch, with the model of a tiny run."""
+    folder = tmp_path_factory.mktemp("oracle") / "run"
+    run = make_run(folder, tiny_config, tiny_task, tiny_base, backend="swift")
+    oracle = Oracle(Path(read_json(run.file)["base_model"]["path"]))
+    oracle.measure(run, environment)
+    return oracle

@@ -11,7 +11,7 @@ from trl.trainer.utils import RepeatSampler
 
 from r1zero.core.errors import UserError
 from r1zero.plan.backend import Inputs, check_backend, load_backend
-from r1zero.plan.layout import Layout, Refusal
+from r1zero.plan.layout import Layout
 from r1zero.plan.machine import find_machine
 from r1zero.plan.search import lay_out
 from r1zero.settings import RunSettings, recipe_names, resolve_run
@@ -31,7 +31,8 @@ def rendered(run: RunSettings, folder: Path) -> dict[str, Any]:
     hardware = Hardware(gpus=0)
     layout = lay_out(run, find_machine(hardware), None, hardware)
     assert isinstance(layout, Layout)
-    inputs = Inputs(folder / "run.json", folder / "m", folder / "p", {}, folder, folder / "out")
+    models = {reward.model: folder for reward in run.rewards if reward.model}
+    inputs = Inputs(folder / "run.json", folder / "m", folder / "p", models, folder, folder / "out")
     return yaml.safe_load(BACKEND.render(run, layout, inputs)["swift.yaml"])
 
 
@@ -64,17 +65,6 @@ def test_a_label_is_no_setting_of_the_training() -> None:
     assert run.home_backend == "swift"
     other = run.model_copy(update={"home_backend": "trl"})
     assert run.training_hash() == other.training_hash()
-
-
-def test_a_reward_model_is_refused() -> None:
-    with pytest.raises(UserError) as raised:
-        BACKEND.check(resolved("swift_numina_rm"))
-    assert raised.value.where == "recipe swift_numina_rm: rewards"
-
-
-def test_it_has_no_layout_on_a_gpu() -> None:
-    hardware = Hardware(gpus=8, gpu_memory_gb=80)
-    assert isinstance(lay_out(resolved(), find_machine(hardware), None, hardware), Refusal)
 
 
 def accepted() -> list[str]:

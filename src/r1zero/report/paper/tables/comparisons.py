@@ -1,13 +1,9 @@
-"""Tables of comparisons: variants that differ in a few settings, and backends."""
+"""Tables of comparisons: variants that differ in a few settings."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Any
 
-import numpy as np
-
-from r1zero.core.formatting import number
 from r1zero.report.paper.document import Table, limits
 from r1zero.report.paper.text import arrow, interval, setting
 from r1zero.report.results.inputs import Run
@@ -131,50 +127,6 @@ def ablations_table(found: Sequence[Ablation]) -> Table:
 def between(first: Group, second: Group, suite: str) -> Interval:
     """Accuracy of the second group's trained models minus the first's, on the same problems."""
     return two_sample_delta(_trained(first, suite), _trained(second, suite))
-
-
-def backends_table(groups: Sequence[Group]) -> Table | None:
-    """One row per recipe, suite and pair of backends; None if no recipe ran on several."""
-    rows, data = [], []
-    pairs = [pair for pair in combinations(groups, 2) if pair[0].run.recipe == pair[1].run.recipe]
-    for first, second in pairs:
-        here, there = _protocols(first), _protocols(second)
-        recipe, backends = first.run.recipe, (first.run.backend, second.run.backend)
-        for suite in first.suites:
-            if here[suite] != there.get(suite):
-                continue
-            found = between(first, second, suite)
-            means = [float(np.mean(_trained(group, suite))) for group in (first, second)]
-            data.append(
-                {
-                    "recipe": recipe,
-                    "suite": suite,
-                    **dict(zip(("first", "second"), backends, strict=True)),
-                    **dict(zip(("accuracy_first", "accuracy_second"), means, strict=True)),
-                    **limits(found),
-                }
-            )
-            rows.append(
-                {
-                    "recipe": recipe,
-                    "suite": suite,
-                    "backends": ", ".join(backends),
-                    "accuracy (%)": ", ".join(number(mean * 100) for mean in means),
-                    "difference [95 % interval]": interval(found, 100),
-                    "verdict": "they differ" if found.settled else "no difference settled",
-                }
-            )
-    if not rows:
-        return None
-    return Table.of(
-        "backends",
-        "One recipe on several backends",
-        "Accuracy of the trained models, over the seeds of each backend.",
-        rows,
-        data,
-        numeric=("accuracy (%)", "difference [95 % interval]"),
-        files=files_of([group for pair in pairs for group in pair], ends_only=True),
-    )
 
 
 def _trained(group: Group, suite: str) -> list[Outcomes]:

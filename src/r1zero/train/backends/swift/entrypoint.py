@@ -30,6 +30,9 @@ def main() -> None:
     parser.add_argument("run", type=Path, metavar="RUN", help="The run's run.json.")
     parser.add_argument("config", type=Path, metavar="CONFIG", help="Its swift.yaml.")
     parser.add_argument("--problems", type=Path, required=True, help="Its problems as Parquet.")
+    parser.add_argument("--generator-host", help="Address of the `swift rollout` server.")
+    parser.add_argument("--generator-port", help="Its port.")
+    parser.add_argument("--weights-port", help="Port that weights are sent to it over.")
     parser.add_argument("--keep-states", type=int, help="Checkpoints that keep optimizer states.")
     parser.add_argument("--resume", type=Path, help="Checkpoint to go on from.")
     options = parser.parse_args()
@@ -53,7 +56,13 @@ def main() -> None:
             keep_states=options.keep_states,
         )
     # ms-swift does not find it out for a folder with a name of ours.
-    config["model_type"] = read_json(model / "config.json")["model_type"]
+    config["model_type"] = type_of(model)
+    if "reward_model" in config:
+        config["reward_model_type"] = [type_of(Path(path)) for path in config["reward_model"]]
+    if options.generator_port:
+        config["vllm_server_host"] = [options.generator_host]
+        config["vllm_server_port"] = [options.generator_port]
+        config["vllm_server_group_port"] = [options.weights_port]
     if options.resume:
         config["resume_from_checkpoint"] = str(options.resume)
 
@@ -61,8 +70,14 @@ def main() -> None:
 
     from r1zero.train.backends.swift import plugin
 
-    plugin.install(settings, model, recorder)
+    plugin.install(settings, model, recorder, use_vllm=config["use_vllm"])
     rlhf_main(words(config))
+
+
+def type_of(model: Path) -> str:
+    """Type of a model, which is that of ms-swift too for those that its lock was tried with."""
+    found: str = read_json(model / "config.json")["model_type"]
+    return found
 
 
 def rows_of(problems: pl.DataFrame, run: RunSettings) -> Iterator[dict[str, Any]]:

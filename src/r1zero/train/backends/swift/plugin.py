@@ -23,7 +23,7 @@ from swift.infer_engine.protocol import (
     RolloutOutput,
     UsageInfo,
 )
-from swift.rewards import orms
+from swift.rewards import orms, rm_plugins
 from swift.rlhf_trainers.grpo_trainer import GRPOTrainer
 from swift.template import TemplateMeta, register_template
 from transformers import AutoTokenizer
@@ -31,7 +31,7 @@ from transformers import AutoTokenizer
 from r1zero.rewards.build import RewardFunctions
 from r1zero.sampling import sample
 from r1zero.settings import RunSettings
-from r1zero.train.backends.swift.rendering import RECORDER, TEMPLATE, reward_name
+from r1zero.train.backends.swift.rendering import RECORDER, REWARD_MODEL, TEMPLATE, reward_name
 from r1zero.train.guards import Verdict, shared
 from r1zero.train.recording import Recorder
 
@@ -42,16 +42,38 @@ _NO_COLUMNS |= {"is_truncated", "rollout_infos"}
 _RENAMED = {"frac_reward_zero_std": "groups/zero_variance", "clip_ratio/region_mean": "clip_ratio"}
 
 
-def install(run: RunSettings, model: Path, recorder: Recorder | None) -> None:
+def install(
+    run: RunSettings, model: Path, recorder: Recorder | None, *, use_vllm: bool = False
+) -> None:
     """Register all of it for one run.
 
     Args:
         run: The run.
         model: Folder of the model, with its tokenizer.
         recorder: Writes what the training leaves; None in all processes but the main one.
+        use_vllm: Whether vLLM generates, and not the trainer.
 
     """
-    # The prompt as it stands: no system message, no markup, BOS only if the tokenizer adds it.
+    install_template()
+    functions = RewardFunctions.of(run)
+    texts = _Texts(AutoTokenizer.from_pretrained(model))
+    for reward in run.rewards:
+        if not reward.model:
+            score = functions.build(reward)
+            orms[reward_name(reward.name)] = _factory(score, texts, recorder)
+    rm_plugins[REWARD_MODEL] = lambda model, template: _RewardModel(model, template, texts)
+    # ms-swift has the models last, named after their folders.
+    names = [reward.name for reward in sorted(run.rewards, key=lambda each: bool(each.model))]
+    callbacks_map[RECORDER] = lambda args, trainer: _RecorderCallback(
+        args, trainer, recorder, names
+    )
+    if not use_vllm:
+        GRPOTrainer._engine_infer = _sampled
+    GRPOTrainer._log_rollout = _with_more_columns(GRPOTrainer._log_rollout)
+
+
+def install_template() -> None:
+    """Register the prompt as it stands: no system message, no markup, BOS only as tokenizers do."""
     register_template(
         TemplateMeta(
             TEMPLATE,
@@ -62,14 +84,42 @@ def install(run: RunSettings, model: Path, recorder: Recorder | None) -> None:
             auto_add_bos=True,
         )
     )
-    functions = RewardFunctions.of(run)
-    texts = _Texts(AutoTokenizer.from_pretrained(model))
-    for reward in run.rewards:
-        score = functions.build(reward)
-        orms[reward_name(reward.name)] = _factory(score, texts, recorder)
-    callbacks_map[RECORDER] = lambda args, trainer: _RecorderCallback(args, trainer, recorder)
-    GRPOTrainer._engine_infer = _sampled
-    GRPOTrainer._log_rollout = _with_more_columns(GRPOTrainer._log_rollout)
+
+
+class _RewardModel:
+    """A reward model that reads prompt and completion as one text, as in TRL.
+
+    Args:
+        model: A sequence classifier with one output.
+        template: Its template, for the tokenizer.
+        texts: Decodes completions.
+
+    """
+
+    def __init__(self, model: Any, template: Any, texts: "_Texts") -> None:
+        self.model, self.tokenizer, self.texts = model, template.tokenizer, texts
+        if self.tokenizer.pad_token is None:
+            self.tokenizer.pad_token = self.tokenizer.eos_token
+        # The score is that of the last token before the padding.
+        self.model.config.pad_token_id = self.tokenizer.pad_token_id
+
+    def __call__(self, inputs: list[dict[str, Any]], **columns: Any) -> torch.Tensor:
+        """Scores `[n]` of completions."""
+        completions = self.texts.of([row["response_token_ids"] for row in inputs])
+        whole = [
+            row["prompt_text"] + completion
+            for row, completion in zip(inputs, completions, strict=True)
+        ]
+        batch = self.tokenizer(
+            whole,
+            return_tensors="pt",
+            padding=True,
+            padding_side="right",
+            add_special_tokens=False,
+        )
+        with torch.inference_mode():
+            scores: torch.Tensor = self.model(**batch.to(self.model.device)).logits[:, 0]
+        return scores
 
 
 class _Texts:
@@ -205,12 +255,15 @@ def _with_more_columns(log_rollout: Callable[..., None]) -> Callable[..., None]:
 class _RecorderCallback(TrainerCallback):  # type: ignore[misc]
     """Passes the events of the trainer on to the recorder of the main process."""
 
-    def __init__(self, args: Any, trainer: Any, recorder: Recorder | None) -> None:
+    def __init__(
+        self, args: Any, trainer: Any, recorder: Recorder | None, names: list[str]
+    ) -> None:
         super().__init__(args, trainer)
-        self.recorder = recorder
+        self.recorder, self.names = recorder, names
         self._began = time.monotonic()
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.trainer.reward_func_names = self.names
         if self.recorder:
             self.recorder.start()
 
