@@ -23,12 +23,12 @@ rule resolve:
         # A hash and not the files of recipe and scale: other changes in them train nothing again.
         settings=of_run(flow.runs.settings_hash),
         recipe=of_run(flow.runs.resolve_options),
+        seeds=of_run(flow.runs.seed_options),
     shell:
         r"""
         python -m r1zero resolve {params.recipe} \
             --scale {wildcards.scale} \
-            --backend {wildcards.backend} \
-            --seed {wildcards.seed} \
+            --backend {wildcards.backend} {params.seeds} \
             --problems {input.problems:q} \
             --model {input.model:q} \
             --out {output:q} 2>&1 | tee {log:q}

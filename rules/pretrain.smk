@@ -1,7 +1,8 @@
 """Pretrain: small base models, so that the mini scale needs no download.
 
 Needs: the rows of the task at this scale, whose held-out problems the base model must not see.
-Makes: resources/bases/<scale>/<base>/manifest.json, with the model and its tokenizer beside it.
+Makes: resources/bases/<scale>/<base>/manifest.json, with the model and its tokenizer beside it;
+       with another seed of `base_seeds` in <base>.seed<n>/.
 """
 
 
@@ -26,9 +27,10 @@ rule base:
     params:
         # The keys of this base model alone: a change of others in the file trains nothing again.
         settings=of(flow.sources.base_settings, "scale", "base"),
+        base=of(flow.sources.base_options, "base"),
     shell:
         r"""
-        python -m r1zero pretrain {wildcards.base} \
+        python -m r1zero pretrain {params.base} \
             --scale {wildcards.scale} \
             --rows {input.rows:q} \
             --out "$(dirname {output.manifest:q})" 2>&1 | tee {log:q}

@@ -35,7 +35,7 @@ def run(
     suite: str | None = None,
     reference: str = "trainer",
     checkpoints: Sequence[Mapping[str, Any]] = (),
-    **identity: str,
+    **identity: Any,
 ) -> RunResults:
     """One run: outcomes [n_problems, n_samples] by step and field, metrics by name from step 1."""
     named = {

@@ -14,7 +14,7 @@ from r1zero.settings import (
     resolve_run,
 )
 from r1zero.workflow.claims import ClaimRuns
-from tiny import CONFIG, RECIPE, edited, stage
+from tiny import BASE, CONFIG, RECIPE, edited, stage
 from workflow_copy import copy_workflow, jobs_of, snakemake
 
 RECIPES = recipe_names(CONFIG)
@@ -69,11 +69,11 @@ def test_claims_makes_the_runs_and_samples_that_the_ledger_needs(workflow: Path)
     assert result.returncode == 0, result.stdout
     jobs, wanted = jobs_of(result.stdout), claim_runs()
     assert jobs["train"] == len(wanted.runs)
-    many = wanted.measurements()
-    assert len(many) == 2 * jobs["train"] / len(wanted.recipes)
+    many = [suite for run in wanted.runs for suite in wanted.measured(run)]
+    assert len(many) == jobs["train"] / len(wanted.recipes)
     every = [wanted.steps(run) for run in wanted.runs]
     assert {len(found) for found in every} == {2, len(steps())}
-    assert jobs["evaluate"] == sum(map(len, every)) + len(many)
+    assert jobs["evaluate"] == sum(map(len, every)) + 2 * len(many)
     assert (jobs["base"], jobs["write_report"]) == (1, 1)
 
 
@@ -159,6 +159,19 @@ def test_each_seed_is_a_run_and_all_share_a_base(workflow: Path) -> None:
     result = snakemake(workflow, "--dry-run", "--quiet", "rules", config={"seeds": [0, 1, 2]})
     jobs = jobs_of(result.stdout)
     assert (jobs["train"], jobs["evaluate"], jobs["base"]) == (3, 3 * len(steps()), 1)
+
+
+def test_each_base_has_runs_of_every_seed_and_a_published_model_is_one(workflow: Path) -> None:
+    config = {"seeds": [0, 1], "base_seeds": [0, 3]}
+    shown = snakemake(workflow, "--dry-run", "--printshellcmds", config=config).stdout
+    jobs = jobs_of(shown)
+    assert (jobs["base"], jobs["train"], jobs["evaluate"]) == (2, 4, 4 * len(steps())), shown
+    assert "--add-seed 3" in shown
+    assert "--seed 1 --base-seed 3" in shown
+    assert f"results/mini/{RECIPE}/trl/seed1_base3/model.json" in shown
+    assert f"resources/bases/mini/{BASE}.seed3/manifest.json" in shown
+    paper = config | {"scale": "paper", "hardware": {"gpus": 1, "gpu": "h100-80g"}}
+    assert jobs_of(snakemake(workflow, "--dry-run", config=paper).stdout)["train"] == 2
 
 
 def test_a_suite_of_ones_own_is_measured_at_every_step(workflow: Path) -> None:

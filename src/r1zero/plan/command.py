@@ -127,12 +127,19 @@ def resolve(
     scale: Scale = "mini",
     backend: Backend = "trl",
     seed: Seed = 0,
+    base_seed: Annotated[int, typer.Option(help="Added to the seed of a mini base.", min=0)] = 0,
     vary: Vary = None,
     config: ConfigFolder = CONFIG_FOLDER,
 ) -> None:
     """Merge recipe, scale, data and model into one run: everything that decides its weights."""
     run = resolve_run(
-        recipe, scale=scale, backend=backend, seed=seed, vary=_varied(vary), folder=config
+        recipe,
+        scale=scale,
+        backend=backend,
+        seed=seed,
+        base_seed=base_seed,
+        vary=_varied(vary),
+        folder=config,
     )
     train = read_json(problems)["files"]["train"]
     every = pl.read_parquet(verify_file(train, problems.parent), columns=["prompt"])

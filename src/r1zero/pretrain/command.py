@@ -22,6 +22,7 @@ def pretrain(
     scale: Annotated[str, typer.Option(help="Scale that defines it.")],
     rows: Annotated[Path, typer.Option(help="Manifest of rows, for the held-out problems.")],
     out: Annotated[Path, typer.Option(help="Folder to write; its manifest.json is the output.")],
+    add_seed: Annotated[int, typer.Option(help="Added to the seed of the base.", min=0)] = 0,
     config: Annotated[Path, typer.Option(help="Folder of the configuration.")] = CONFIG_FOLDER,
     device: Annotated[
         Literal["cpu", "cuda"],
@@ -40,6 +41,7 @@ def pretrain(
             hint=f"known bases: {', '.join(bases) or 'none'}",
         )
     settings, kept = bases[base], read_manifest(rows, "rows")
+    settings = settings.model_copy(update={"seed": settings.seed + add_seed})
     task = settings.traces.task
     if kept["task"] != task:
         raise UserError(

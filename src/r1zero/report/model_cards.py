@@ -36,7 +36,8 @@ _TYPES = {"accuracy": "accuracy", "greedy_accuracy": "accuracy"}
 def card_name(result: RunResults) -> str:
     """Folder of a model's card."""
     run = result.run
-    return f"{run.recipe}-{run.backend}-seed{run.seed}"
+    base = f"_base{run.base_seed}" if run.base_seed else ""
+    return f"{run.recipe}-{run.backend}-seed{run.seed}{base}"
 
 
 def card(result: RunResults, sources: Sources) -> str:

@@ -236,6 +236,7 @@ def resolve_run(
     scale: str,
     backend: str,
     seed: int,
+    base_seed: int = 0,
     vary: Mapping[str, Any] | None = None,
     folder: Path = CONFIG_FOLDER,
 ) -> RunSettings:
@@ -246,6 +247,7 @@ def resolve_run(
         scale: Name of the scale.
         backend: Name of the backend.
         seed: Seed of the run.
+        base_seed: Added to the seed of a base that the scale makes.
         vary: Settings in place of the recipe's, such as `algorithm.beta`. At a scale with a
             learning rate of its own, a varied one keeps its ratio to the recipe's.
         folder: Folder of the configuration.
@@ -271,6 +273,7 @@ def resolve_run(
         "recipe": variant_name(recipe_name, vary or {}),
         "backend": backend,
         "seed": seed,
+        "base_seed": base_seed,
         "scale": scale,
         "is_mini_base": values["model"] in scaling.bases,
         "computation": scaling.computation,

@@ -23,6 +23,8 @@ class RunSettings(Section):
     model: str
     is_mini_base: bool
     """Whether the model is a base that the workflow pre-trains, not a published one."""
+    base_seed: int = 0
+    """Added to the seed of such a base."""
     dataset: Name
     prompt: Name
     placement: Literal["server", "colocate"]
@@ -58,10 +60,12 @@ class RunSettings(Section):
 
     def identity(self) -> dict[str, Any]:
         """Names of the run, as in every file that it makes."""
+        base = {"base_seed": self.base_seed} if self.base_seed else {}
         return {
             "recipe": self.recipe,
             "backend": self.backend,
             "seed": self.seed,
+            **base,
             "scale": self.scale,
             "task": self.task,
         }
@@ -75,5 +79,7 @@ class RunSettings(Section):
             "backends": True,
             "home_backend": True,
             "computation": {"pretrain", "evaluate"},
+            # A run on the base of the scale has the hash of one that names no base.
+            **({} if self.base_seed else {"base_seed": True}),
         }
         return sha256_json(self.model_dump(mode="json", exclude=others))

@@ -159,6 +159,10 @@ class Config(Section):
     """Trainers that run each recipe."""
     seeds: list[Annotated[int, Field(ge=0)]] = Field(default=[0], min_length=1)
     """Each recipe runs once per seed."""
+    base_seeds: list[Annotated[int, Field(ge=0)]] = Field(default=[0], min_length=1)
+    """Seeds of the base models that the scale makes, each added to the base's own seed. Each recipe
+    runs with every seed on every base; recipes that start from a published model run on that alone.
+    Of several bases, intervals cover what another base would have learnt."""
     hardware: Hardware = Hardware()
     """The machine that trains."""
     endpoints: list[Endpoint] = Field(default=DEFAULT_ENDPOINTS, min_length=1)

@@ -31,7 +31,8 @@ class TrackedRun:
         identity = run["run"]
         hashes = {key: run[key] for key in ("config_hash", "data_hash")}
         return cls(
-            name="{scale}/{recipe}/{backend}/seed{seed}".format_map(identity),
+            name="{scale}/{recipe}/{backend}/seed{seed}".format_map(identity)
+            + (f"_base{identity['base_seed']}" if identity.get("base_seed") else ""),
             id=sha256_json({"run": identity, **hashes})[:20],
             config={**run["settings"], **hashes, "base_model": run["base_model"]["sha256"]},
             trackers=folder / "trackers",

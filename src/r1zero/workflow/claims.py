@@ -90,24 +90,18 @@ class ClaimRuns:
         return [
             _suite(dataset, claim.needs.samples)
             for claim in self._sampled()
-            if run in self.of(claim)
+            if run._replace(base_seed=0) in self.of(claim)
             for dataset in self._datasets(claim)
         ]
 
     def steps(self, run: Run) -> list[int]:
         """Steps at which a run is measured: all, if one of its claims takes them, or both ends."""
         every = self._settings(run).evaluated_steps
-        curves = any(item.needs.checkpoints and run in self.of(item) for item in self.ledger)
+        curves = any(
+            item.needs.checkpoints and run._replace(base_seed=0) in self.of(item)
+            for item in self.ledger
+        )
         return every if curves else [every[0], every[-1]]
-
-    def measurements(self) -> list[str]:
-        """Evaluations of the suites of many samples, at step 0 and the last checkpoint."""
-        return [
-            run.result(f"evaluations/{suite}/step{step}.json")
-            for run in self.runs
-            for suite in self.measured(run)
-            for step in (0, self.steps(run)[-1])
-        ]
 
     def _sampled(self) -> list[Claim]:
         return [item for item in self.ledger if item.needs.samples > 1 and self._recipe(item)]

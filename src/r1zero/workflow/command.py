@@ -33,7 +33,7 @@ def claims(
     wanted, costs = flow.runs.claims, Costs(flow)
     rows = [_Row("claim", "runs", "time")]
     for claim in wanted.ledger:
-        runs = wanted.of(claim)
+        runs = [each for run in wanted.of(claim) for each in flow.runs.on_bases(run)]
         if runs:
             names = ", ".join(dict.fromkeys(run.recipe for run in runs))
             seeds = ", ".join(map(str, sorted({run.seed for run in runs})))
@@ -45,8 +45,9 @@ def claims(
             rows.append(_Row(claim.id, "none: decided by a plan", "–"))
         else:
             rows.append(_Row(claim.id, f"none; it takes {claim.takes}", "–"))
-    seconds = costs.of_runs(wanted.runs, many_samples=True)
-    total = f"{len(wanted.runs)} runs, {costs.measured} of them measured"
+    every = flow.runs.of_claims()
+    seconds = costs.of_runs(every, many_samples=True)
+    total = f"{len(every)} runs, {costs.measured} of them measured"
     rows.append(_Row("all", f"{total}, and bases; on {costs.cores} cores", _shown(seconds)))
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     for row in rows:

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from pathlib import Path
 
-from r1zero.core.files import read_json
+from r1zero.core.files import cost_file, read_json
 from r1zero.plan.cost import cpu_pretraining_seconds, cpu_seconds
 from r1zero.workflow.paths import Run
 from r1zero.workflow.workflow import Workflow
@@ -25,7 +25,7 @@ class Costs:
     @property
     def measured(self) -> int:
         """How many runs of the claims are finished."""
-        return sum(Path(run.result("model.json")).is_file() for run in self._flow.runs.claims.runs)
+        return sum(Path(run.result("model.json")).is_file() for run in self._flow.runs.of_claims())
 
     def of_runs(self, runs: Collection[Run], *, many_samples: bool) -> float | None:
         """Seconds of runs, one after the other, with their bases.
@@ -76,7 +76,7 @@ class Costs:
         settings = self._flow.runs.shared_settings(run)
         if not settings.is_mini_base:
             return 0.0
-        path = Path(f"resources/bases/{run.scale}/{settings.model}.cost.json")
+        path = cost_file(Path(self._flow.runs.base_model(run)).parent)
         if path.is_file():
             return float(read_json(path)["seconds"])
         base = self._flow.sources.scale(run.scale).bases[settings.model]

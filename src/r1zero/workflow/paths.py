@@ -10,16 +10,20 @@ class Run(NamedTuple):
     recipe: str
     backend: str
     seed: int
+    base_seed: int = 0
+    """Added to the seed of a base that the scale makes."""
 
     @classmethod
     def of(cls, wildcards: Any) -> "Run":
-        """The run that the wildcards of a rule name."""
-        return cls(wildcards.scale, wildcards.recipe, wildcards.backend, int(wildcards.seed))
+        """The run that the wildcards of a rule name; the seed is `0`, or `0_base1` on a base."""
+        seed, _, base = wildcards.seed.partition("_base")
+        return cls(wildcards.scale, wildcards.recipe, wildcards.backend, int(seed), int(base or 0))
 
     @property
     def folder(self) -> str:
         """Folder of the run, below `results/` and below `checkpoints/`."""
-        return f"{self.scale}/{self.recipe}/{self.backend}/seed{self.seed}"
+        base = f"_base{self.base_seed}" if self.base_seed else ""
+        return f"{self.scale}/{self.recipe}/{self.backend}/seed{self.seed}{base}"
 
     def result(self, name: str) -> str:
         """Path of one of its results."""
@@ -46,6 +50,7 @@ def model_manifest(name: str) -> str:
     return f"resources/models/{name}/manifest.json"
 
 
-def base_manifest(scale: str, name: str) -> str:
-    """Manifest of a base model that is trained on this machine."""
-    return f"resources/bases/{scale}/{name}/manifest.json"
+def base_manifest(scale: str, name: str, seed: int = 0) -> str:
+    """Manifest of a base model that is trained on this machine; `seed` is added to its own."""
+    folder = f"{name}.seed{seed}" if seed else name
+    return f"resources/bases/{scale}/{folder}/manifest.json"

@@ -35,7 +35,7 @@ class Reports:
     def runs(self, report: str) -> list[Run]:
         """Runs of a report."""
         if report == CLAIMS:
-            return self._runs.claims.runs
+            return self._runs.of_claims()
         return self._runs.of(self.names[report])
 
     def recipes(self, report: str) -> list[str]:
@@ -49,7 +49,7 @@ class Reports:
     def evaluations(self, report: str) -> list[str]:
         """Evaluations of its runs."""
         if report == CLAIMS:
-            return self._runs.evaluations_for_claims()
+            return self._runs.evaluations_of_claims()
         return self._runs.evaluations(self.runs(report))
 
     def sources(self, report: str) -> dict[str, Any]:

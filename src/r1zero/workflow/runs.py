@@ -57,13 +57,21 @@ class Runs:
         self._suites: dict[tuple[str, str, str], dict[str, dict[str, int]]] = {}
 
     def of(self, names: Iterable[str]) -> list[Run]:
-        """Runs of recipes and variants: one for each backend and seed."""
-        return [
+        """Runs of recipes and variants: one for each backend, seed and base."""
+        runs = [
             Run(self._config.scale, name, backend, seed)
             for name in names
             for backend in self._config.backends
             for seed in self._config.seeds
         ]
+        return [each for run in runs for each in self.on_bases(run)]
+
+    def on_bases(self, run: Run) -> list[Run]:
+        """A run on each of the bases, or the run itself if it starts from a published model."""
+        seeds = self._config.base_seeds
+        if seeds == [0] or not self.shared_settings(run).is_mini_base:
+            return [run]
+        return [run._replace(base_seed=seed) for seed in seeds]
 
     def task_of(self, name: str) -> str:
         """Task of a recipe or variant."""
@@ -77,11 +85,12 @@ class Runs:
             UserError: The recipe does not fit the scale.
 
         """
-        shared = self.shared_settings(run)
-        return shared if shared.seed == run.seed else shared.model_copy(update={"seed": run.seed})
+        shared, seeds = self.shared_settings(run), {"seed": run.seed, "base_seed": run.base_seed}
+        is_own = shared.seed == run.seed and shared.base_seed == run.base_seed
+        return shared if is_own else shared.model_copy(update=seeds)
 
     def shared_settings(self, run: Run) -> RunSettings:
-        """The same, but for the seed, which is that of another run of the recipe."""
+        """The same, but for the seeds, which are those of another run of the recipe."""
         key = run[:3]
         if key not in self._settings:
             recipe, vary = self._recipe_and_changes(run.recipe)
@@ -109,6 +118,11 @@ class Runs:
         models = [f"--reward-model {path}" for path in self.reward_models(run)]
         return " ".join([recipe, *changes, *models])
 
+    def seed_options(self, run: Run) -> str:
+        """Arguments of `r1zero resolve` for the seeds."""
+        base = f" --base-seed {run.base_seed}" if run.base_seed else ""
+        return f"--seed {run.seed}{base}"
+
     def problems(self, run: Run) -> str:
         """Manifest of the problems that a run trains on."""
         settings = self.shared_settings(run)
@@ -118,7 +132,7 @@ class Runs:
         """Manifest of the model that a run starts from."""
         settings = self.shared_settings(run)
         if settings.is_mini_base:
-            return base_manifest(run.scale, settings.model)
+            return base_manifest(run.scale, settings.model, run.base_seed)
         return model_manifest(settings.model)
 
     def reward_models(self, run: Run) -> list[str]:
@@ -135,15 +149,22 @@ class Runs:
             for step in self.shared_settings(run).evaluated_steps
         ]
 
-    def evaluations_for_claims(self) -> list[str]:
+    def of_claims(self) -> list[Run]:
+        """Runs of the target `claims`, on each of the bases."""
+        return [each for run in self.claims.runs for each in self.on_bases(run)]
+
+    def evaluations_of_claims(self) -> list[str]:
         """Evaluations of the runs of the claims, at the steps and with the samples they need."""
-        found = [
-            run.result(f"evaluations/{suite}/step{step}.json")
-            for run in self.claims.runs
-            for suite in self.suites(run)
-            for step in self.claims.steps(run)
-        ]
-        return [*found, *self.claims.measurements()]
+        found = []
+        for run in self.of_claims():
+            steps = self.claims.steps(run)
+            measured = [(suite, step) for suite in self.suites(run) for step in steps]
+            ends = (steps[0], steps[-1])
+            measured += [(suite, step) for suite in self.claims.measured(run) for step in ends]
+            found += [
+                run.result(f"evaluations/{suite}/step{step}.json") for suite, step in measured
+            ]
+        return found
 
     def suites(self, run: Run) -> Mapping[str, Mapping[str, int]]:
         """Suites of a run by name, each with the sizes that it has of its own.

@@ -66,12 +66,20 @@ class DataSources:
         """Settings of a mini base model and how it is computed, as JSON."""
         scaling = self.scale(scale)
         computed = scaling.computation.pretrain.model_dump()
-        return json.dumps([scaling.bases[base].model_dump(mode="json"), computed])
+        name, seed = _base_and_seed(base)
+        content = scaling.bases[name].model_dump(mode="json")
+        content["seed"] += seed
+        return json.dumps([content, computed])
+
+    def base_options(self, base: str) -> str:
+        """Arguments of `r1zero pretrain`: the base, and what is added to its seed."""
+        name, seed = _base_and_seed(base)
+        return f"{name} --add-seed {seed}" if seed else name
 
     def base_rows(self, scale: str, base: str) -> str:
         """Manifest of the rows of a mini base model: those that runs from it train on."""
         scaling = self.scale(scale)
-        dataset = scaling.tasks[scaling.bases[base].traces.task].dataset
+        dataset = scaling.tasks[scaling.bases[_base_and_seed(base)[0]].traces.task].dataset
         assert dataset is not None  # a scale without it is invalid
         return rows_manifest(dataset)
 
@@ -114,6 +122,12 @@ class DataSources:
         for path in map(Path, manifests):
             if path.is_file():
                 check_lock(lock, path.parts[1], path)
+
+
+def _base_and_seed(base: str) -> tuple[str, int]:
+    """A base and what is added to its seed, from the name of its folder."""
+    name, _, seed = base.partition(".seed")
+    return name, int(seed or 0)
 
 
 def _unknown(section: str, name: str, known: Iterable[str]) -> UserError:

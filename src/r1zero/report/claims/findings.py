@@ -20,7 +20,7 @@ from r1zero.report.statistics.intervals import (
     two_sample_delta,
     verdict,
 )
-from r1zero.report.statistics.measures import Group
+from r1zero.report.statistics.measures import Group, per_base
 from r1zero.report.statistics.settling import Settling, settling
 from r1zero.report.statistics.trends import Series, trend
 
@@ -68,7 +68,8 @@ class Finding:
     """In `unit`; None for a number without sampling error."""
     unit: str = ""
     n_seeds: int = 0
-    """Seeds of the smaller setup that it rests on; 0 for what no training decides."""
+    """Seeds, or bases if there are several, of the smaller setup; 0 for what no training decides.
+    """
     setups: tuple[Group, ...] = ()
     """Setups that it is about."""
     settles: Settling | None = None
@@ -101,7 +102,8 @@ def held(
         setups: Setups that it is about; it rests on as many seeds as the smaller one has.
 
     """
-    n_seeds = min((len(group.runs) for group in setups), default=0)
+    n_seeds = min((group.units for group in setups), default=0)
+    several_bases = any(group.units < len(group.runs) for group in setups)
     scaled = replace(
         interval,
         estimate=interval.estimate * factor,
@@ -119,7 +121,10 @@ def held(
         unit,
         n_seeds,
         setups,
-        settling(
+        # More seeds on the same bases do not help as much as these would.
+        None
+        if several_bases
+        else settling(
             interval, low=expected.low, high=expected.high, seeds=n_seeds, fewest=FEWEST_SEEDS
         ),
     )
@@ -183,8 +188,10 @@ def measured(group: Group) -> list[SuiteResults]:
 def of_setup(group: Group, quantity: Quantity, expected: Expected) -> Finding:
     """A held-out quantity of a setup, over its seeds and the problems."""
     found = _values(group, quantity)
+    runs = [result.run for result in group.runs]
     starts = [start for _, start in found if start is not None]
-    ends = [end for end, _ in found]
+    ends = per_base(runs, [end for end, _ in found]) if found else []
+    starts = per_base(runs, starts) if starts else []
     interval = _UNDEFINED
     if starts:
         interval = hierarchical_delta(starts, ends)
@@ -209,7 +216,9 @@ def of_pair(first: Group, second: Group, quantity: Quantity, expected: Expected)
     interval = _UNDEFINED
     if ours and theirs:
         differences = quantity.linearised or ours[0][1] is not None
-        interval = two_sample_delta(_combined(theirs), _combined(ours), differences=differences)
+        interval = two_sample_delta(
+            _combined(second, theirs), _combined(first, ours), differences=differences
+        )
     return held(
         f"{name_of(first)} minus {name_of(second)}",
         f"difference in {quantity.words}",
@@ -229,9 +238,10 @@ def _values(group: Group, quantity: Quantity) -> list[Values]:
     return whole if len(whole) == len(found) else []
 
 
-def _combined(found: Sequence[Values]) -> list[Outcomes]:
-    """Values of each seed minus those to subtract, if there are any."""
-    return [end if start is None else end - start for end, start in found]
+def _combined(group: Group, found: Sequence[Values]) -> list[Outcomes]:
+    """Values of each seed or base minus those to subtract, if there are any."""
+    runs = [result.run for result in group.runs]
+    return per_base(runs, [end if start is None else end - start for end, start in found])
 
 
 def of_trend(group: Group, metric: str, expected: Expected) -> Finding:
@@ -240,7 +250,13 @@ def of_trend(group: Group, metric: str, expected: Expected) -> Finding:
     A training that diverged has none, whatever its metrics were before.
     """
     words = diverged(group)
-    interval = _UNDEFINED if words else trend([series(run, metric) for run in group.runs])
+    interval = (
+        _UNDEFINED
+        if words
+        else trend(
+            [series(run, metric) for run in group.runs], [run.run.base_seed for run in group.runs]
+        )
+    )
     what, files = f"trend of {metric}", logged_files(group)
     return held(
         name_of(group),

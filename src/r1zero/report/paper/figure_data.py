@@ -8,7 +8,7 @@ import polars as pl
 
 from r1zero.report.results.inputs import Run
 from r1zero.report.statistics.intervals import Interval, hierarchical_mean
-from r1zero.report.statistics.measures import Group, factor, values
+from r1zero.report.statistics.measures import Group, factor, per_base, runs_of, values
 from r1zero.rewards.functions import known_reward_functions
 
 # Training metrics in learning curves are moving means over this share of the steps.
@@ -55,7 +55,7 @@ def seed_points(groups: Sequence[Group], names: Names, suite: str, measure: str)
     return [
         {
             "series": names[group.run],
-            "seed": result.run.seed,
+            "seed": result.run.seeds,
             "step": item.step,
             "value": float(values(item, measure).mean()) * factor(measure),
         }
@@ -135,11 +135,12 @@ def pass_points(groups: Sequence[Group], names: Names, suite: str) -> list[Row]:
     """pass@k with its interval, by k, of base and trained model; empty with one sample."""
     rows = []
     for group in groups:
-        found = [name for name in group.measures(suite) if name.startswith("pass@")]
-        for name in ["accuracy", *found] if found else []:
+        larger = [name for name in group.measures(suite) if name.startswith("pass@")]
+        for name in ["accuracy", *larger] if larger else []:
             for model in ("base", "trained"):
-                per_seed = [values(getattr(item, model), name) for item in group.of_suite(suite)]
-                mean = hierarchical_mean(per_seed)
+                found = group.of_suite(suite)
+                per_seed = [values(getattr(item, model), name) for item in found]
+                mean = hierarchical_mean(per_base(runs_of(found), per_seed))
                 rows.append(
                     {
                         "series": names[group.run],

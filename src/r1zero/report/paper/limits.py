@@ -54,9 +54,22 @@ def _scale(groups: Sequence[Group]) -> str:
     return (
         f"Scale {scale}: the algorithms are those of the recipes, the models ({models}) and"
         " problems are small ones made for this scale. That a claim holds here says that the"
-        " mechanism works at this size, not that it holds for large language models. All seeds"
-        " start from the same models, and no interval covers what others would have learned. The"
-        " models were made so that there is something to gain, so a gain tests the pipeline."
+        " mechanism works at this size, not that it holds for large language models."
+        f" {_bases(groups)} The models were made so that there is something to gain, so a gain"
+        " tests the pipeline."
+    )
+
+
+def _bases(groups: Sequence[Group]) -> str:
+    """Whether intervals cover other bases."""
+    several = [group.units < len(group.runs) for group in groups]
+    if all(several):
+        return (
+            "Each setup was trained on several bases, and intervals cover what others would learn."
+        )
+    who = "All seeds of a setup" if not any(several) else "Of some setups all seeds"
+    return (
+        f"{who} start from the same model, and no interval covers what others would have learned."
     )
 
 

@@ -133,7 +133,7 @@ def _by_task(groups: Sequence[Group]) -> dict[str, list[Group]]:
 
 def _results(groups: Sequence[Group], names: dict[Run, str]) -> Part:
     places = sum(len(group.suites) for group in groups)
-    searches = scores.searches_table(groups)
+    searches, bases = scores.searches_table(groups), scores.bases_table(groups)
     figure = Figure(
         name="changes",
         title="Change of accuracy",
@@ -155,7 +155,7 @@ def _results(groups: Sequence[Group], names: dict[Run, str]) -> Part:
             scores.main_table(groups),
             scores.behaviour_table(groups),
             scores.endings_table(groups),
-            *([searches] if searches else []),
+            *(table for table in (searches, bases) if table),
         ),
         (figure,) if places > 1 else (),
     )

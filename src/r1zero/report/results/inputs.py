@@ -37,9 +37,16 @@ class Run(_File):
     seed: int
     scale: str
     task: str
+    base_seed: int = 0
+    """Added to the seed of a base that was made for the scale."""
 
     def __str__(self) -> str:
-        return f"{self.recipe}, {self.backend}, seed {self.seed}, {self.scale}"
+        return f"{self.recipe}, {self.backend}, seed {self.seeds}, {self.scale}"
+
+    @property
+    def seeds(self) -> str:
+        """The seed, and that of the base where it is another than the scale's."""
+        return f"{self.seed} on base {self.base_seed}" if self.base_seed else str(self.seed)
 
     @property
     def setup(self) -> dict[str, str]:
@@ -132,7 +139,7 @@ class Model(_File):
         for key, value in self.settings.items():
             if isinstance(value, dict):
                 flat |= {f"{key}.{name}": item for name, item in value.items()}
-            elif key not in ("recipe", "backend", "seed"):
+            elif key not in ("recipe", "backend", "seed", "base_seed"):
                 flat[key] = value
         if "dtype" in flat and not self.gpus:
             flat["dtype"] = "float32"

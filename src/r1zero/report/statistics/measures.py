@@ -6,8 +6,9 @@ of every interval.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import nan
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -74,7 +75,12 @@ class Change:
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that differ only in their seed: one recipe or variant on one backend."""
+    """Runs that differ only in their seeds: one recipe or variant on one backend.
+
+    Training seeds are nested in bases: a seed on one base has nothing in common with the same seed
+    on another. So where there are several bases they are the units of intervals, with the mean
+    over the seeds of each (`per_base`).
+    """
 
     runs: tuple[RunResults, ...]
 
@@ -92,6 +98,12 @@ class Group:
     def seeds(self) -> list[int]:
         """Seeds of the runs."""
         return [result.run.seed for result in self.runs]
+
+    @property
+    def units(self) -> int:
+        """Units of intervals: bases if there are several, else seeds."""
+        bases = {result.run.base_seed for result in self.runs}
+        return len(bases) if len(bases) > 1 else len(self.runs)
 
     @property
     def suites(self) -> list[str]:
@@ -125,15 +137,75 @@ class Group:
         steps = set.intersection(*({item.step for item in one.evaluations} for one in found))
         return {
             step: hierarchical_mean(
-                [
-                    values(item, measure)
-                    for one in found
-                    for item in one.evaluations
-                    if item.step == step
-                ]
+                per_base(
+                    runs_of(found),
+                    [
+                        values(item, measure)
+                        for one in found
+                        for item in one.evaluations
+                        if item.step == step
+                    ],
+                )
             )
             for step in sorted(steps)
         }
+
+
+def per_base(runs: Sequence[Run], outcomes: Sequence[Outcomes]) -> list[Outcomes]:
+    """Outcomes of each base, [n_problems, n_samples]: the mean over its seeds.
+
+    A base that differs from others adds its variance to all of its seeds, so the means of bases are
+    what is independent (nested random effects; Searle, Casella & McCulloch 1992, chapter 3). Of a
+    single base the seeds are left as they are.
+
+    Args:
+        runs: The run of each entry of `outcomes`.
+        outcomes: Outcomes of runs, each [n_problems, n_samples].
+
+    """
+    bases: dict[int, list[Outcomes]] = {}
+    for run, values_of_run in zip(runs, outcomes, strict=True):
+        bases.setdefault(run.base_seed, []).append(values_of_run)
+    if len(bases) < 2:
+        return list(outcomes)
+    return [np.mean(of_base, axis=0) for of_base in bases.values()]
+
+
+class Spread(NamedTuple):
+    """Spread of an accuracy over bases and the seeds of each, as shares between 0 and 1."""
+
+    bases: int
+    seeds: int
+    """Most seeds of a base."""
+    between: float
+    """Standard deviation between bases, beyond what their seeds explain."""
+    within: float
+    """Standard deviation between the seeds of a base; NaN with one seed of each."""
+    share: float
+    """Share of the variance of one run that is the base's; NaN with one seed of each."""
+
+
+def spread_of(group: Group, suite: str, model: Literal["base", "trained"]) -> Spread:
+    """Components of the variance of an accuracy (Searle, Casella & McCulloch 1992, chapter 3)."""
+    bases: dict[int, list[float]] = {}
+    for item in group.of_suite(suite):
+        evaluation: Evaluation = getattr(item, model)
+        mean = float(values(evaluation, "accuracy").mean())
+        bases.setdefault(item.base.run.base_seed, []).append(mean)
+    seeds = max(map(len, bases.values()))
+    means = float(np.var([np.mean(found) for found in bases.values()], ddof=1))
+    if min(map(len, bases.values())) < 2:
+        return Spread(len(bases), seeds, means**0.5, nan, nan)
+    within = float(np.mean([np.var(found, ddof=1) for found in bases.values()]))
+    between = max(means - within / seeds, 0.0)
+    whole = between + within
+    share = between / whole if whole > 0 else nan
+    return Spread(len(bases), seeds, between**0.5, within**0.5, share)
+
+
+def runs_of(suites: Sequence[SuiteResults]) -> list[Run]:
+    """The run of each of some results."""
+    return [suite.base.run for suite in suites]
 
 
 def files_of(groups: Sequence[Group], *, ends_only: bool = False) -> tuple[Path, ...]:
@@ -174,7 +246,11 @@ def change_of(suites: Sequence[SuiteResults], measure: str) -> Change:
         samples_of(suites[0].base, measure),
         float(np.mean([item.mean() for item in base])),
         float(np.mean([item.mean() for item in trained])),
-        hierarchical_delta(base, trained, linearised=measure in (*ENDINGS, "step_errors")),
+        hierarchical_delta(
+            per_base(runs_of(suites), base),
+            per_base(runs_of(suites), trained),
+            linearised=measure in (*ENDINGS, "step_errors"),
+        ),
     )
 
 

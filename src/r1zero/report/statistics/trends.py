@@ -18,10 +18,11 @@ Series: TypeAlias = tuple[NDArray[np.int64], NDArray[np.float64]]
 """One metric of one run: training steps and values, both [n_steps]."""
 
 
-def trend(series: Sequence[Series]) -> Interval:
+def trend(series: Sequence[Series], bases: Sequence[int] = ()) -> Interval:
     """Change of one metric from the first to the last step of a training; one series per seed.
 
-    Several seeds: the mean of their changes, with Student's interval over the seeds.
+    Several seeds: the mean of their changes, with Student's interval over the seeds, or over the
+    bases that they start from, each with the mean of its seeds, if `bases` names several.
 
     One seed: a metric that wanders without aim, a random walk, may end anywhere, and a single
     series cannot tell this from noise with a long memory. So the interval is that of the drift of a
@@ -38,6 +39,9 @@ def trend(series: Sequence[Series]) -> Interval:
     if len(series) == 1:
         return _trend_of_one(*series[0])
     changes = np.array([_trend_of_one(steps, values).estimate for steps, values in series])
+    if len(set(bases)) > 1:
+        started = np.array(bases)
+        changes = np.array([changes[started == base].mean() for base in dict.fromkeys(bases)])
     n_seeds = len(changes)
     variance = float(changes.var(ddof=1)) / n_seeds
     return replace(_interval(float(changes.mean()), variance, n_seeds - 1), seed_share=1.0)

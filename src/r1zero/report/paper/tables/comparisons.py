@@ -8,7 +8,7 @@ from r1zero.report.paper.document import Table, limits
 from r1zero.report.paper.text import arrow, interval, setting
 from r1zero.report.results.inputs import Run
 from r1zero.report.statistics.intervals import Interval, Outcomes, two_sample_delta
-from r1zero.report.statistics.measures import Group, files_of, values
+from r1zero.report.statistics.measures import Group, files_of, per_base, runs_of, values
 
 # Most settings that may differ between the arms of an ablation.
 _MOST_DIFFERENCES = 2
@@ -130,4 +130,5 @@ def between(first: Group, second: Group, suite: str) -> Interval:
 
 
 def _trained(group: Group, suite: str) -> list[Outcomes]:
-    return [values(item.trained, "accuracy") for item in group.of_suite(suite)]
+    found = group.of_suite(suite)
+    return per_base(runs_of(found), [values(item.trained, "accuracy") for item in found])

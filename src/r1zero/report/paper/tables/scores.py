@@ -20,6 +20,7 @@ from r1zero.report.statistics.measures import (
     label,
     measures_of,
     names_of,
+    spread_of,
 )
 
 _INTERVAL = "change [95 % interval]"
@@ -168,6 +169,45 @@ def _ends(group: Group, suite: str, measure: str) -> str:
     return " → ".join(cells)
 
 
+def bases_table(groups: Sequence[Group]) -> Table | None:
+    """How much of the spread is the base's; None where no setup was trained on several bases."""
+    rows: list[dict[str, str]] = []
+    data: list[dict[str, object]] = []
+    names = names_of(groups)
+    several = [group for group in groups if group.units < len(group.runs)]
+    for group in several:
+        for suite in group.suites:
+            for measure in ("base", "trained"):
+                spread = spread_of(group, suite, measure)
+                rows.append(
+                    {
+                        "recipe": names[group.run],
+                        "suite": suite,
+                        "accuracy of": f"the {measure} model",
+                        "bases × seeds": f"{spread.bases} × {spread.seeds}",
+                        "between bases (points)": number(100 * spread.between),
+                        "within a base (points)": number(100 * spread.within),
+                        "share of the base (%)": number(100 * spread.share),
+                    }
+                )
+                data.append(
+                    {**group.run.setup, "suite": suite, "model": measure, **spread._asdict()}
+                )
+    if not rows:
+        return None
+    return Table.of(
+        "bases",
+        "How much of the spread is the base's",
+        "Standard deviations of the accuracy between bases, and between the seeds of one base, and"
+        " the share of the variance that is the base's: random effects, seeds nested in bases, by"
+        " the analysis of variance. A part of either is the sampling of the evaluation.",
+        rows,
+        data,
+        numeric=("bases × seeds", *list(rows[0])[4:]),
+        files=files_of(several, ends_only=True),
+    )
+
+
 def seeds_table(groups: Sequence[Group]) -> Table:
     """One row per run and suite; the raw data have every measure."""
     names = names_of(groups)
@@ -177,13 +217,19 @@ def seeds_table(groups: Sequence[Group]) -> Table:
             for suite in result.suites:
                 changes = {name: change_of([suite], name) for name in measures_of(suite)}
                 data += [
-                    _long(group, suite.name, change, seed=result.run.seed)
+                    _long(
+                        group,
+                        suite.name,
+                        change,
+                        seed=result.run.seed,
+                        base_seed=result.run.base_seed,
+                    )
                     for change in changes.values()
                 ]
                 rows.append(
                     {
                         "recipe": names[result.run],
-                        "seed": str(result.run.seed),
+                        "seed": result.run.seeds,
                         "suite": suite.name,
                         "problems × samples": f"{suite.base.n_problems} × {suite.base.n_samples}",
                         "last step": str(suite.trained.step),
@@ -263,6 +309,8 @@ def _scored(heading: str, change: Change) -> dict[str, str]:
 
 
 def _covers(groups: Sequence[Group]) -> str:
+    if any(group.units < len(group.runs) for group in groups):
+        return "that covers problems, seeds and bases"
     counts = {len(group.runs) for group in groups}
     if counts == {1}:
         return "(it covers problems and sampling, not the training seed: there is one)"
