@@ -34,8 +34,16 @@ STAMP := $(VENV)/installed$(if $(VLLM),-gpu)
 # Built against the torch, the setuptools and the ninja that are installed, so it comes last.
 DEEPSPEED := $(shell sed -n 's/^\(deepspeed==[^ ]*\).*/\1/p' requirements-gpu.lock)
 
+# Python of `make gpu-check`: any with torch, transformers and accelerate. What it takes at most.
+CHECK_PYTHON ?= $(if $(wildcard $(VENV)/bin/python),$(VENV)/bin/python,python3)
+MINUTES ?= 6
+# Its version, for which another machine gathers packages.
+CHECK_VERSION ?= 3.12
+WHEELS := .gpu-check/wheels-$(CHECK_VERSION)
+
 .DEFAULT_GOAL := help
-.PHONY: help install slurm train_countdown test test-fast test-cluster test-vllm test-swift test-kills bench schema lock
+.PHONY: help install slurm train_countdown test test-fast test-cluster test-vllm test-swift test-kills bench schema lock \
+  gpu-check gpu-check-packages
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z_-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -76,6 +84,18 @@ bench: install ## Measure training and grading on this machine (RUN=FOLDER of a 
 	@test -f $(RUN)/plan/plan.json || { echo "no run in $(RUN): make train_countdown first" >&2; exit 1; }
 	$(PROGRAMS) python scripts/bench_mini.py --run $(RUN)
 	$(VENV)/bin/python scripts/bench_grader.py
+
+gpu-check: ## Measure this machine's GPU within MINUTES, with any Python that has torch (CHECK_PYTHON).
+	@$(CHECK_PYTHON) scripts/gpu_check.py --minutes $(MINUTES) $(ARGS)
+
+gpu-check-packages: ## Gather what gpu-check needs beside torch, for a machine without a network.
+	@mkdir -p $(WHEELS)
+	@$(PYTHON) -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
+	  --python-version $(CHECK_VERSION) $(foreach glibc,2_17 2_24 2_27 2_28,--platform manylinux_$(glibc)_x86_64) \
+	  --platform manylinux2014_x86_64 --constraint requirements.lock \
+	  --requirement scripts/gpu_check.txt --dest $(WHEELS)
+	@cd $(WHEELS) && ls -l | awk 'NR > 1 { sum += $$5; printf "%8.2f MiB  %s\n", $$5 / 1048576, $$9 } \
+	  END { printf "%8.2f MiB  in $(WHEELS)\n", sum / 1048576 }'
 
 schema: install ## Write config/schema/ and docs/configuration.md from the settings.
 	$(VENV)/bin/python -m r1zero schema

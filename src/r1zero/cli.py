@@ -15,6 +15,7 @@ from r1zero.docs.command import schema
 from r1zero.doctor.command import doctor
 from r1zero.evaluate.command import evaluate
 from r1zero.evaluate.released import released
+from r1zero.gpu_check.command import gpu_check
 from r1zero.plan.command import layout, plan, resolve
 from r1zero.pretrain.command import pretrain
 from r1zero.reference.command import reference
@@ -37,6 +38,7 @@ app = typer.Typer(
 app.add_typer(sources, name="sources")
 app.add_typer(data, name="data")
 app.command()(doctor)
+app.command()(gpu_check)
 app.command()(pretrain)
 app.command()(plan)
 app.command()(resolve)

@@ -177,3 +177,30 @@ def test_slurm_answers_or_says_why_not(
     assert line.state == state
     assert line.found.endswith(found)
     assert "first" not in line.found
+
+
+@pytest.mark.parametrize(("visible", "fails"), [("", True), ("0", False), ("1", True)])
+def test_gpus_without_bfloat16_are_named_where_it_is_needed(
+    monkeypatch: pytest.MonkeyPatch, visible: str, fails: bool
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    devices = [
+        Device("A100", 80 * GIB, 80 * GIB, (8, 0)),
+        Device("V100", 32 * GIB, 32 * GIB, (7, 0)),
+    ]
+    mixed = Driver("580.1", (13, 0), devices)
+    assert (checks.gpus(mixed).state == "failure") == fails
+    assert ("7.0" in checks.gpus(mixed).found) == fails
+    monkeypatch.setattr(preflight, "find_driver", lambda: mixed)
+    monkeypatch.setattr(preflight, "cuda_of_torch", lambda: (13, 0))
+    monkeypatch.setattr(preflight, "count_gpus", lambda wanted: 2)
+    check_machine(Needs(gpus=1))
+    if not fails:
+        check_machine(Needs(gpus=1, bfloat16=True))
+        return
+    with pytest.raises(UserError) as raised:
+        check_machine(Needs(gpus=1, bfloat16=True))
+    assert raised.value.where == "hardware.gpus"
+    assert "V100" in raised.value.message

@@ -7,7 +7,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from tiny import RECIPE, Run, edited, stage
+from tiny import DATASET, RECIPE, Run, edited, stage
 
 # Optimizer steps of the tiny runs.
 STEPS = 4
@@ -88,6 +88,18 @@ class Lane:
                 env=self.env_with(gpus) | variables,
                 start_new_session=True,
             )
+
+    def evaluate(self, run: Run, step: int, gpus: int) -> dict[str, Any]:
+        """Result of `r1zero evaluate` unless it is there, with the engine it chooses for GPUs."""
+        out = run.folder / "evaluations" / f"step{step}.json"
+        if not out.is_file():
+            measured = ("--suite", DATASET, "--problems", self.task, "--step", step)
+            command = ("evaluate", run.model, *measured, "--gpus", gpus, "--out", out)
+            python = [self.env["PYTHON"], "-m", "r1zero"]
+            subprocess.run([*python, *map(str, command)], env=self.env_with(gpus), check=True)
+        result: dict[str, Any] = json.loads(out.read_text())
+        assert result["engine"].startswith("vllm" if gpus else "transformers")
+        return result
 
     def train(self, run: Run, **variables: str) -> str:
         """Train to the end; returns what was said."""

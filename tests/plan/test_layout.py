@@ -64,7 +64,7 @@ def wishes(draw: st.DrawFn) -> Hardware:
         gpus=draw(st.integers(0, 8)),
         nodes=nodes,
         gpu_memory_gb=draw(st.sampled_from(GIBS)),
-        placement=draw(st.sampled_from(["auto", "auto", "server", "colocate"])),
+        placement=draw(st.sampled_from(["auto", "auto", "server", "colocate", "transformers"])),
         generator_gpus=draw(st.sampled_from([None, None, 1, 2, 3])),
         accept=draw(st.sampled_from([[], [], ["idle_gpus"], ["other_batch"]])),
         reference=draw(st.sampled_from(["auto", "auto", "trainer", "server"])),
@@ -95,6 +95,10 @@ def check(run: RunSettings, hardware: Hardware, layout: Layout) -> None:
     if layout.gpus:
         assert layout.trainers == layout.trainer_gpus
         assert sum(layout.memory.values()) < machine.gpu_memory_gb * 2**30
+        assert layout.generator_sequences > 0
+        assert sum(layout.rollout_memory.values()) < machine.gpu_memory_gb * 2**30
+        assert bool(layout.rollout_memory) == (layout.placement == "transformers")
+    if layout.gpus and layout.placement != "transformers":
         assert 0 < layout.generator_memory_share < 1
         sizes = architecture(run.model)
         assert sizes.num_attention_heads % layout.generator_tensor_parallel == 0
@@ -150,7 +154,7 @@ def test_processes_on_a_cpu_share_the_batch(processes: int) -> None:
     layout = lay_out(run, Machine(gpus_per_node=0))
     assert isinstance(layout, Layout)
     assert layout.trainers == processes
-    assert (layout.weights_dtype, layout.placement) == ("float32", "in_process")
+    assert (layout.weights_dtype, layout.placement) == ("float32", "transformers")
     share = layout.micro_batch * layout.accumulation
     assert share * processes == MINI.completions_per_step
 
@@ -208,7 +212,7 @@ def test_gpus_that_are_named_are_those_that_work() -> None:
     result = subprocess.run(
         [
             *(sys.executable, "-m", "r1zero", "plan", RECIPE, "--scale", "paper", "--json"),
-            *("--gpu", "a100-80g"),
+            *("--gpu", "a100-80g", "--placement", "server"),
         ],
         cwd=REPOSITORY,
         env=ENVIRONMENT | {"CUDA_VISIBLE_DEVICES": "1,2,3"},
@@ -300,7 +304,11 @@ def test_a_layout_stays_within_the_constraints_of_the_backend(
 ) -> None:
     """A backend that offers less than TRL: whole groups per trainer, servers, full sharding."""
     limited = Constraints(
-        equal_share_of="groups", placements=("server",), shardings=("none", "full"), offload=False
+        equal_share_of="groups",
+        placements=("server",),
+        devices=("gpu",),
+        shardings=("none", "full"),
+        offload=False,
     )
     backend = load_backend("trl")
     monkeypatch.setattr(type(backend), "constraints", lambda self, run: limited)

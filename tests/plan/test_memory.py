@@ -9,10 +9,10 @@ from r1zero.plan.memory import (
     colocate_utilization,
     kv_bytes_per_token,
     server_utilization,
+    trainer_resident,
     training_memory,
     vllm_asleep,
     vllm_memory,
-    vllm_resident,
 )
 from r1zero.settings.architecture import Architecture
 
@@ -306,7 +306,7 @@ def test_server_takes_most_of_its_cards() -> None:
 def test_colocated_vllm_gets_its_need_beside_its_trainer(
     name: str, gpu: int, processes: int, sequences: int
 ) -> None:
-    resident = vllm_resident(train(name, processes=processes))
+    resident = trainer_resident(train(name, processes=processes))
     parts = vllm_memory(PUBLISHED[name], tensor_parallel=1, sequences=sequences, max_length=1280)
     need, share = sum(parts.values()), colocate_utilization(parts, gpu * GIB, resident)
     if share is None:

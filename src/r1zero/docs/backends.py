@@ -214,7 +214,11 @@ def _layouts() -> Iterator[list[str]]:
     run = RunSettings.model_validate({**_BASE, "backend": "trl"})
     found = [load_backend(name).constraints(run) for name in BACKENDS]
     rows: dict[str, Callable[[Any], bool]] = {
-        "generation in the trainer, on the CPU": lambda each: "in_process" in each.placements,
+        "training on the CPU": lambda each: "cpu" in each.devices,
+        "training on GPUs": lambda each: "gpu" in each.devices,
+        "generation on GPUs by the trainers themselves (`transformers`)": lambda each: (
+            "transformers" in each.placements
+        ),
         "generation on the GPUs that train (`colocate`)": lambda each: (
             "colocate" in each.placements
         ),

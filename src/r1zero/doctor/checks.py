@@ -22,7 +22,13 @@ from r1zero.core.host import (
     free_shared_memory,
     missing_build_tools,
 )
-from r1zero.plan.driver import Driver, cuda_of_torch, find_driver, torch_problem
+from r1zero.plan.driver import (
+    Driver,
+    cuda_of_torch,
+    find_driver,
+    torch_problem,
+    without_bfloat16,
+)
 from r1zero.plan.machine import visible_gpus
 from r1zero.settings.endpoints import Endpoint, HuggingFaceEndpoint, LocalEndpoint
 
@@ -103,6 +109,12 @@ def gpus(driver: Driver | None) -> Line:
         )
     if "CUDA_VISIBLE_DEVICES" in os.environ and not visible:
         return Line("GPUs", "warning", f"{found}; all hidden", "unset CUDA_VISIBLE_DEVICES")
+    old = without_bfloat16(driver)
+    if old:
+        capabilities = ", ".join(".".join(map(str, each.capability)) for each in old)
+        found = f"{found}; compute capability {capabilities}"
+        todo = "bfloat16, which paper runs compute in, vLLM and flash attention need 8.0"
+        return Line("GPUs", "failure", found, todo)
     if any(each.free < 0.9 * each.total for each in driver.devices):
         todo = "other processes hold memory: plans count on a whole GPU; see nvidia-smi"
         return Line("GPUs", "warning", found, todo)
@@ -133,7 +145,8 @@ def vllm(driver: Driver | None) -> Line:
         return Line("vLLM", "ok", version("vllm"))
     if driver is None:
         return Line("vLLM", "ok", "not installed; of no use without a GPU")
-    return Line("vLLM", "warning", "not installed: plans for GPUs generate with it", _INSTALL)
+    found = "not installed: the trainers generate by themselves, more slowly"
+    return Line("vLLM", "warning", found, _INSTALL)
 
 
 def deepspeed(driver: Driver | None) -> Line:

@@ -23,7 +23,7 @@ class GpuAssignment(NamedTuple):
 def assign_gpus(layout: Layout, machine: Machine) -> Iterator[GpuAssignment]:
     """Assign every GPU of every node: the trainers' first, then the generator's.
 
-    With placement `colocate` a trainer's GPU generates as well.
+    With placements `colocate` and `transformers` a trainer's GPU generates as well.
     """
     gpus = [(node, gpu) for node in range(machine.nodes) for gpu in machine.gpu_ids]
     for index, (node, gpu) in enumerate(gpus):

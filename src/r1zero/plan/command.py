@@ -54,7 +54,9 @@ def plan(
     nodes: Annotated[int, typer.Option(help="Nodes.")] = 1,
     gpu: Annotated[str | None, typer.Option(help="Kind of GPU, such as a100-80g.")] = None,
     gpu_memory_gb: Annotated[float | None, typer.Option(help="Memory of a GPU in GiB.")] = None,
-    placement: Annotated[str, typer.Option(help="auto, server or colocate.")] = "auto",
+    placement: Annotated[
+        str, typer.Option(help="auto, server, colocate or transformers.")
+    ] = "auto",
     generator_gpus: Annotated[
         int | None, typer.Option(help="GPUs that only generate, with placement server.")
     ] = None,

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from r1zero.plan.assignment import assign_gpus
+from r1zero.plan.generation import transformers_seconds
 from r1zero.plan.gpus import GPUS, Gpu
 from r1zero.plan.layout import Layout
 from r1zero.plan.machine import Machine
@@ -84,7 +85,7 @@ def host_memory_of(layout: Layout, machine: Machine, architecture: Architecture 
     A process reads the weights to the host before they go to its GPU, and so does the generator.
     What is offloaded is divided evenly over the trainers.
     """
-    if layout.placement == "in_process":
+    if layout.trainer_gpus == 0:
         return (layout.trainers + (layout.reference == "server")) * _CPU_PROCESS
     size = 4 if layout.weights_dtype == "float32" else 2
     weights = _weights(architecture, size)
@@ -142,28 +143,52 @@ def time_of(
     2 for the reference model.
     """
     gpu = GPUS.get(machine.gpu or "")
-    if gpu is None or layout.placement == "in_process":
+    if gpu is None or layout.trainer_gpus == 0:
         return None
     parameters = architecture.parameters
     mean = MEAN_LENGTH * run.sizes.max_completion_length
     updates, iterations = run.algorithm.updates_per_rollout, run.algorithm.num_iterations
     rollouts = layout.completions_per_step * updates
     tokens = rollouts * (mean + run.sizes.max_prompt_length)
-    generating = layout.generator_gpus or layout.trainer_gpus
-    generation = decoding_seconds(
-        gpu,
-        architecture,
-        completions=rollouts,
-        prompt_length=run.sizes.max_prompt_length,
-        mean_length=mean,
-        longest=run.sizes.max_completion_length,
-        copies=max(1, generating // layout.generator_tensor_parallel),
-        tensor_parallel=layout.generator_tensor_parallel,
-    )
+    generation = _rollout_seconds(run, layout, architecture, gpu, rollouts, mean)
     compute = gpu.tflops * 1e12 * COMPUTE_EFFICIENCY
     passes = 6 + 2 * layout.gradient_checkpointing + 2 * (run.algorithm.beta > 0)
     update = passes * parameters * tokens / updates / (compute * layout.trainer_gpus)
     return Time(generation / (updates * iterations), update)
+
+
+def _rollout_seconds(
+    run: RunSettings,
+    layout: Layout,
+    architecture: Architecture,
+    gpu: Gpu,
+    rollouts: int,
+    mean: float,
+) -> float:
+    """Estimate of the time of a batch of rollouts."""
+    sizes = run.sizes
+    if layout.placement == "transformers":
+        return transformers_seconds(
+            gpu,
+            architecture,
+            completions=-(-rollouts // layout.trainer_gpus),
+            sequences=layout.generator_sequences,
+            prompt_length=sizes.max_prompt_length,
+            longest=sizes.max_completion_length,
+            compute_rate=COMPUTE_EFFICIENCY,
+            bandwidth=BANDWIDTH_EFFICIENCY,
+        )
+    generating = layout.generator_gpus or layout.trainer_gpus
+    return decoding_seconds(
+        gpu,
+        architecture,
+        completions=rollouts,
+        prompt_length=sizes.max_prompt_length,
+        mean_length=mean,
+        longest=sizes.max_completion_length,
+        copies=max(1, generating // layout.generator_tensor_parallel),
+        tensor_parallel=layout.generator_tensor_parallel,
+    )
 
 
 def cpu_seconds(completions: int, longest: int) -> float:

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from r1zero.plan.machine import visible_gpus
+
 
 class Device(NamedTuple):
     """One GPU."""
@@ -12,6 +14,8 @@ class Device(NamedTuple):
     """Bytes of memory."""
     free: int
     """Bytes that no process holds."""
+    capability: tuple[int, int] = (8, 0)
+    """Its compute capability."""
 
 
 class Driver(NamedTuple):
@@ -40,13 +44,29 @@ def find_driver() -> Driver | None:
             handle = pynvml.nvmlDeviceGetHandleByIndex(index)
             memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
             name = str(pynvml.nvmlDeviceGetName(handle))
-            devices.append(Device(name, memory.total, memory.free))
+            major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
+            devices.append(Device(name, memory.total, memory.free, (major, minor)))
         version = str(pynvml.nvmlSystemGetDriverVersion())
         return Driver(version, (known // 1000, known % 1000 // 10), devices)
     except pynvml.NVMLError:
         return None
     finally:
         pynvml.nvmlShutdown()
+
+
+BFLOAT16 = (8, 0)
+"""Compute capability that bfloat16 and flash attention need. transformers and vLLM refuse bfloat16
+below it, and vLLM always computes in bfloat16 here; vLLM itself would run from 7.5 on."""
+
+
+def without_bfloat16(driver: Driver) -> list[Device]:
+    """The visible GPUs that cannot compute in bfloat16."""
+    visible = visible_gpus()
+    return [
+        device
+        for number, device in enumerate(driver.devices)
+        if device.capability < BFLOAT16 and (not visible or str(number) in visible)
+    ]
 
 
 def cuda_of_torch() -> tuple[int, int] | None:

@@ -4,8 +4,9 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from r1zero.plan.cost import decoding_seconds
-from r1zero.plan.gpus import GPUS
+from r1zero.plan.cost import BANDWIDTH_EFFICIENCY, COMPUTE_EFFICIENCY, decoding_seconds
+from r1zero.plan.generation import EVALUATION_BATCH, evaluation_sequences, transformers_seconds
+from r1zero.plan.gpus import GPUS, Gpu
 from r1zero.plan.machine import Machine
 from r1zero.plan.memory import server_utilization, vllm_memory
 from r1zero.settings.architecture import Architecture
@@ -46,8 +47,9 @@ def evaluation_layout(
 ) -> EvaluationLayout:
     """Lay out an evaluation of a run on a node.
 
-    Tensor parallelism is the least with which the model fits. More processes are taken where one
-    would take more than two hours, as evaluations also run side by side.
+    Tensor parallelism is the least with which the model fits; without vLLM there is none. More
+    processes are taken where one would take more than two hours, as evaluations also run side by
+    side.
 
     Args:
         run: The run.
@@ -60,38 +62,70 @@ def evaluation_layout(
         return EvaluationLayout(1, 0, _UNKNOWN_MINUTES)
     if architecture is None:
         return EvaluationLayout(1, 1, _UNKNOWN_MINUTES)
-    lengths = run.sizes
-    parallel = _tensor_parallel(
-        machine, architecture, lengths.max_prompt_length + lengths.max_completion_length
-    )
+    parallel, chunk = 1, EVALUATION_BATCH
+    if machine.has_vllm:
+        longest = run.sizes.max_prompt_length + run.sizes.max_completion_length
+        parallel, chunk = _tensor_parallel(machine, architecture, longest), CHUNK_ON_GPUS
     gpu = GPUS.get(machine.gpu or "")
     if gpu is None:
         return EvaluationLayout(1, parallel, _UNKNOWN_MINUTES)
     problems = sizes.get("max_problems", run.evaluation.max_problems)
     sampled = problems * sizes.get("n_samples", run.evaluation.n_samples)
+    ways = [sampled, *([problems] if run.evaluation.greedy else [])]
 
     def seconds(copies: int) -> float:
         """Time of a number of processes, were all completions as long as they may be."""
-        ways = [sampled, *([problems] if run.evaluation.greedy else [])]
-        return sum(
-            decoding_seconds(
-                gpu,
-                architecture,
-                completions=completions,
-                prompt_length=lengths.max_prompt_length,
-                mean_length=lengths.max_completion_length,
-                longest=lengths.max_completion_length,
-                copies=min(copies, math.ceil(completions / CHUNK_ON_GPUS)),
-                tensor_parallel=parallel,
-            )
-            for completions in ways
-        )
+        if machine.has_vllm:
+            return sum(_with_vllm(run, architecture, gpu, n, copies, parallel) for n in ways)
+        shares = (math.ceil(n / min(copies, math.ceil(n / chunk))) for n in ways)
+        return sum(_with_transformers(run, architecture, gpu, n) for n in shares)
 
-    most = min(machine.gpus_per_node // parallel, math.ceil(sampled / CHUNK_ON_GPUS))
+    most = min(machine.gpus_per_node // parallel, math.ceil(sampled / chunk))
     enough = (n for n in range(1, most + 1) if seconds(n) <= _WANTED_SECONDS)
     processes = next(enough, most)
     limit = _LOADING_SECONDS + _FACTOR * seconds(processes)
     return EvaluationLayout(processes, parallel, math.ceil(limit / 60))
+
+
+def _with_vllm(
+    run: RunSettings,
+    architecture: Architecture,
+    gpu: Gpu,
+    completions: int,
+    copies: int,
+    tensor_parallel: int,
+) -> float:
+    """Seconds in which copies of vLLM generate completions."""
+    return decoding_seconds(
+        gpu,
+        architecture,
+        completions=completions,
+        prompt_length=run.sizes.max_prompt_length,
+        mean_length=run.sizes.max_completion_length,
+        longest=run.sizes.max_completion_length,
+        copies=min(copies, math.ceil(completions / CHUNK_ON_GPUS)),
+        tensor_parallel=tensor_parallel,
+    )
+
+
+def _with_transformers(
+    run: RunSettings, architecture: Architecture, gpu: Gpu, completions: int
+) -> float:
+    """Seconds in which one process generates completions without vLLM."""
+    prompt, longest = run.sizes.max_prompt_length, run.sizes.max_completion_length
+    sequences = evaluation_sequences(
+        architecture, gpu.memory * 2**30, prompt_length=prompt, completion_length=longest
+    )
+    return transformers_seconds(
+        gpu,
+        architecture,
+        completions=completions,
+        sequences=max(1, sequences),
+        prompt_length=prompt,
+        longest=longest,
+        compute_rate=COMPUTE_EFFICIENCY,
+        bandwidth=BANDWIDTH_EFFICIENCY,
+    )
 
 
 def _tensor_parallel(machine: Machine, architecture: Architecture, length: int) -> int:

@@ -1,5 +1,6 @@
 """GPUs by name: memory and rates from the makers' datasheets."""
 
+import re
 from typing import NamedTuple
 
 
@@ -31,3 +32,14 @@ GPUS = {
     "h800-80g": Gpu(80, 989, 3350),
     "h200": Gpu(141, 989, 4800),
 }
+
+
+def kind_of(name: str) -> Gpu | None:
+    """The kind of a GPU by the name that its driver has for it, such as `NVIDIA A100-SXM4-80GB`."""
+    words = re.split(r"[\s-]+", name.lower())
+    for kind, gpu in GPUS.items():
+        family, _, memory = kind.partition("-")
+        has_memory = not memory or any(word.startswith(memory) for word in words)
+        if family in words and has_memory and "laptop" not in words:
+            return gpu
+    return None

@@ -9,7 +9,7 @@ from pydantic import Field
 from r1zero.core.section import Section
 from r1zero.settings.workflow import RemoteReference
 
-Placement = Literal["in_process", "colocate", "server"]
+Placement = Literal["transformers", "colocate", "server"]
 Sharding = Literal["none", "optimizer", "full"]
 
 
@@ -21,7 +21,9 @@ class Constraints:
     """What each trainer gets the same number of in a step. With `completions` a group may be cut
     over trainers. A step has whole groups in either case."""
     placements: tuple[Placement, ...]
-    """Where it can generate. `in_process` is the only one without a GPU."""
+    """Where it can generate with GPUs. On a CPU the trainers do."""
+    devices: tuple[Literal["cpu", "gpu"], ...]
+    """What it can train on."""
     shardings: tuple[Sharding, ...]
     """What it can shard over several trainers, least first."""
     offload: bool
@@ -57,8 +59,9 @@ class Layout(Section):
     feasible: Literal[True] = True
     """True; a run without a layout has a `Refusal`."""
     placement: Placement
-    """Where completions are generated: `in_process`, by the trainer itself on the CPU; `colocate`,
-    by a generator on the GPUs that train; `server`, by a generator on GPUs of its own."""
+    """Where completions are generated: `transformers`, by each trainer itself, with the model that
+    it trains; `colocate`, by a generator on the GPUs that train; `server`, by a generator on GPUs
+    of its own."""
     gpus: int = Field(ge=0)
     """GPUs of the run on all nodes."""
     nodes: int = Field(ge=1)
@@ -76,7 +79,8 @@ class Layout(Section):
     generator_memory_share: float = Field(ge=0, le=1)
     """Share of the memory of a GPU that the generator reserves; 0 without a generator."""
     generator_sequences: int = Field(ge=0)
-    """Completions that each copy works on at once; further ones wait. 0 without a generator."""
+    """Completions that each copy of the weights works on at once; further ones wait. 0 on a CPU,
+    where it is all of them."""
     reference: Literal["none", "trainer", "server", "remote"]
     """Where the reference model of the KL penalty is: nowhere, on every trainer, on a server that
     the run starts, or on one that is there already."""
@@ -110,6 +114,8 @@ class Layout(Section):
     """Type of the arithmetic."""
     memory: dict[str, int]
     """Bytes on a training GPU by part, at the peak of a step; empty where not computed."""
+    rollout_memory: dict[str, int] = Field(default={})
+    """Bytes on a GPU by part while a trainer generates by itself (`transformers`); else empty."""
     reasons: list[str]
     """Why the layout is as it is, for people."""
     suggestions: list[Suggestion] = Field(default=[])

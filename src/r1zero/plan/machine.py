@@ -1,5 +1,6 @@
 """The machine that a run is planned for: this one, or a described one. Needs no torch."""
 
+import importlib.util
 import os
 from typing import Literal
 
@@ -26,6 +27,8 @@ class Machine(Section):
     """Kind of GPU, if it is one of `gpus.GPUS`."""
     source: str = "described"
     """Origin of these numbers, for people."""
+    has_vllm: bool = True
+    """Whether vLLM is there to generate; a described machine is taken to have it."""
     visible: list[str] = Field(default=[])
     """GPUs of a node as `CUDA_VISIBLE_DEVICES` names them; empty if it is not set."""
 
@@ -70,6 +73,7 @@ def find_machine(hardware: Hardware) -> Machine:
         gpu_memory_gb=memory,
         gpu=kind,
         source=source,
+        has_vllm=hardware.gpus != "auto" or importlib.util.find_spec("vllm") is not None,
         visible=visible_gpus() if hardware.gpus == "auto" else [],
     )
 

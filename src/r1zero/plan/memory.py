@@ -16,11 +16,11 @@ Parts = dict[str, int]
 
 _GIB = 1 << 30
 # Allowance: CUDA context, loaded kernels and cuBLAS workspaces of one process.
-_CUDA_CONTEXT = _GIB
+CUDA_CONTEXT = _GIB
 # Allowance: NCCL's channels and buffers, with more than one process.
 _NCCL = _GIB // 2
 # Allowance: memory of the caching allocator beyond the tensors of a pass. Not measured.
-_FRAGMENTATION = 0.1
+FRAGMENTATION = 0.1
 # DeepSpeed's default `reduce_bucket_size`, in numbers.
 REDUCE_BUCKET = 500_000_000
 
@@ -119,8 +119,8 @@ def training_memory(
     parts = held | transient
     parts["communication"] = _communication(step, zero_stage, processes, reduce_bucket)
     if device == "cuda":
-        parts["fragmentation"] = ceil(_FRAGMENTATION * sum(transient.values()))
-        parts["context"] = _CUDA_CONTEXT
+        parts["fragmentation"] = ceil(FRAGMENTATION * sum(transient.values()))
+        parts["context"] = CUDA_CONTEXT
     return parts
 
 
@@ -166,7 +166,7 @@ def reference_memory(
     )
     parts = {"weights": BYTES[weights] * architecture.parameters, "passes": passing}
     if device == "cuda":
-        parts |= {"fragmentation": ceil(_FRAGMENTATION * passing), "context": _CUDA_CONTEXT}
+        parts |= {"fragmentation": ceil(FRAGMENTATION * passing), "context": CUDA_CONTEXT}
     return parts
 
 
@@ -264,7 +264,7 @@ def vllm_memory(
         "activations": batched_tokens * width * dtype_bytes
         + sequences * architecture.vocab_size * 4 * _SAMPLER_COPIES,
         "cuda_graphs": _CUDA_GRAPHS,
-        "context": _CUDA_CONTEXT + (_NCCL if tensor_parallel > 1 else 0),
+        "context": CUDA_CONTEXT + (_NCCL if tensor_parallel > 1 else 0),
     }
 
 
@@ -295,12 +295,12 @@ def vllm_asleep(parts: Parts) -> int:
     return parts["cuda_graphs"]
 
 
-def vllm_resident(training: Parts) -> int:
-    """Bytes of a trainer that stay allocated while vLLM generates on the same GPU.
+def trainer_resident(training: Parts) -> int:
+    """Bytes of a trainer that stay allocated while completions are generated on the same GPU.
 
     Activations, logits and working memory of a pass are gone. Gradients are counted, though an
-    optimizer frees them after its step. The CUDA context is counted with vLLM, which runs in the
-    same process.
+    optimizer frees them after its step. The CUDA context, of one process, is counted with what
+    generates.
     """
     return sum(size for part, size in training.items() if part in _RESIDENT)
 
@@ -328,7 +328,7 @@ def colocate_utilization(parts: Parts, gpu: int, resident: int) -> float | None:
     Args:
         parts: From `vllm_memory`.
         gpu: Bytes of the GPU.
-        resident: Bytes of the trainer while vLLM generates, from `vllm_resident`; without sleep
+        resident: Bytes of the trainer while vLLM generates, from `trainer_resident`; without sleep
             mode the sum of all its parts but the context.
 
     """

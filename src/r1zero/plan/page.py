@@ -130,7 +130,7 @@ def _gpus(layout: Layout, machine: Machine) -> str:
 
 def _beside(layout: Layout, each: GpuAssignment) -> str:
     """What else runs on a GPU."""
-    if layout.placement == "colocate" and each.role == "trainer":
+    if layout.placement != "server" and each.role == "trainer":
         return " and generator"
     if layout.reference == "server" and (each.role, each.rank) == ("generator", 0):
         return " and reference"
@@ -146,6 +146,20 @@ def _memory(layout: Layout, machine: Machine) -> str:
         + f"\n| **peak of a training step** | **{total / _GIB:.2f}** of "
         f"{machine.gpu_memory_gb:g} |"
         + "\n\nAt the peak of a step; parts that are not held then are 0."
+        + _rollout_memory(layout, machine)
+    )
+
+
+def _rollout_memory(layout: Layout, machine: Machine) -> str:
+    if not layout.rollout_memory:
+        return ""
+    parts = ", ".join(
+        f"{part} {size / _GIB:.2f}" for part, size in layout.rollout_memory.items() if size
+    )
+    total = sum(layout.rollout_memory.values()) / _GIB
+    return (
+        f"\n\nWhile it generates {layout.generator_sequences} completions at once: {total:.2f} of "
+        f"{machine.gpu_memory_gb:g} GiB ({parts})."
     )
 
 

@@ -18,8 +18,15 @@ def reasons_for(run: RunSettings, machine: Machine, layout: Layout) -> Iterator[
         )
         yield f"GPUs without work, which hardware.accept: idle_gpus allows: {names}"
     match layout.placement:
-        case "in_process":
-            yield "no GPU: the trainer generates by itself, and weights are float32"
+        case "transformers" if layout.gpus == 0:
+            yield "no GPU: the trainers generate by themselves, and weights are float32"
+        case "transformers":
+            why = "hardware.placement asks for it" if machine.has_vllm else "vLLM is not installed"
+            yield (
+                f"transformers, because {why}: each trainer generates its own share of the "
+                f"completions, {layout.generator_sequences} at a time, which takes several times "
+                "as long as with vLLM"
+            )
         case "colocate":
             yield (
                 "colocate: the generator shares the GPUs with the trainer, takes "
@@ -31,6 +38,8 @@ def reasons_for(run: RunSettings, machine: Machine, layout: Layout) -> Iterator[
                 f"server: {layout.trainer_gpus} GPUs train, {layout.generator_gpus} generate "
                 f"(tensor parallel {layout.generator_tensor_parallel})"
             )
+    if layout.gpus and run.is_mini_base:
+        yield "a mini model: weights and arithmetic are float32, as on a CPU"
     if layout.reference in ("server", "remote"):
         yield _reference(machine, layout)
     if layout.memory:
@@ -107,7 +116,9 @@ _SHARDING = {
 def describe(layout: Layout) -> str:
     """A layout in a few words."""
     who = {
-        "in_process": f"{layout.trainers} processes on the CPU",
+        "transformers": f"{layout.trainer_gpus} GPUs train and generate without vLLM"
+        if layout.gpus
+        else f"{layout.trainers} processes on the CPU",
         "colocate": f"{layout.trainer_gpus} GPUs train and generate",
         "server": f"{layout.trainer_gpus} GPUs train, {layout.generator_gpus} generate",
     }[layout.placement]

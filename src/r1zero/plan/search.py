@@ -3,7 +3,8 @@
 The recipe decides completions per optimizer step, problems and group size. The layout only divides
 them. Where the GPUs cannot give the recipe's batch exactly, the layout is refused with changes that
 would work, unless `hardware.accept` allows a deviation. What a backend can do is asked of its
-`Constraints`. The generator is vLLM, whose memory `memory.py` estimates.
+`Constraints`. Completions come from vLLM, whose memory `memory.py` estimates, or from the trainers
+themselves (`generation.py`).
 """
 
 import math
@@ -13,16 +14,22 @@ from typing import Any, Literal, NamedTuple
 
 from r1zero.core.errors import UserError
 from r1zero.plan.backend import check_backend, load_backend
+from r1zero.plan.generation import (
+    USABLE,
+    numbers_of_sequences,
+    transformers_memory,
+    with_allowances,
+)
 from r1zero.plan.layout import Constraints, Layout, Placement, Refusal, Sharding, Suggestion
 from r1zero.plan.machine import Machine
 from r1zero.plan.memory import (
     colocate_utilization,
     reference_memory,
     server_utilization,
+    trainer_resident,
     training_memory,
     vllm_asleep,
     vllm_memory,
-    vllm_resident,
 )
 from r1zero.plan.reasons import describe, reasons_for
 from r1zero.settings.architecture import Architecture
@@ -32,8 +39,6 @@ from r1zero.settings.workflow import Hardware, RemoteReference
 # Tokens in one forward and backward pass, with padding. The memory of a pass grows with them; how a
 # batch is divided into passes changes no gradient.
 _TOKENS_PER_PASS = {"cpu": 1 << 15, "gpu": 1 << 14}
-# Share of the memory of a GPU that is planned for; the driver and fragmentation take the rest.
-_USABLE = 0.95
 # Completions of the greatest length that the generator's cache has room for at once.
 _FULL_SEQUENCES = 16
 # Completions that the generator works on at once, of any length: more keep a GPU no busier.
@@ -65,9 +70,13 @@ class _Problem:
         if isinstance(wish, RemoteReference):
             return "remote"
         if wish == "auto":
-            can = "server" in self.constraints.references and placement != "colocate"
+            can = "server" in self.constraints.references and not self.shares_gpus(placement)
             return self.run.reference if can else "trainer"
         return wish
+
+    def shares_gpus(self, placement: Placement) -> bool:
+        """Whether completions are generated on the GPUs that train."""
+        return self.machine.gpus > 0 and placement != "server"
 
     def refused_reference(self, placement: Placement) -> str | None:
         """Why the reference model cannot be where the configuration wants it."""
@@ -76,7 +85,7 @@ class _Problem:
             return None
         if "server" not in self.constraints.references:
             return f"the backend {self.run.backend} has its reference model in the trainer alone"
-        if place == "server" and placement == "colocate":
+        if place == "server" and self.shares_gpus(placement):
             return (
                 "hardware.reference: server wants placement server, whose generator's GPU it uses"
             )
@@ -86,6 +95,13 @@ class _Problem:
     def tokens(self) -> int:
         """Tokens of the longest prompt with its longest completion."""
         return self.run.sizes.max_prompt_length + self.run.sizes.max_completion_length
+
+    @property
+    def compute(self) -> Literal["float32", "bfloat16"]:
+        """Type of the arithmetic; a mini model has that of a CPU everywhere."""
+        on_cpu = self.machine.gpus == 0
+        exact = on_cpu or self.run.is_mini_base or self.run.dtype == "float32"
+        return "float32" if exact else "bfloat16"
 
     def splits(self, parts: int) -> bool:
         """Whether tensor parallelism can divide the attention heads into so many parts."""
@@ -117,8 +133,8 @@ class _Candidate(NamedTuple):
 
     @property
     def name(self) -> str:
-        if self.placement == "colocate":
-            return f"colocate on {self.trainers}"
+        if self.placement != "server":
+            return f"{self.placement} on {self.trainers}"
         return f"server, {self.trainers} + {self.generator}"
 
 
@@ -134,6 +150,7 @@ class _Fit(NamedTuple):
     tensor_parallel: int = 0
     memory_share: float = 0.0
     sequences: int = 0
+    rollout_memory: dict[str, int] | None = None
 
 
 def lay_out(
@@ -207,7 +224,7 @@ def _search(problem: _Problem) -> Layout | list[str]:
     run, machine = problem.run, problem.machine
     if machine.gpus == 0:
         return _on_cpu(problem)
-    if set(problem.constraints.placements) == {"in_process"}:
+    if "gpu" not in problem.constraints.devices:
         return [f"the backend {run.backend} trains on the CPU alone"]
     refused: list[str] = []
     for candidate in _candidates(problem):
@@ -234,7 +251,7 @@ def _search(problem: _Problem) -> Layout | list[str]:
 
 def _on_cpu(problem: _Problem) -> Layout | list[str]:
     run, processes = problem.run, problem.run.computation.train.processes
-    if "in_process" not in problem.constraints.placements:
+    if "cpu" not in problem.constraints.devices:
         return [f"the backend {run.backend} needs a GPU"]
     if not run.is_mini_base:
         return [f"{run.model} is too large to train on a CPU"]
@@ -245,25 +262,27 @@ def _on_cpu(problem: _Problem) -> Layout | list[str]:
             f"{run.completions_per_step} completions per step are not divisible by "
             f"the scale's {processes} processes (computation.train.processes)"
         ]
-    if reason := problem.refused_reference("in_process"):
+    if reason := problem.refused_reference("transformers"):
         return [reason]
     fit = _Fit(problem.micro_batch(run.completions_per_step // processes, "cpu"), {})
-    candidate = _Candidate("in_process", processes, 0, 0)
+    candidate = _Candidate("transformers", processes, 0, 0)
     return _assemble(problem, candidate, run.completions_per_step, fit, [])
 
 
 def _candidates(problem: _Problem) -> Iterator[_Candidate]:
     """Placements in the order to try them; that of the configuration or of the recipe is first."""
     machine, hardware = problem.machine, problem.hardware
-    wish = problem.run.placement if hardware.placement == "auto" else hardware.placement
-    others: list[Placement] = ["colocate", "server"] if hardware.placement == "auto" else []
-    order: list[Placement] = list(dict.fromkeys([wish, *others]))
+    order: list[Placement] = ["transformers"]
+    if hardware.placement != "auto":
+        order = [hardware.placement]
+    elif machine.has_vllm or "transformers" not in problem.constraints.placements:
+        order = list(dict.fromkeys([problem.run.placement, "colocate", "server"]))
     for idle in range(machine.gpus if "idle_gpus" in hardware.accept else 1):
         for placement in order:
             if placement not in problem.constraints.placements:
                 continue
-            if placement == "colocate":
-                yield _Candidate("colocate", machine.gpus - idle, 0, idle)
+            if placement != "server":
+                yield _Candidate(placement, machine.gpus - idle, 0, idle)
                 continue
             for own in _generator_sizes(problem):
                 if machine.gpus - own - idle >= 1:
@@ -283,21 +302,17 @@ def _fit(problem: _Problem, candidate: _Candidate, completions: int) -> _Fit | N
     share = completions // candidate.trainers
     most = problem.micro_batch(share, "gpu")
     if architecture is None:
-        return _Fit(
-            most,
-            memory={},
-            checkpointing=True,
-            tensor_parallel=candidate.generator or 1,
-            memory_share=0.4,
-            sequences=_FULL_SEQUENCES,
-        )
+        fit = _Fit(most, memory={}, checkpointing=True, sequences=_FULL_SEQUENCES)
+        if candidate.placement == "transformers":
+            return fit
+        return fit._replace(tensor_parallel=candidate.generator or 1, memory_share=0.4)
     for sharding, optimizer, weights in _shardings(problem.constraints, candidate.trainers):
         for micro_batch in [n for n in range(most, 0, -1) if share % n == 0]:
             for checkpointing in (False, True):
                 memory = training_memory(
                     architecture,
                     weights="float32" if sharding == "none" else "bfloat16",
-                    autocast=sharding == "none" and run.dtype == "bfloat16",
+                    autocast=sharding == "none" and problem.compute == "bfloat16",
                     zero_stage=_ZERO_STAGE[sharding],
                     processes=candidate.trainers,
                     offload_optimizer=optimizer,
@@ -310,16 +325,11 @@ def _fit(problem: _Problem, candidate: _Candidate, completions: int) -> _Fit | N
                     attention="sdpa",
                     live_parameters=min(_LIVE_PARAMETERS, architecture.parameters),
                 )
-                beside = 0
-                if problem.reference(candidate.placement) == "server":
-                    beside = sum(_reference_memory(problem, sharding, micro_batch).values())
-                generator = _generator(
-                    problem, architecture, candidate, memory, completions, beside
-                )
-                if generator:
-                    return _Fit(
-                        micro_batch, memory, sharding, optimizer, weights, checkpointing, *generator
-                    )
+                fit = _Fit(micro_batch, memory, sharding, optimizer, weights, checkpointing)
+                generates = _with_rollouts if candidate.placement == "transformers" else _with_vllm
+                found = generates(problem, architecture, candidate, fit, completions)
+                if found:
+                    return found
     return None
 
 
@@ -331,7 +341,7 @@ def _reference_memory(problem: _Problem, sharding: Sharding, micro_batch: int) -
     return reference_memory(
         problem.architecture,
         weights="float32" if sharding == "none" else "bfloat16",
-        autocast=sharding == "none" and run.dtype == "bfloat16" and not on_cpu,
+        autocast=sharding == "none" and problem.compute == "bfloat16",
         micro_batch=micro_batch,
         prompt_length=run.sizes.max_prompt_length,
         completion_length=run.sizes.max_completion_length,
@@ -349,18 +359,49 @@ def _shardings(constraints: Constraints, trainers: int) -> Iterator[tuple[Shardi
         yield from ((each, True, each == "full") for each in sharded)
 
 
-def _generator(
+def _with_rollouts(
     problem: _Problem,
     architecture: Architecture,
     candidate: _Candidate,
-    training: dict[str, int],
+    fit: _Fit,
     completions: int,
-    beside: int,
-) -> tuple[int, float, int] | None:
-    """Tensor parallelism, memory share and sequences of the generator, if it fits.
+) -> _Fit | None:
+    """The fit with the most completions that a trainer can generate at once beside its weights."""
+    run = problem.run
+    usable = USABLE * problem.machine.gpu_memory_gb * 2**30
+    if sum(fit.memory.values()) > usable:
+        return None
+    resident = trainer_resident(fit.memory)
+    autocast = fit.sharding == "none" and problem.compute == "bfloat16"
+    for sequences in numbers_of_sequences(
+        completions * run.algorithm.updates_per_rollout // candidate.trainers
+    ):
+        parts = transformers_memory(
+            architecture,
+            sequences=sequences,
+            prompt_length=run.sizes.max_prompt_length,
+            completion_length=run.sizes.max_completion_length,
+            compute=problem.compute,
+            copied_weights=autocast or fit.sharding == "full",
+            warpers=run.algorithm.top_p < 1 or run.algorithm.top_k > 0,
+        )
+        rollout = with_allowances(resident, parts)
+        if sum(rollout.values()) <= usable:
+            return fit._replace(sequences=sequences, rollout_memory=rollout)
+    return None
 
-    `beside` are the bytes of a reference server on a GPU of its own.
-    """
+
+def _with_vllm(
+    problem: _Problem,
+    architecture: Architecture,
+    candidate: _Candidate,
+    fit: _Fit,
+    completions: int,
+) -> _Fit | None:
+    """The fit with tensor parallelism, memory share and sequences of vLLM, if it fits."""
+    training, beside = fit.memory, 0
+    if problem.reference(candidate.placement) == "server":  # on a GPU of vLLM's
+        beside = sum(_reference_memory(problem, fit.sharding, fit.micro_batch).values())
     gpu = int(problem.machine.gpu_memory_gb * 2**30)
     server = candidate.placement == "server"
     generating = candidate.generator if server else candidate.trainers
@@ -379,15 +420,17 @@ def _generator(
             )
             if server:
                 share = server_utilization(parts, gpu, beside)
-                fits = need <= _USABLE * gpu
+                fits = need <= USABLE * gpu
             else:
-                resident = vllm_resident(training)
+                resident = trainer_resident(training)
                 share = colocate_utilization(parts, gpu, resident)
                 # A larger cache generates faster, and is given back while vLLM sleeps.
-                share = share and max(share, math.floor(100 * (_USABLE - resident / gpu)) / 100)
-                fits = need + vllm_asleep(parts) <= _USABLE * gpu
+                share = share and max(share, math.floor(100 * (USABLE - resident / gpu)) / 100)
+                fits = need + vllm_asleep(parts) <= USABLE * gpu
             if share and fits:
-                return parallel, share, sequences
+                return fit._replace(
+                    tensor_parallel=parallel, memory_share=share, sequences=sequences
+                )
     return None
 
 
@@ -405,7 +448,7 @@ def _assemble(
 ) -> Layout:
     run, machine = problem.run, problem.machine
     passes = completions // candidate.trainers // fit.micro_batch
-    on_cpu = candidate.placement == "in_process"
+    on_cpu = machine.gpus == 0
     place = problem.reference(candidate.placement)
     remote = problem.hardware.reference if place == "remote" else None
     elsewhere = place in ("server", "remote")
@@ -437,8 +480,9 @@ def _assemble(
         # Without sharding the weights of the trainer are the only copy. In bfloat16 an update as
         # small as a learning rate of 1e-6 would be rounded away.
         weights_dtype="float32" if fit.sharding == "none" else "bfloat16",
-        compute_dtype="float32" if on_cpu or run.dtype == "float32" else "bfloat16",
+        compute_dtype=problem.compute,
         memory=fit.memory,
+        rollout_memory=fit.rollout_memory or {},
         reasons=[],
     )
     return layout.model_copy(update={"reasons": [*refused, *reasons_for(run, machine, layout)]})
@@ -470,12 +514,19 @@ def _changes(machine: Machine, hardware: Hardware) -> Iterator[tuple[dict[str, A
     free = {"placement": "auto", "generator_gpus": None, "nodes": 1}
     if hardware.reference != "auto":
         yield {"reference": "auto"}, "the reference model where the backend has it"
+    else:
+        yield {"reference": "trainer"}, "the reference model on every trainer"
     if machine.gpus == 0:
         for gpus in (1, 2, 4, 8):
             yield {"gpus": gpus, **free, "gpu_memory_gb": 80.0}, f"{gpus} GPUs of 80 GiB"
     else:
         if hardware.placement != "auto" or hardware.generator_gpus:
             yield {"placement": "auto", "generator_gpus": None}, "another placement"
+        if hardware.placement != "transformers":
+            alone = {"placement": "transformers", "generator_gpus": None}
+            yield alone, "generate without vLLM, more slowly"
+        if not machine.has_vllm:
+            yield {"placement": "colocate"}, "generate with vLLM, which has to be installed"
         yield {"accept": ["idle_gpus"]}, "leave GPUs idle"
         yield {"accept": ["other_batch"]}, "another batch, which is another algorithm"
         counts = sorted(range(1, 17), key=lambda n: (abs(n - machine.gpus), n))

@@ -20,7 +20,12 @@ from r1zero.tasks.traces import Trace
 
 
 def make_base(
-    settings: MiniBase, workers: Workers, rows: dict[str, Any], rows_folder: Path, out: Path
+    settings: MiniBase,
+    workers: Workers,
+    rows: dict[str, Any],
+    rows_folder: Path,
+    out: Path,
+    device: str = "cpu",
 ) -> dict[str, Any]:
     """Pre-train a base model and save it, with its tokenizer, in folder `out`.
 
@@ -32,6 +37,7 @@ def make_base(
         rows: Manifest of the rows that are trained on later.
         rows_folder: Folder of the manifest.
         out: An existing folder.
+        device: Where to compute: `cpu` or `cuda`.
 
     Returns:
         Entries of the manifest: number of parameters, final loss.
@@ -43,7 +49,7 @@ def make_base(
     held_out = pl.read_parquet(verify_file(rows["files"]["held_out"], rows_folder))
     torch.manual_seed(settings.seed)
     rng = random.Random(settings.seed)
-    model = build_model(settings, tokenizer)
+    model = build_model(settings, tokenizer).to(device)
     traces = settings.traces.write(rows=rows, held_out=held_out, seed=settings.seed, rng=rng)
     texts = _texts(traces, prompts, settings.seed)
     stream = batches(texts, tokenizer, tokens=settings.tokens_per_step, rng=rng)

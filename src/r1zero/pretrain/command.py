@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -13,6 +13,7 @@ from r1zero.data.files import read_manifest
 from r1zero.data.problems import fits
 from r1zero.settings import load_scale
 from r1zero.settings.load import CONFIG_FOLDER
+from r1zero.settings.scale import Workers
 from r1zero.tasks.registry import find_task
 
 
@@ -23,10 +24,16 @@ def pretrain(
     out: Annotated[Path, typer.Option(help="Folder to write; its manifest.json is the output.")],
     add_seed: Annotated[int, typer.Option(help="Added to the seed of the base.", min=0)] = 0,
     config: Annotated[Path, typer.Option(help="Folder of the configuration.")] = CONFIG_FOLDER,
+    device: Annotated[
+        Literal["cpu", "cuda"],
+        typer.Option(help="Where to compute. On a GPU the weights differ by rounding."),
+    ] = "cpu",
 ) -> None:
     """Pre-train a mini base model on random traces, in minutes."""
     scaling = load_scale(scale, config)
-    bases, workers = scaling.bases, scaling.computation.pretrain
+    bases = scaling.bases
+    # A GPU divides the rows of a batch by itself.
+    workers = scaling.computation.pretrain if device == "cpu" else Workers()
     if base not in bases:
         raise UserError(
             f"unknown base '{base}'",
@@ -47,12 +54,17 @@ def pretrain(
                 where=f"bases.{base}.prompts",
                 hint=f"its fields: {', '.join(find_task(task).fields)}",
             )
-    # After the checks, since this import takes seconds.
+    # After the checks, since these imports take seconds.
+    if device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise UserError("torch finds no GPU", where="--device cuda", hint="see r1zero doctor")
     from r1zero.pretrain.base import make_base
 
     started = time.monotonic()
     with only_one(out), atomic_directory(out) as folder:
-        summary = make_base(settings, workers, kept, rows.parent, folder)
+        summary = make_base(settings, workers, kept, rows.parent, folder, device)
         files = [describe_file(path, folder) for path in sorted(folder.iterdir())]
         write_json(
             folder / "manifest.json",
@@ -60,7 +72,8 @@ def pretrain(
                 "kind": "model",
                 "name": base,
                 "settings": settings.model_dump(mode="json"),
-                "computation": workers.model_dump(),
+                "computation": workers.model_dump()
+                | ({} if device == "cpu" else {"device": device}),
                 **summary,
                 "files": files,
             },

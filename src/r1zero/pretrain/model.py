@@ -79,10 +79,11 @@ def pretrain(
     with pool:
         optimizers = _optimizers(model, settings, pool)
         peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
-        for step, batch in enumerate(islice(stream, settings.steps), 1):
+        for step, drawn in enumerate(islice(stream, settings.steps), 1):
             for optimizer, lrs in zip(optimizers, peaks, strict=True):
                 for group, peak in zip(optimizer.param_groups, lrs, strict=True):
                     group["lr"] = peak * _schedule(step, settings.steps)
+            batch = Batch(*(part.to(model.device) for part in drawn))
             targets = int((batch.labels[:, 1:] != IGNORED).sum())
             shares = zip(*(part.chunk(workers.processes) for part in batch), strict=True)
             found = pool.map(lambda share: _loss_and_gradients(model, Batch(*share)), shares)

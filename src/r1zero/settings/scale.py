@@ -139,7 +139,8 @@ class Scale(Section):
     description: str
     """Purpose of this scale in one line."""
     device: Literal["cpu", "any"] = "any"
-    """`cpu` keeps runs of this scale off the GPU."""
+    """`cpu` keeps runs of this scale off the GPU. With `any` they are laid out on the GPUs that
+    there are, where the arithmetic of its own bases stays float32."""
     computation: Computation = Computation()
     """Processes and threads of each stage on a CPU, whatever `--cores` says: more cores run more
     jobs side by side, fewer take longer, and the results are the same."""

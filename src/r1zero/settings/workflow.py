@@ -43,9 +43,11 @@ class Hardware(Section):
     """Kind of GPU, such as `a100-80g` or `4090`; default: measured on this machine."""
     gpu_memory_gb: float | None = Field(default=None, gt=0)
     """Memory of one GPU in 2^30 bytes, for a kind that `gpu` does not know."""
-    placement: Literal["auto", "server", "colocate"] = "auto"
-    """Where completions are generated: on GPUs of their own (`server`), or on those that train
-    (`colocate`); `auto` tries the placement of the recipe first."""
+    placement: Literal["auto", "server", "colocate", "transformers"] = "auto"
+    """Where completions are generated: by vLLM on GPUs of its own (`server`) or on those that train
+    (`colocate`), or by the trainers themselves without vLLM (`transformers`), which is slower.
+    `auto` tries the placement of the recipe first; with `gpus: auto` and no vLLM on this machine it
+    is `transformers`."""
     generator_gpus: int | None = Field(default=None, ge=1)
     """GPUs that only generate, with placement `server`; default: the minimum that fits."""
     reference: Literal["auto", "trainer", "server"] | RemoteReference = "auto"

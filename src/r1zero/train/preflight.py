@@ -25,7 +25,7 @@ from r1zero.core.host import (
 from r1zero.core.section import Section
 from r1zero.core.validation import validate
 from r1zero.plan.backend import load_backend
-from r1zero.plan.driver import cuda_of_torch, find_driver, torch_problem
+from r1zero.plan.driver import cuda_of_torch, find_driver, torch_problem, without_bfloat16
 from r1zero.plan.layout import Layout
 from r1zero.plan.machine import Machine, count_gpus
 from r1zero.rewards.functions import load
@@ -39,6 +39,8 @@ class Needs(Section):
 
     gpus: int = Field(default=0, ge=0)
     """GPUs of one node."""
+    bfloat16: bool = False
+    """Whether they compute in bfloat16."""
     packages: dict[str, str] = Field(default={})
     """Packages beyond those of the training stack: how to install each, by the name to import."""
     reward_functions: dict[str, str] = Field(default={})
@@ -52,6 +54,12 @@ class Needs(Section):
         own = [reward.name for reward in run.rewards if not reward.model and "." in reward.name]
         return cls(
             gpus=machine.gpus_per_node,
+            # vLLM has weights of bfloat16 whatever the trainer has.
+            bfloat16=machine.gpus > 0
+            and (
+                "bfloat16" in (layout.compute_dtype, layout.weights_dtype)
+                or layout.placement != "transformers"
+            ),
             packages=_packages(run, layout),
             reward_functions=dict.fromkeys(own, run.recipe),
             tracking=tracking,
@@ -61,6 +69,7 @@ class Needs(Section):
         """The needs of both; they have the same trackers."""
         return Needs(
             gpus=max(self.gpus, other.gpus),
+            bfloat16=self.bfloat16 or other.bfloat16,
             packages=self.packages | other.packages,
             reward_functions=other.reward_functions | self.reward_functions,
             tracking=self.tracking,
@@ -118,6 +127,14 @@ def _check_driver(needs: Needs) -> None:
             problem,
             where="hardware.gpus",
             hint="install a newer driver, or torch with `make install TORCH=cuda`",
+        )
+    old = without_bfloat16(driver) if needs.bfloat16 else []
+    if old:
+        raise UserError(
+            f"{old[0].name} has compute capability {'.'.join(map(str, old[0].capability))}, and "
+            "bfloat16 needs 8.0",
+            where="hardware.gpus",
+            hint="a newer GPU, chosen with CUDA_VISIBLE_DEVICES; float16 is not supported",
         )
     free = free_shared_memory()
     if needs.gpus > 1 and (free or 0) < LEAST_SHARED_MEMORY:

@@ -11,6 +11,7 @@ import contextlib
 import os
 import queue
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -235,7 +236,11 @@ class Supervisor:
         program, *arguments = process.argv
         if self.programs is None and program == "python":
             return [sys.executable, *arguments]
-        return [str((self.programs or Path(sys.executable).parent) / program), *arguments]
+        beside = (self.programs or Path(sys.executable).parent) / program
+        if self.programs is None and not beside.is_file():
+            # Packages on the path of another Python have their programs elsewhere.
+            return [shutil.which(program) or program, *arguments]
+        return [str(beside), *arguments]
 
     def _environment(self, process: Process) -> dict[str, str]:
         # Programs of another environment find each other, such as ninja.

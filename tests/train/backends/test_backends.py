@@ -39,7 +39,7 @@ class Dummy:
         return {{}}
 
     def constraints(self, run):
-        return Constraints("groups", ("in_process",), ("none",), offload=False)
+        return Constraints("groups", (), ("cpu",), ("none",), offload=False)
 
     def requires(self, layout):
         return {{}}
@@ -113,7 +113,7 @@ def test_another_backend_needs_no_edit_of_any_stage(
     assert contents(run.plan / "config").keys() == {"dummy.json"}
     plan = json.loads((run.plan / "plan.json").read_text())
     assert (plan["backend"], plan["environment"]) == ("dummy", None)
-    assert plan["placement"] == "in_process"
+    assert plan["placement"] == "transformers"
     stage("train", *run.options)
     model = json.loads(run.model.read_text())
     assert model["run"]["backend"] == "dummy"

@@ -24,6 +24,8 @@ def open_engine(model: Model, name: EngineName | None = None) -> Engine:
     has_gpu = count_gpus("auto") > 0
     if name is None:
         name = "vllm" if has_gpu and _has_vllm() else "transformers"
+        if has_gpu and name == "transformers":
+            print("vLLM is not installed: transformers generates on the GPU, which takes longer")
     if name == "vllm":
         if not _has_vllm():
             raise UserError(

@@ -56,7 +56,8 @@ class SplitBackend:
         """Each process draws and scores whole groups."""
         return Constraints(
             equal_share_of="groups",
-            placements=("in_process",),
+            placements=(),
+            devices=("cpu",),
             shardings=("none",),
             offload=False,
             references=("trainer", "server"),

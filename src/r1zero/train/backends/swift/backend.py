@@ -88,7 +88,8 @@ class SwiftBackend:
         """ms-swift wants whole groups, and the same number of completions for each process."""
         return Constraints(
             equal_share_of="completions",
-            placements=("in_process", "colocate", "server"),
+            placements=("colocate", "server"),
+            devices=("cpu", "gpu"),
             shardings=("none", "optimizer", "full"),
             offload=True,
         )
@@ -96,7 +97,7 @@ class SwiftBackend:
     def requires(self, layout: Layout) -> dict[str, str]:
         """Require vLLM to generate on GPUs, and DeepSpeed to shard or offload."""
         needed = {
-            "vllm": layout.placement != "in_process",
+            "vllm": layout.placement != "transformers",
             "deepspeed": layout.sharding != "none",
         }
         return {name: _IN_LOCK for name, is_needed in needed.items() if is_needed}

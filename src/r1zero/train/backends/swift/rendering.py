@@ -173,7 +173,7 @@ def _algorithm(run: RunSettings, layout: Layout) -> dict[str, Any]:
 
 
 def _generation(run: RunSettings, layout: Layout) -> dict[str, Any]:
-    if layout.placement == "in_process":
+    if layout.placement == "transformers":
         return {"use_vllm": False}
     settings: dict[str, Any] = {
         "use_vllm": True,

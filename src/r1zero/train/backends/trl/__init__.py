@@ -1,4 +1,4 @@
-"""The backend `trl`: TRL's GRPOTrainer, with vLLM as the generator on GPUs.
+"""The backend `trl`: TRL's GRPOTrainer, which generates with vLLM or by itself.
 
 `backend.py` says how runs are laid out and started, and `rendering.py` writes `accelerate.yaml` and
 `trl.yaml`; neither needs torch. `scoring.py` is the reference model of a server. `entrypoint.py` is

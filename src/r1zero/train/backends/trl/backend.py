@@ -66,23 +66,22 @@ class TrlBackend:
         """TRL wants whole groups, and the same number of completions for each process."""
         return Constraints(
             equal_share_of="completions",
-            placements=("in_process", "colocate", "server"),
+            placements=("transformers", "colocate", "server"),
+            devices=("cpu", "gpu"),
             shardings=("none", "optimizer", "full"),
             offload=True,
             references=("trainer", "server"),
         )
 
     def requires(self, layout: Layout) -> dict[str, str]:
-        """Require vLLM to generate on GPUs, and DeepSpeed to shard or offload."""
-        needed = {
-            "vllm": layout.placement != "in_process",
-            "deepspeed": layout.sharding != "none",
-        }
-        return {
-            name: "make install TORCH=cuda VLLM=1"
-            for name, is_needed in needed.items()
-            if is_needed
-        }
+        """Require vLLM unless the trainers generate, and DeepSpeed to shard or offload."""
+        install = "make install TORCH=cuda VLLM=1"
+        needed = {}
+        if layout.placement != "transformers":
+            needed["vllm"] = f"{install}, or hardware.placement: transformers, which is slower"
+        if layout.sharding != "none":
+            needed["deepspeed"] = install
+        return needed
 
     def render(self, run: RunSettings, layout: Layout, inputs: Inputs) -> dict[str, str]:
         """The configuration files of accelerate, TRL and, if there is one, its vLLM engine."""
@@ -169,6 +168,8 @@ def _trainer(
         arguments += ["--generator-port", "{port:generator}", "--weights-port", "{port:weights}"]
     if layout.placement == "colocate":
         arguments += ["--engine", str(inputs.config / _ENGINE_FILE)]
+    if layout.gpus and layout.placement == "transformers":
+        arguments += ["--rollout-batch", str(layout.generator_sequences)]
     if resume:
         arguments += ["--resume", str(resume)]
     arguments += client_arguments(layout, machine)
@@ -176,7 +177,7 @@ def _trainer(
         role="trainer",
         argv=(*_launcher(layout, inputs, node), "-m", _ENTRYPOINT, *arguments),
         # TRL warns at each start that `rollout_func` may change; its version is pinned.
-        env={"TRL_EXPERIMENTAL_SILENCE": "1", **(_ENGINE_ENV if layout.gpus else {})},
+        env={"TRL_EXPERIMENTAL_SILENCE": "1", **_environment(layout)},
         gpus=tuple(
             each.gpu
             for each in assign_gpus(layout, machine)
@@ -186,9 +187,17 @@ def _trainer(
     )
 
 
+def _environment(layout: Layout) -> dict[str, str]:
+    """Variables of the trainers, by what generates."""
+    if layout.placement != "transformers":
+        return _ENGINE_ENV
+    # A cache that grows with every token leaves holes in memory of fixed segments.
+    return {"PYTORCH_ALLOC_CONF": "expandable_segments:True"} if layout.gpus else {}
+
+
 def _launcher(layout: Layout, inputs: Inputs, node: int) -> tuple[str, ...]:
     """accelerate; torchrun for several processes on a CPU, of which accelerate would start one."""
-    if layout.placement == "in_process" and layout.trainers > 1:
+    if layout.gpus == 0 and layout.trainers > 1:
         return ("torchrun", "--standalone", "--nproc-per-node", str(layout.trainers))
     launcher: tuple[str, ...] = (
         "accelerate",

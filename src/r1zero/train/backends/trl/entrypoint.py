@@ -9,6 +9,7 @@ stop tokens of the prompt, zero-variance groups as in the recipe, and the record
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--generator-port", type=int, help="Its port.")
     parser.add_argument("--weights-port", type=int, help="Port that weights are sent to it over.")
     parser.add_argument("--engine", type=Path, help="The vllm.yaml of an engine in this process.")
+    parser.add_argument("--rollout-batch", type=int, help="Completions to generate at once.")
     parser.add_argument("--resume", type=Path, help="Checkpoint to go on from.")
     add_options(parser)
     options = parser.parse_args(arguments)
@@ -155,7 +157,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
     engine = read_yaml(options.engine) if options.engine else {}
     with planned_engine(engine):
-        trainer = build_trainer(run, settings, config, model, problems, recorder, reference)
+        trainer = build_trainer(
+            run,
+            settings,
+            config,
+            model,
+            problems,
+            recorder,
+            reference,
+            rollout_batch=options.rollout_batch,
+        )
     if options.resume and config.use_cpu:
         _let_torch_restore_to_numbered_cpus()
     trainer.train(resume_from_checkpoint=str(options.resume) if options.resume else None)
@@ -169,6 +180,7 @@ def build_trainer(
     problems: pl.DataFrame,
     recorder: Recorder | None,
     reference: ReferenceClient | None = None,
+    rollout_batch: int | None = None,
 ) -> DynamicSamplingTrainer:
     """The trainer of a run.
 
@@ -180,6 +192,7 @@ def build_trainer(
         problems: Training problems, with a column `prompt`.
         recorder: Writes what the training leaves; None in all processes but the main one.
         reference: Asks a server for the reference model; None for one in the trainer.
+        rollout_batch: Completions to generate at once without vLLM; None for all.
 
     """
     config.model_init_kwargs = {
@@ -199,7 +212,7 @@ def build_trainer(
         reward_funcs=reward_functions(settings, run["reward_models"]),
         args=config,
         train_dataset=Dataset.from_polars(problems),
-        rollout_func=None if config.use_vllm else rollout,
+        rollout_func=None if config.use_vllm else partial(rollout, batch=rollout_batch),
         callbacks=[RecorderCallback(recorder)],
         zero_variance_groups=settings.algorithm.zero_variance_groups,
         max_resamples=settings.algorithm.max_resamples,

@@ -194,7 +194,7 @@ def _generation(run: RunSettings, layout: Layout) -> dict[str, Any]:
         "top_k": algorithm.top_k,
         "repetition_penalty": 1.0,
         "max_completion_length": sizes.max_completion_length,
-        "use_vllm": layout.placement != "in_process",
+        "use_vllm": layout.placement != "transformers",
         "use_cpu": layout.gpus == 0,
         "bf16": layout.compute_dtype == "bfloat16",
         "gradient_checkpointing": layout.gradient_checkpointing,
@@ -215,7 +215,10 @@ def _generation(run: RunSettings, layout: Layout) -> dict[str, Any]:
             # A large model takes minutes to load.
             "vllm_server_timeout": 1800.0,
         }
-    if layout.placement != "in_process":
+    if layout.placement == "transformers" and layout.sharding == "full":
+        # Otherwise every token of a completion gathers the weights of every layer.
+        settings["ds3_gather_for_generation"] = True
+    if layout.placement != "transformers":
         settings |= {
             "vllm_importance_sampling_correction": algorithm.rollout_importance_sampling != "none",
             "vllm_importance_sampling_mode": _RATIOS[algorithm.rollout_importance_sampling],

@@ -7,7 +7,6 @@ again, and a training that was cut off goes on from its last checkpoint.
 import json
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -58,20 +57,10 @@ class Learning:
         if not run.model.is_file():
             assert lane.start(run).wait() == 0, (run.folder / "output.log").read_text()[-4000:]
         last = json.loads(run.model.read_text())["checkpoints"][-1]["step"]
-        return self._accuracy(lane, run, 0), self._accuracy(lane, run, last)
-
-    def _accuracy(self, lane: Lane, run: Run, step: int) -> float:
-        """Held-out accuracy, with the engine that the stage chooses for the GPUs of the plan."""
-        gpus = min(1, json.loads((run.plan / "plan.json").read_text())["gpus"])
-        out = run.folder / "evaluations" / f"step{step}.json"
-        if not out.is_file():
-            measured = ("--suite", DATASET, "--problems", lane.task, "--step", step)
-            command = ("evaluate", run.model, *measured, "--gpus", gpus, "--out", out)
-            python = [lane.env["PYTHON"], "-m", "r1zero"]
-            subprocess.run([*python, *map(str, command)], env=lane.env_with(gpus), check=True)
-        result = json.loads(out.read_text())
-        assert result["engine"].startswith("vllm" if gpus else "transformers")
-        return float(result["metrics"]["accuracy"])
+        gpus = min(1, hardware["gpus"])
+        results = (lane.evaluate(run, step, gpus) for step in (0, last))
+        before, after = (float(result["metrics"]["accuracy"]) for result in results)
+        return before, after
 
 
 @pytest.fixture(scope="module")

@@ -242,6 +242,17 @@ def test_a_run_that_was_killed_goes_on_with_vllm(lane: Lane, tables: Tables) -> 
 
 
 @pytest.mark.slow
+def test_a_run_is_evaluated_with_vllm(lane: Lane) -> None:
+    """Base and checkpoint, of a run that trained without vLLM."""
+    run = lane.plan(gpus=0)
+    lane.train(run)
+    for step in (0, STEPS):
+        result = lane.evaluate(run, step, gpus=1)
+        assert result["n_problems"] == 8
+        assert result["metrics"]["mean_length"] > 0
+
+
+@pytest.mark.slow
 def test_two_runs_do_not_meet(lane: Lane, tables: Tables) -> None:
     runs = [lane.plan(name=name, **LAYOUTS["server"]) for name in ("one", "other")]
     processes = [lane.start(run) for run in runs]
@@ -308,7 +319,7 @@ def test_vllm_reads_all_commands_and_engine_settings(lane: Lane) -> None:
             hardware = Hardware(gpu=gpu, nodes=nodes, gpus=gpus)
             machine = find_machine(hardware)
             layout = lay_out(run, machine, architecture, hardware)
-            if not isinstance(layout, Layout) or layout.placement == "in_process":
+            if not isinstance(layout, Layout) or layout.placement == "transformers":
                 continue
             engine = engine_config(run, layout)
             folder = Path("m")
