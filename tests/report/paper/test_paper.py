@@ -105,7 +105,7 @@ def test_ablations_are_found_by_their_settings(tmp_path: Path) -> None:
     )
     groups = {group.run.recipe: group for group in groups_of(runs)}
     [found] = ablations_of(list(groups.values()))
-    # Recipes come before variants, and of these the first by name is what the others are held to.
+    # Recipes come before variants, and of those with as many arms the first by name.
     assert found.reference.run.recipe == "another_name"
     assert {arm.run.recipe for arm in found.arms} == {"datawhale_r1", "datawhale_r1-beta_0.04"}
     assert found.keys == ["algorithm.beta", "algorithm.loss_type"]
@@ -117,6 +117,20 @@ def test_ablations_are_found_by_their_settings(tmp_path: Path) -> None:
     ]
     assert row["delta_reference"] == pytest.approx(two_sample_delta(*arms).estimate, abs=1e-6)
     assert "beta 0.04; loss_type grpo" in row["settings"]
+
+
+def test_the_recipe_with_most_arms_is_what_the_others_are_held_to(tmp_path: Path) -> None:
+    two = {"algorithm__beta": 0.01, "algorithm__epsilon": 0.3}
+    runs = [
+        small_run(tmp_path),
+        varied(tmp_path, "another_name", algorithm__loss_type="dr_grpo"),
+        varied(tmp_path, "datawhale_r1-beta_0.04", algorithm__beta=0.04),
+        # It differs from the other recipe in three settings.
+        varied(tmp_path, "datawhale_r1-beta_0.01.epsilon_0.3", **two),
+    ]
+    [found] = ablations_of(groups_of(load(*paths(*runs))))
+    assert found.reference.run.recipe == "datawhale_r1"
+    assert len(found.arms) == 3
 
 
 def test_runs_that_were_measured_otherwise_are_no_ablation(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 from r1zero.report.paper.document import Table, limits
 from r1zero.report.paper.text import arrow, interval, setting
-from r1zero.report.results.inputs import Run
 from r1zero.report.statistics.intervals import Interval, Outcomes, two_sample_delta
 from r1zero.report.statistics.measures import Group, files_of, per_base, runs_of, values
 
@@ -41,26 +40,36 @@ def differences(first: Group, second: Group) -> dict[str, tuple[Any, Any]]:
 def ablations_of(groups: Sequence[Group]) -> list[Ablation]:
     """Find ablations by the differences in settings, regardless of the names of the runs.
 
-    Each group is in at most one ablation. The reference is preferably a recipe, not a variant.
+    Each group is in at most one ablation. The reference is preferably a recipe, not a variant, and
+    of these the one with the most arms.
     """
     found: list[Ablation] = []
-    taken: set[Run] = set()
-    for reference in sorted(groups, key=lambda group: ("-" in group.run.recipe, group.run.recipe)):
-        if reference.run in taken:
-            continue
-        arms = [
-            group
-            for group in groups
-            if group.run not in taken | {reference.run}
-            and group.run.backend == reference.run.backend
-            and group.run.task == reference.run.task
-            and _are_measured_alike(reference, group)
-            and 0 < len(differences(reference, group)) <= _MOST_DIFFERENCES
-        ]
-        if arms:
-            found.append(Ablation(reference, tuple(arms)))
-            taken |= {reference.run, *(arm.run for arm in arms)}
+    remaining = sorted(groups, key=lambda group: group.run.recipe)
+    while remaining:
+        candidates = [Ablation(group, _arms_of(group, remaining)) for group in remaining]
+        best = min(
+            (candidate for candidate in candidates if candidate.arms),
+            key=lambda item: ("-" in item.reference.run.recipe, -len(item.arms)),
+            default=None,
+        )
+        if best is None:
+            break
+        found.append(best)
+        taken = {best.reference.run, *(arm.run for arm in best.arms)}
+        remaining = [group for group in remaining if group.run not in taken]
     return found
+
+
+def _arms_of(reference: Group, groups: Sequence[Group]) -> tuple[Group, ...]:
+    """The groups that differ from a reference in a few settings alone."""
+    return tuple(
+        group
+        for group in groups
+        if group.run.backend == reference.run.backend
+        and group.run.task == reference.run.task
+        and _are_measured_alike(reference, group)
+        and 0 < len(differences(reference, group)) <= _MOST_DIFFERENCES
+    )
 
 
 def _are_measured_alike(first: Group, second: Group) -> bool:
