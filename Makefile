@@ -35,7 +35,7 @@ STAMP := $(VENV)/installed$(if $(VLLM),-gpu)
 DEEPSPEED := $(shell sed -n 's/^\(deepspeed==[^ ]*\).*/\1/p' requirements-gpu.lock)
 
 .DEFAULT_GOAL := help
-.PHONY: help install slurm train_countdown test test-fast test-cluster test-vllm test-swift bench schema lock
+.PHONY: help install slurm train_countdown test test-fast test-cluster test-kills test-vllm test-swift bench schema lock
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z_-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -54,14 +54,17 @@ test: install ## Formatters, linters, types, then every test that needs no GPU.
 	$(VENV)/bin/snakefmt --check Snakefile rules
 	$(PROGRAMS) snakemake --lint
 	$(VENV)/bin/mypy
-	$(PROGRAMS) OMP_NUM_THREADS=1 pytest -m "not gpu and not vllm and not swift and not cluster" --numprocesses auto --maxprocesses 4 \
+	$(PROGRAMS) OMP_NUM_THREADS=1 pytest -m "not gpu and not vllm and not swift and not cluster and not kills" --numprocesses auto --maxprocesses 4 \
 	  --dist loadfile $(ARGS)
 
 test-fast: install ## The tests that take seconds.
-	$(PROGRAMS) pytest -m "not slow and not cluster and not browser and not gpu and not vllm and not swift" $(ARGS)
+	$(PROGRAMS) pytest -m "not slow and not cluster and not kills and not browser and not gpu and not vllm and not swift" $(ARGS)
 
 test-cluster: slurm ## A SLURM cluster on this machine (needs slurmctld, slurmd, slurm-client, munge).
 	$(PROGRAMS) OMP_NUM_THREADS=1 pytest -m cluster tests/cluster $(ARGS)
+
+test-kills: install ## Kill the workflow at random points, and compare what it ends with (ARGS="-k seed0" for a few).
+	$(PROGRAMS) OMP_NUM_THREADS=1 pytest -s -m kills tests/kills $(ARGS)
 
 test-vllm: install ## Train with the CPU build of vLLM, in an environment of its own.
 	$(PROGRAMS) OMP_NUM_THREADS=1 pytest -s tests/train/backends/trl/vllm_on_cpu $(ARGS)

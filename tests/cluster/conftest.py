@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from slurm_cluster import CLIENTS, DAEMONS, SlurmCluster
-from slurm_driver import Driver, describe_site
-from workflow_copy import copy_workflow
+from slurm_driver import Driver
 
 
 @pytest.fixture(scope="session")
@@ -35,15 +34,3 @@ def drive(cluster: SlurmCluster) -> Iterator[Callable[..., Driver]]:
     for driver in started:
         driver.kill()
     cluster.cancel_all()
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Callable[[Path], Path]:
-    """Copy the workflow with a configuration, and describe the cluster in its profile."""
-
-    def make(config: Path) -> Path:
-        folder = copy_workflow(tmp_path / "workflow", config)
-        describe_site(folder)
-        return folder
-
-    return make

@@ -19,6 +19,7 @@ from transformers import AutoTokenizer
 from graders import grade_countdown as grade
 from r1zero.core.errors import UserError
 from r1zero.core.files import weights_hash
+from r1zero.core.locks import only_one
 from r1zero.data.problems import read_problems
 from r1zero.evaluate.engines import transformers as transformers_engine
 from r1zero.evaluate.metrics import SEARCH, ks, majority_at_k, pass_at_k, repetition
@@ -417,6 +418,20 @@ def test_a_killed_evaluation_ends_as_an_unbroken_one(
     assert completions(scores).equals(completions(whole))
     for key in whole.keys() - {"completions", *CLOCK}:
         assert scores[key] == whole[key], key
+
+
+def test_an_evaluation_waits_for_another_one_of_the_same_and_takes_what_it_has_made(
+    run: Run, suite: Path
+) -> None:
+    made = Path(evaluate(run, suite, 2)["completions"]).stat().st_mtime_ns
+    command = [sys.executable, "-m", "r1zero", "evaluate", *map(str, options(run, suite, 2))]
+    with only_one(run.folder / "scores.json"):
+        process = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        assert "waiting" in process.stdout.readline()
+    assert "made by the other process" in process.communicate(timeout=300)[0]
+    assert process.returncode == 0
+    assert (run.folder / "scores.parquet").stat().st_mtime_ns == made
 
 
 @pytest.mark.slow

@@ -11,9 +11,11 @@ from pathlib import Path
 from slurm_cluster import MEMORY_MB, MINUTES, SlurmCluster
 from tiny import ENVIRONMENT, edited
 
-_SECONDS = 300
-# Polled faster than on a site, where a question costs the controller something.
+# A guard against a hang alone: how long something takes says more about the machine.
+_SECONDS = 900
+# The interval of the profile has to fit the MinJobAge of the cluster.
 _FASTER = ("--slurm-init-seconds-before-status-checks", "2", "--seconds-between-status-checks", "1")
+_SNAKEMAKE = Path(__file__).with_name("fast_polling") / "snakemake"
 
 
 def describe_site(folder: Path) -> None:
@@ -28,7 +30,7 @@ class Driver:
 
     def __init__(self, folder: Path, cluster: SlurmCluster, *arguments: str) -> None:
         self.folder, self.cluster = folder, cluster
-        command = [sys.executable, "-m", "snakemake", "--workflow-profile", "profiles/slurm"]
+        command = [sys.executable, str(_SNAKEMAKE), "--workflow-profile", "profiles/slurm"]
         programs = Path(sys.executable).parent
         settings = cluster.environment
         self._environment = {
@@ -59,10 +61,10 @@ class Driver:
             assert time.monotonic() < end, self.log
             time.sleep(0.2)
 
-    def jobs(self) -> str:
+    def jobs(self, *options: str) -> str:
         """What `r1zero jobs` says about this folder."""
         result = subprocess.run(
-            [sys.executable, "-m", "r1zero", "jobs"],
+            [sys.executable, "-m", "r1zero", "jobs", *options],
             cwd=self.folder,
             env=self._environment,
             capture_output=True,

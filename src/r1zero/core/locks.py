@@ -22,6 +22,31 @@ class LockedError(Exception):
 
 
 @contextmanager
+def only_one(out: Path) -> Iterator[bool]:
+    """Keep other processes from making an output while the block runs; they are waited for.
+
+    A job that outlives the workflow that started it goes on, and a new one must not write into the
+    same files.
+
+    Args:
+        out: The output. The lock file is hidden beside it.
+
+    Yields:
+        Whether another process was waited for, which may have made the output.
+
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    waited = []
+
+    def say() -> None:
+        waited.append(True)
+        print(f"{out}: another process makes it; waiting for its end", flush=True)
+
+    with lock(out.parent / f".{out.name}.lock", on_wait=say):
+        yield bool(waited)
+
+
+@contextmanager
 def lock(
     path: Path, *, on_wait: Callable[[], object] | None = None, inherited: bool = False
 ) -> Iterator[None]:

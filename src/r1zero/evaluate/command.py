@@ -20,6 +20,7 @@ from r1zero.core.files import (
     weights_hash,
     write_json,
 )
+from r1zero.core.locks import only_one
 from r1zero.core.provenance import provenance, versions
 from r1zero.data.problems import read_problems
 from r1zero.evaluate.chunks import Chunks
@@ -84,28 +85,35 @@ def evaluate(
     weights = _weights(run, step, model)
     manifest = read_json(problems)["files"]["test"]
     partial = out.parent / f".{out.stem}.partial"
-    # The lock is held until everything is written: the GPU's memory stays in use until then.
     _check_shares(gpus, processes)
-    with locked_gpus(gpus) as found:
-        means = _Means(engine, processes, found if gpus else [])
-        rows = verify_file(manifest, problems.parent)
-        measured, table = _measure(run["settings"], decoding, weights, rows, means, partial)
-        completions = out.with_suffix(".parquet")
-        with atomic_path(completions) as temporary:
-            table.write_parquet(temporary, compression="zstd")
-        result = {
-            "run": run["run"],
-            "suite": suite,
-            "step": step,
-            "config_hash": run["config_hash"],
-            "model_sha256": weights.sha256,
-            "suite_sha256": manifest["sha256"],
-            **measured,
-            "completions": str(completions),
-            "provenance": provenance(),
-        }
-        write_json(out, result)
-        shutil.rmtree(partial)
+    identity = {
+        "run": run["run"],
+        "suite": suite,
+        "step": step,
+        "config_hash": run["config_hash"],
+        "model_sha256": weights.sha256,
+        "suite_sha256": manifest["sha256"],
+    }
+    with only_one(out) as waited:
+        if waited and _is_made(out, identity | {"decoding": decoding}):
+            print(f"{out}: made by the other process")
+            return
+        # This lock is held until everything is written: the GPU's memory stays in use until then.
+        with locked_gpus(gpus) as found:
+            means = _Means(engine, processes, found if gpus else [])
+            rows = verify_file(manifest, problems.parent)
+            measured, table = _measure(run["settings"], decoding, weights, rows, means, partial)
+            completions = out.with_suffix(".parquet")
+            with atomic_path(completions) as temporary:
+                table.write_parquet(temporary, compression="zstd")
+            result = {
+                **identity,
+                **measured,
+                "completions": str(completions),
+                "provenance": provenance(),
+            }
+            write_json(out, result)
+            shutil.rmtree(partial)
     print(_line(result))
 
 
@@ -123,6 +131,14 @@ class _Means(NamedTuple):
     processes: int
     gpus: list[str]
     """GPUs as `CUDA_VISIBLE_DEVICES` names them; empty where their number was not given."""
+
+
+def _is_made(out: Path, identity: Mapping[str, Any]) -> bool:
+    """Whether the results are there, of the same model, problems and decoding."""
+    if not out.is_file():
+        return False
+    found = read_json(out)
+    return all(found.get(key) == value for key, value in identity.items())
 
 
 def _check_shares(gpus: int | None, processes: int) -> None:

@@ -8,6 +8,7 @@ import typer
 
 from r1zero.core.errors import UserError
 from r1zero.core.files import atomic_directory, cost_file, describe_file, write_json
+from r1zero.core.locks import only_one
 from r1zero.data.files import read_manifest
 from r1zero.data.problems import fits
 from r1zero.settings import load_scale
@@ -48,7 +49,7 @@ def pretrain(
     from r1zero.pretrain.base import make_base
 
     started = time.monotonic()
-    with atomic_directory(out) as folder:
+    with only_one(out), atomic_directory(out) as folder:
         summary = make_base(settings, workers, kept, rows.parent, folder)
         files = [describe_file(path, folder) for path in sorted(folder.iterdir())]
         write_json(

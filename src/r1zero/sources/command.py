@@ -12,6 +12,7 @@ import typer
 from r1zero.core.errors import UserError
 from r1zero.core.files import describe_file, write_json, write_json_lines
 from r1zero.core.formatting import size
+from r1zero.core.locks import only_one
 from r1zero.core.validation import read_yaml, validate
 from r1zero.settings.endpoints import DEFAULT_ENDPOINTS, Endpoint
 from r1zero.settings.sources import (
@@ -172,7 +173,10 @@ def _fetch(
     if endpoints:
         where = "--endpoints or R1ZERO_ENDPOINTS"
         tried = validate({"endpoints": _parse(endpoints, where)}, Config, where).endpoints
-    return fetch(section, name, source, endpoints=tried, offline=offline, lock=Lock(lock), out=out)
+    with only_one(out):
+        return fetch(
+            section, name, source, endpoints=tried, offline=offline, lock=Lock(lock), out=out
+        )
 
 
 def _describe(fetched: Fetched, out: Path) -> list[dict[str, Any]]:
