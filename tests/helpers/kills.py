@@ -15,7 +15,7 @@ import psutil
 import yaml
 
 from r1zero.core.files import sha256_file
-from r1zero.train import metrics
+from r1zero.train import guards, metrics
 from r1zero.train.checkpoints import SEAL, sealed
 from tiny import BASE, ENVIRONMENT, RECIPE
 
@@ -75,7 +75,7 @@ class Workflow:
             "HF_HUB_OFFLINE": "",
             "HF_ENDPOINT": "",
         }
-        self._seen: list[psutil.Process] = []
+        self._left: list[psutil.Process] = []
         (folder / "my.yaml").write_text(yaml.safe_dump(dict(config)))
 
     @property
@@ -111,36 +111,35 @@ class Workflow:
             seconds: How long each stage, and each part of a step, takes.
 
         """
+        began, known = time.time(), self._incomplete()
         driver = self.start()
-        job = self._await(kill, seconds, driver)
+        job = self._await(kill, seconds, driver, began, known)
         if job is None:
             assert driver.wait() == 0, self.log
             return Struck(kill, reached=False, steps_lost=0, seconds_lost=0.0)
         reached = _runs(job)
         rows = metrics.read(self.checkpoints / "metrics.jsonl")
         running = time.time() - job.create_time() if reached else 0.0
-        if kill.victim == "machine":
-            self._kill(driver)
-        elif kill.victim == "driver":
-            self._seen += _tree(driver.pid)
+        if kill.victim == "driver":
+            self._left += _tree(driver.pid)
             driver.kill()
-        elif reached:
+        elif kill.victim == "machine" or not reached:
+            self._kill(driver)
+        else:
             job.send_signal(signal.SIGTERM if kill.victim == "SIGTERM" else signal.SIGKILL)
-        try:
-            driver.wait(timeout=_PATIENCE)
-        finally:
-            if kill.victim != "driver":
-                self._kill(driver)
+        driver.wait(timeout=_PATIENCE)
         saved = max(sealed(self.checkpoints), default=0)
         lost = [row["step_time"] for row in rows if row["step"] > saved]
         training = kill.stage not in _COMMANDS
         return Struck(kill, reached, len(lost), sum(lost) if training else running)
 
     def clean(self) -> None:
-        """End what drivers that were killed have left, if anything is."""
-        for process in self._seen:
-            with contextlib.suppress(psutil.Error):
-                process.kill()
+        """Kill what drivers that were killed have left, if anything is."""
+        for process in self._left:
+            for each in _tree(process.pid) if _runs(process) else []:
+                with contextlib.suppress(psutil.Error):
+                    each.kill()
+        self._left = []
 
     def outcome(self) -> dict[str, Any]:
         """What must be the same however often it was killed."""
@@ -163,27 +162,54 @@ class Workflow:
         return found
 
     def _await(
-        self, kill: Kill, seconds: Mapping[str, float], driver: "subprocess.Popen[bytes]"
+        self,
+        kill: Kill,
+        seconds: Mapping[str, float],
+        driver: "subprocess.Popen[bytes]",
+        began: float,
+        known: set[tuple[Path, int]],
     ) -> psutil.Process | None:
-        """Wait for the point of a kill; the process of its stage, or None if it never comes."""
+        """Wait for the point of a kill.
+
+        Args:
+            kill: The kill.
+            seconds: How long each stage, and each part of a step, takes.
+            driver: The driver, started at `began`.
+            began: Seconds since 1970.
+            known: Incomplete checkpoints of before.
+
+        Returns:
+            The process of the stage; None if it never came.
+
+        """
         command = _COMMANDS.get(kill.stage, "train")
         job: psutil.Process | None = self._until(lambda: _job(driver.pid, command), driver)
         if job is None:
             return None
         if kill.stage == "checkpoint":
-            self._until(lambda: self._saving() or not _runs(job), driver, pause=0.0005)
+            self._until(lambda: self._incomplete() - known or not _runs(job), driver, pause=0.0005)
         elif kill.stage in ("rollout", "optimizer step"):
-            log = self.checkpoints / "metrics.jsonl"
-            before = _size(log)
-            self._until(lambda: _size(log) > before or not _runs(job), driver, pause=0.002)
+            # In the first or in the second step of this attempt.
+            first = max(sealed(self.checkpoints), default=0) + (kill.share > 0.5)
+
+            def has_begun() -> bool:
+                beat = guards.heartbeat(self.checkpoints)
+                return bool(beat) and beat["time"] > began and beat["step"] >= first
+
+            self._until(lambda: has_begun() or not _runs(job), driver, pause=0.002)
             if kill.stage == "optimizer step":
                 time.sleep(seconds["rollout"])
         time.sleep(kill.share * seconds[kill.stage])
         return job
 
-    def _saving(self) -> bool:
-        """Whether a checkpoint is being written."""
-        return any(not (path / SEAL).exists() for path in self.checkpoints.glob("checkpoint-*"))
+    def _incomplete(self) -> set[tuple[Path, int]]:
+        """Checkpoints without a seal, with the times of their last change."""
+        found = set()
+        for path in self.checkpoints.glob("checkpoint-*"):
+            with contextlib.suppress(FileNotFoundError):
+                if not (path / SEAL).exists():
+                    found.add((path, path.stat().st_ctime_ns))
+        return found
 
     def _until(
         self, condition: Callable[[], Any], driver: "subprocess.Popen[bytes]", pause: float = 0.02
@@ -198,10 +224,9 @@ class Workflow:
         return found
 
     def _kill(self, driver: "subprocess.Popen[bytes]") -> None:
-        """Kill everything that a driver has started, as a machine that goes down does."""
-        for process in _tree(driver.pid):
-            with contextlib.suppress(psutil.Error):
-                process.kill()
+        """Kill everything, as a machine that goes down does."""
+        self._left += _tree(driver.pid)
+        self.clean()
         driver.wait()
 
 
@@ -223,8 +248,6 @@ def _job(driver: int, command: str) -> psutil.Process | None:
 
 
 def _runs(process: psutil.Process) -> bool:
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False

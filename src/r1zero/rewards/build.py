@@ -11,12 +11,12 @@ the recipe, and `trainer_state`, which only has `global_step`.
 import asyncio
 import inspect
 import math
-import os
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 from r1zero.core.errors import redact
+from r1zero.core.provenance import usable_cores
 from r1zero.core.sandbox.workers import Result, Workers
 from r1zero.rewards.functions import (
     REWARD_FUNCTIONS,
@@ -177,7 +177,7 @@ def _here(
 
 def _apart(path: str, options: dict[str, Any]) -> Callable[[list[Batch]], list[Result]]:
     """Score batches by a user's function, in another process and bounded time."""
-    deadline = DEADLINE * (os.cpu_count() or 1)
+    deadline = DEADLINE * usable_cores()
     workers = Workers(f"{__name__}.call", deadline=deadline, patience=PATIENCE, count=1)
 
     def score(batches: list[Batch]) -> list[Result]:

@@ -50,6 +50,23 @@ def test_results_are_in_the_order_of_the_items() -> None:
     assert workers.map([]) == []
 
 
+def test_there_are_as_many_processes_as_the_job_has_cores() -> None:
+    """A scheduler gives a job some of the cores of a node, by its affinity."""
+    code = (
+        "import os, worker_functions\n"
+        "from r1zero.core.sandbox.workers import Workers\n"
+        "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+        "workers = Workers('worker_functions.nap', deadline=10)\n"
+        "workers.map([0.0] * 4)\n"
+        "import psutil\n"
+        "print(len(psutil.Process().children()))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": HELPERS}
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert result.stdout == "1\n"
+
+
 @pytest.mark.parametrize(
     ("how", "problem"),
     [

@@ -28,6 +28,7 @@ from queue import LifoQueue
 from typing import Any
 
 from r1zero.core.errors import UserError
+from r1zero.core.provenance import usable_cores
 
 _SCRIPT = Path(__file__).with_name("worker.py")
 # For its imports; torch from a cold disk takes a minute.
@@ -230,4 +231,4 @@ def _end_all(workers: list[_Worker]) -> None:
 
 def _default_count() -> int:
     ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # torchrun and accelerate say it
-    return max(1, min(_MOST_WORKERS, (os.cpu_count() or 1) // ranks))
+    return max(1, min(_MOST_WORKERS, usable_cores() // ranks))
