@@ -124,7 +124,7 @@ class Workflow:
             self._left += _tree(driver.pid)
             driver.kill()
         elif kill.victim == "machine" or not reached:
-            self._kill(driver)
+            self.kill(driver)
         else:
             job.send_signal(signal.SIGTERM if kill.victim == "SIGTERM" else signal.SIGKILL)
         driver.wait(timeout=_PATIENCE)
@@ -183,11 +183,11 @@ class Workflow:
 
         """
         command = _COMMANDS.get(kill.stage, "train")
-        job: psutil.Process | None = self._until(lambda: _job(driver.pid, command), driver)
+        job: psutil.Process | None = self.until(lambda: _job(driver.pid, command), driver)
         if job is None:
             return None
         if kill.stage == "checkpoint":
-            self._until(lambda: self._incomplete() - known or not _runs(job), driver, pause=0.0005)
+            self.until(lambda: self._incomplete() - known or not _runs(job), driver, pause=0.0005)
         elif kill.stage in ("rollout", "optimizer step"):
             # In the first or in the second step of this attempt.
             first = max(sealed(self.checkpoints), default=0) + (kill.share > 0.5)
@@ -196,7 +196,7 @@ class Workflow:
                 beat = guards.heartbeat(self.checkpoints)
                 return bool(beat) and beat["time"] > began and beat["step"] >= first
 
-            self._until(lambda: has_begun() or not _runs(job), driver, pause=0.002)
+            self.until(lambda: has_begun() or not _runs(job), driver, pause=0.002)
             if kill.stage == "optimizer step":
                 time.sleep(seconds["rollout"])
         time.sleep(kill.share * seconds[kill.stage])
@@ -211,7 +211,7 @@ class Workflow:
                     found.add((path, path.stat().st_ctime_ns))
         return found
 
-    def _until(
+    def until(
         self, condition: Callable[[], Any], driver: "subprocess.Popen[bytes]", pause: float = 0.02
     ) -> Any:
         """The first true value of a condition, or None if the driver ends before."""
@@ -223,7 +223,7 @@ class Workflow:
             time.sleep(pause)
         return found
 
-    def _kill(self, driver: "subprocess.Popen[bytes]") -> None:
+    def kill(self, driver: "subprocess.Popen[bytes]") -> None:
         """Kill everything, as a machine that goes down does."""
         self._left += _tree(driver.pid)
         self.clean()
