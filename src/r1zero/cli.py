@@ -17,6 +17,7 @@ from r1zero.evaluate.command import evaluate
 from r1zero.evaluate.released import released
 from r1zero.plan.command import layout, plan, resolve
 from r1zero.pretrain.command import pretrain
+from r1zero.reference.command import reference
 from r1zero.report.command import compare_released, report
 from r1zero.rewards.command import app as grade
 from r1zero.sources.command import app as sources
@@ -42,6 +43,7 @@ app.command()(layout)
 app.command()(environment)
 app.command()(preflight)
 app.command()(train)
+app.command()(reference)
 app.command()(evaluate)
 app.command()(released)
 app.command()(report)

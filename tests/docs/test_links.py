@@ -121,3 +121,14 @@ def test_the_tests_of_each_invariant_exist() -> None:
     named = re.findall(r"`([\w/]+/(?:\w+\.py)?)`", table.partition("|---|---|")[2])
     assert named
     assert not [path for path in named if not (ROOT / "tests" / path).exists()]
+
+
+def test_the_tests_of_each_finding_exist() -> None:
+    text = (ROOT / "docs" / "gpu_findings.md").read_text(encoding="utf-8")
+    short = re.search(r"`LANE` is `([\w/.]+)`", text)
+    assert short
+    named = re.findall(r"`([\w/]+\.py)(?:::(\w+))?`", text.replace("LANE::", f"{short[1]}::"))
+    assert len(named) > 16
+    for path, test in named:
+        content = (ROOT / "tests" / path).read_text(encoding="utf-8")
+        assert not test or f"def {test}(" in content, f"{path}::{test}"

@@ -7,6 +7,7 @@ with a list of the options of each run as JSON.
 import json
 import os
 import random
+import resource
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerFast, TrainerCallback
 from trl import GRPOConfig
 
+from r1zero.reference.client import ReferenceClient
+from r1zero.reference.protocol import Identity
 from r1zero.train.backends.trl.dynamic_sampling import DynamicSamplingTrainer
 
 os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
@@ -39,11 +42,24 @@ def share_of_even_tokens(completion_ids: list[list[int]], **_: Any) -> list[floa
     return [sum(token % 2 == 0 for token in ids) / len(ids) for ids in completion_ids]
 
 
+def client_of(address: str, base: str) -> ReferenceClient:
+    """Asks a server for the reference model of a training."""
+    types = {"dtype": "float32", "compute_dtype": "float32"}
+    identity = Identity.of(Path(base), **types, temperature=1.0, backend="trl")
+    return ReferenceClient(address, identity, patience=60)
+
+
 def main(
-    base: str, out: str, prompts: list[str], config: dict[str, Any], zero_variance_groups: str
+    base: str,
+    out: str,
+    prompts: list[str],
+    config: dict[str, Any],
+    zero_variance_groups: str,
+    reference: str | None = None,
 ) -> None:
     order: list[list[str]] = []
     history: list[list[float]] = []
+    seconds: list[float] = []
 
     def given(own: list[str], trainer: DynamicSamplingTrainer) -> dict[str, Any]:
         """Completions that depend on the prompt, the place in its group and the step alone."""
@@ -61,6 +77,7 @@ def main(
         def on_log(self, args: Any, state: Any, control: Any, logs: Any, **_: Any) -> None:
             if "grad_norm" in logs:
                 history.append([float(logs[key]) for key in ("loss", "grad_norm", "reward", "kl")])
+                seconds.append(float(logs["step_time"]))
 
     trainer = DynamicSamplingTrainer(
         model=base,
@@ -71,6 +88,7 @@ def main(
         rollout_func=given,
         callbacks=[Record()],
         zero_variance_groups=zero_variance_groups,
+        reference=client_of(reference, base) if reference else None,
     )
     trainer.train()
     everybody = [None] * trainer.accelerator.num_processes
@@ -81,7 +99,9 @@ def main(
     trainer.save_model(out)
     if trainer.accelerator.is_main_process:
         asked = [[p for part in step for p in part] for step in zip(*everybody, strict=True)]
-        content = {"asked": asked, "history": history}
+        # In kilobytes.
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        content = {"asked": asked, "history": history, "seconds": seconds, "peak": peak}
         (Path(out) / "record.json").write_text(json.dumps(content))
 
 

@@ -33,6 +33,8 @@ def run(
     gpus: int = 0,
     train_seconds: float = 300.0,
     suite: str | None = None,
+    reference: str = "trainer",
+    checkpoints: Sequence[Mapping[str, Any]] = (),
     **identity: str,
 ) -> RunResults:
     """One run: outcomes [n_problems, n_samples] by step and field, metrics by name from step 1."""
@@ -45,6 +47,7 @@ def run(
         named, name, {**_UNSAID, **(settings or {})}, Path(name, "metrics.jsonl")
     )
     content |= {"gpus": gpus, "train_seconds": train_seconds, "source": f"{name}/model.json"}
+    content |= {"reference": reference, "checkpoints": list(checkpoints)}
     model = Model.model_validate(content)
     suite = suite or model.settings["dataset"]
     found = steps or {0: {}, 40: {}}

@@ -173,11 +173,20 @@ class Run(NamedTuple):
         return [self.file, *places, "--gpus", 0]
 
 
-def make_run(folder: Path, config: Path, task: Path, base: Path, *, backend: str = "trl") -> Run:
+def make_run(
+    folder: Path,
+    config: Path,
+    task: Path,
+    base: Path,
+    *,
+    backend: str = "trl",
+    reference: str | Mapping[str, Any] = "auto",
+) -> Run:
     """Resolve and lay out a run of the mini scale on the CPU, ready to train."""
     run = Run(folder)
     inputs = ("--config", config, "--problems", task, "--model", base)
     stage("resolve", RECIPE, *inputs, "--backend", backend, "--out", run.file)
     places = ("--checkpoints", run.checkpoints, "--out", run.plan)
-    stage("layout", run.file, "--hardware", json.dumps({"gpus": 0}), *places)
+    hardware = json.dumps({"gpus": 0, "reference": reference})
+    stage("layout", run.file, "--hardware", hardware, *places)
     return run

@@ -67,6 +67,7 @@ def wishes(draw: st.DrawFn) -> Hardware:
         placement=draw(st.sampled_from(["auto", "auto", "server", "colocate"])),
         generator_gpus=draw(st.sampled_from([None, None, 1, 2, 3])),
         accept=draw(st.sampled_from([[], [], ["idle_gpus"], ["other_batch"]])),
+        reference=draw(st.sampled_from(["auto", "auto", "trainer", "server"])),
     )
 
 
@@ -168,8 +169,8 @@ def test_an_odd_batch_stops_until_a_deviation_is_accepted() -> None:
     assert (idle.trainer_gpus, idle.generator_gpus, idle.idle_gpus) == (4, 1, 3)
 
 
-def run_plan(*options: object) -> tuple[int, Any]:
-    arguments = ["plan", RECIPE, "--scale", "paper", "--config", CONFIG, "--json", *options]
+def run_plan(*options: object, recipe: str = RECIPE, scale: str = "paper") -> tuple[int, Any]:
+    arguments = ["plan", recipe, "--scale", scale, "--config", CONFIG, "--json", *options]
     result = CliRunner().invoke(app, list(map(str, arguments)))
     return result.exit_code, json.loads(result.output)
 
@@ -229,6 +230,71 @@ def test_gpus_that_are_named_are_those_that_work() -> None:
     assert (trainer["role"], trainer["gpus"]) == ("trainer", ["1", "2"])
 
 
+@pytest.mark.parametrize("gpus", range(2, 9))
+def test_simple_grpo_has_its_reference_model_beside_the_generator(gpus: int) -> None:
+    status, content = run_plan(
+        *("--gpus", gpus, "--gpu", "a800-80g", "--accept", "idle_gpus"), recipe="simple_grpo"
+    )
+    assert status == 0
+    # 32 completions, of which each trainer has as many as the others.
+    trainers = max(n for n in range(1, gpus) if 32 % n == 0)
+    assert (content["trainers"], content["reference"]) == (trainers, "server")
+    reference, generator, trainer = content["processes"]
+    assert [each["role"] for each in content["processes"]] == ["reference", "generator", "trainer"]
+    assert reference["gpus"] == generator["gpus"][:1] == [str(trainers)]
+    # Four updates share rollouts of 1,100 tokens, each in five bytes.
+    megabytes = int(reference["argv"][reference["argv"].index("--request-mb") + 1])
+    assert 0 <= megabytes * 10**6 - 4 * 32 // trainers * 1100 * 5 <= 10**6 + 10**4
+    address = reference["health"].removesuffix("/health")
+    assert address in trainer["argv"]
+    idle = [each["gpu"] for each in content["assignments"] if each["role"] == "idle"]
+    assert len(idle) == content["idle_gpus"]
+    assert not idle or any(reason.endswith(": " + ", ".join(idle)) for reason in content["reasons"])
+
+
+def test_a_reference_server_takes_from_the_generator_what_it_frees_on_the_trainers() -> None:
+    run = PAPER["simple_grpo"]
+    wish = Hardware(gpus=2, gpu="a800-80g", placement="server")
+    server, trainer = (
+        planned(run, wish.model_copy(update={"reference": reference}))
+        for reference in ("server", "trainer")
+    )
+    assert isinstance(server, Layout)
+    assert isinstance(trainer, Layout)
+    assert server.sharding == trainer.sharding != "full"
+    weights = server.reference_memory["weights"]
+    assert "reference" not in server.memory
+    assert trainer.memory["reference"] == weights
+    assert trainer.reference_memory == {}
+    taken = sum(server.reference_memory.values()) / (80 * 2**30)
+    assert server.generator_memory_share + taken <= 0.95
+    assert trainer.generator_memory_share > server.generator_memory_share
+
+
+def test_a_reference_model_at_an_address_needs_no_gpu() -> None:
+    address = "http://reference.example:59875"
+    for gpus in (0, 2):
+        scale = "mini" if gpus == 0 else "paper"
+        status, content = run_plan(
+            *("--gpus", gpus, "--reference", address, "--gpu-memory-gb", 80), scale=scale
+        )
+        assert status == 0
+        assert content["reference"] == "remote"
+        assert "reference" not in content["memory"]
+        (trainer,) = (each for each in content["processes"] if each["role"] == "trainer")
+        assert address in trainer["argv"]
+        assert any(address in reason for reason in content["reasons"])
+        assert not any(each["role"] == "reference" for each in content["processes"])
+
+
+def test_a_reference_server_wants_a_gpu_of_the_generator() -> None:
+    wish = Hardware(gpus=4, gpu_memory_gb=80, placement="colocate", reference="server")
+    found = planned(PAPER["simple_grpo"], wish)
+    assert isinstance(found, Refusal)
+    assert any("hardware.reference" in reason for reason in found.reasons)
+    assert {"reference": "auto"} in [each.hardware for each in found.suggestions]
+
+
 def test_a_layout_stays_within_the_constraints_of_the_backend(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -276,7 +342,7 @@ def test_save_steps_25_of_a_3b_run_pass_700_gb_and_a_budget_keeps_all_weights() 
         (["--gpus", "many"], "hardware: gpus"),
         (["--gpus", "3", "--placement", "nowhere"], "hardware: placement:"),
         (["--gpus", "3", "--gpu", "a800-80g", "--disk-gb", "60"], "hardware.disk_gb: 9 "),
-        (["--gpus", "3", "--backend", "nobody"], "backends:"),
+        (["--gpus", "3", "--backend", "nobody"], f"recipe {RECIPE} at scale paper: backend:"),
     ],
 )
 def test_wrong_options_are_named(options: list[str], key: str) -> None:

@@ -80,6 +80,19 @@ def test_settings_that_vary_together_are_paired() -> None:
     assert list(found) == [f"{RECIPE}-beta_0.04.learning_rate_1e-6", RECIPE]
 
 
+def test_the_place_of_the_reference_model_varies() -> None:
+    found = variants({"recipe": RECIPE, "vary": {"reference": ["trainer", "server"]}})
+    assert list(found) == [RECIPE, f"{RECIPE}-reference_server"]
+    options: dict[str, Any] = {"scale": "mini", "backend": "split", "seed": 0, "folder": CONFIG}
+    run = resolve_run(RECIPE, **options, vary={"reference": "server"})
+    assert run.reference == "server"
+    # It decides no weights.
+    trained = run.model_copy(update={"recipe": RECIPE})
+    assert trained.training_hash() == resolve_run(RECIPE, **options).training_hash()
+    with pytest.raises(UserError):
+        resolve_run(RECIPE, **options, vary={"reference": "nowhere"})
+
+
 def test_only_what_is_varied_differs() -> None:
     options: dict[str, Any] = {"scale": "paper", "backend": "trl", "seed": 1, "folder": CONFIG}
     run = resolve_run(RECIPE, **options)

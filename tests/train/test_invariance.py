@@ -17,6 +17,8 @@ import yaml
 from safetensors.torch import load_file
 
 from fixed_completions import FLAT, PROMPTS
+from r1zero.train.backends.trl.scoring import load_scorer
+from reference_server import serving
 from tiny import ENVIRONMENT, REPOSITORY
 
 pytestmark = pytest.mark.slow
@@ -96,7 +98,12 @@ def options(base: Path, out: Path, layout: Layout) -> dict[str, Any]:
 
 def train(base: Path, folder: Path, layouts: list[Layout]) -> None:
     """Train several layouts of as many processes and one ZeRO stage, one after the other."""
-    processes, _, stage, *_ = layouts[0]
+    run(layouts[0], folder, [options(base, folder / each.name, each) for each in layouts])
+
+
+def run(layout: Layout, folder: Path, runs: list[dict[str, Any]]) -> None:
+    """Run the script in the processes of a layout, on the options of some trainings."""
+    processes, _, stage, *_ = layout
     if stage:
         path = folder / f"zero{stage}.yaml"
         path.write_text(
@@ -106,7 +113,7 @@ def train(base: Path, folder: Path, layouts: list[Layout]) -> None:
                     "distributed_type": "DEEPSPEED",
                     "deepspeed_config": {
                         "zero_stage": stage,
-                        "gradient_accumulation_steps": layouts[0].passes,
+                        "gradient_accumulation_steps": layout.passes,
                         "offload_optimizer_device": "none",
                         "offload_param_device": "none",
                         "zero3_init_flag": False,
@@ -123,7 +130,6 @@ def train(base: Path, folder: Path, layouts: list[Layout]) -> None:
     else:
         launcher = ["-m", "torch.distributed.run", "--standalone"]
         launcher += ["--nproc-per-node", str(processes)]
-    runs = [options(base, folder / layout.name, layout) for layout in layouts]
     result = subprocess.run(
         [sys.executable, *launcher, str(SCRIPT), json.dumps(runs)],
         env=ENVIRONMENT | {"PYTHONPATH": str(SCRIPT.parent), "DS_ACCELERATOR": "cpu"},
@@ -207,3 +213,24 @@ def test_zero_variance_groups_are_treated_alike(
 def test_sharding_computes_the_same_steps(base: Path, trained: Path, layout: Layout) -> None:
     train(base, trained, [layout])
     compare(base, trained, KEEP[0], [layout])
+
+
+@pytest.mark.parametrize(
+    "layout", [Layout(1, 2), Layout(2, 2), *SHARDED], ids=lambda each: each.name
+)
+def test_a_reference_model_on_a_server_changes_no_bit(
+    base: Path, tmp_path: Path, layout: Layout
+) -> None:
+    if layout.zero_stage and not importlib.util.find_spec("deepspeed"):
+        pytest.skip("DeepSpeed is not installed")
+    # With DeepSpeed a trainer computes without buckets.
+    score = load_scorer(base, "float32", "float32", 1.0, bucketed=not layout.zero_stage)
+    local, remote = tmp_path / "local", tmp_path / "remote"
+    with serving(base, backend="trl", score=score) as address:
+        asks = options(base, remote, layout) | {"reference": address}
+        run(layout, tmp_path, [options(base, local, layout), asks])
+    found, wanted = record(remote), record(local)
+    assert found["history"] == wanted["history"]
+    # The last steps are away from the reference model.
+    assert found["history"][-1][3] > 0
+    assert torch.equal(flat(remote), flat(local))

@@ -222,6 +222,7 @@ def _layouts() -> Iterator[list[str]]:
         "optimizer states sharded (ZeRO-2)": lambda each: "optimizer" in each.shardings,
         "weights sharded (ZeRO-3)": lambda each: "full" in each.shardings,
         "states in the memory of the host": lambda each: each.offload,
+        "reference model on a server of its own": lambda each: "server" in each.references,
         "a group cut over processes": lambda each: each.equal_share_of == "completions",
     }
     for name, has in rows.items():

@@ -7,7 +7,7 @@ folder of `train/backends/`, and is loaded by the name that `r1zero.settings.bac
 
 import importlib.util
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from shlex import quote
@@ -224,6 +224,29 @@ def load_backend(name: str) -> PlanningBackend:
             f"unknown backend '{name}'", where="backends", hint=f"known: {', '.join(BACKENDS)}"
         )
     return cast(PlanningBackend, importlib.import_module(BACKENDS[name]).BACKEND)
+
+
+def load_scorer(name: str) -> Callable[[Path, str, str, float], Any]:
+    """The function of a backend that loads a reference model for a server.
+
+    It takes the folder, the types of the weights and of the arithmetic, and the temperature, and is
+    `load_scorer` in the module `scoring` of the backend. Imports torch.
+
+    Raises:
+        UserError: No backend has this name, or its reference model cannot be on a server.
+
+    """
+    load_backend(name)
+    modules = {each: f"{module}.scoring" for each, module in BACKENDS.items()}
+    able = [each for each, module in modules.items() if importlib.util.find_spec(module)]
+    if name not in able:
+        raise UserError(
+            f"the reference model of the backend {name} cannot be on a server",
+            where="--backend",
+            hint=f"works: {', '.join(able)}",
+        )
+    scoring = importlib.import_module(modules[name])
+    return cast(Callable[[Path, str, str, float], Any], scoring.load_scorer)
 
 
 def check_backend(run: RunSettings) -> None:

@@ -58,6 +58,9 @@ def plan(
     generator_gpus: Annotated[
         int | None, typer.Option(help="GPUs that only generate, with placement server.")
     ] = None,
+    reference: Annotated[
+        str, typer.Option(help="auto, trainer, server, or the address of a reference server.")
+    ] = "auto",
     accept: Annotated[
         list[str] | None, typer.Option(help="idle_gpus or other_batch; repeatable.")
     ] = None,
@@ -80,6 +83,7 @@ def plan(
         "gpu_memory_gb": gpu_memory_gb,
         "placement": placement,
         "generator_gpus": generator_gpus,
+        "reference": {"remote": reference} if "://" in reference else reference,
         "accept": accept or [],
         "disk_gb": disk_gb,
     }

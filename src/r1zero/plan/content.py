@@ -109,10 +109,10 @@ def _kept_states(disk: Disk, hardware: Hardware) -> int | None:
     if kept is None:
         least = (disk.checkpoints * disk.weights + 2 * disk.optimizer) / 1e9
         raise UserError(
-            f"{disk.checkpoints} checkpoints need {least:.0f} GB with one set of optimizer states "
+            f"{disk.checkpoints} checkpoints need {least:.3g} GB with one set of optimizer states "
             "to resume from and one that is being written",
             where="hardware.disk_gb",
-            hint=f"{least:.0f} or more works, or a larger sizes.save_steps",
+            hint=f"{least:.3g} or more works, or a larger sizes.save_steps",
         )
     return kept
 

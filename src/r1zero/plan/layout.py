@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from r1zero.core.section import Section
+from r1zero.settings.workflow import RemoteReference
 
 Placement = Literal["in_process", "colocate", "server"]
 Sharding = Literal["none", "optimizer", "full"]
@@ -25,6 +26,8 @@ class Constraints:
     """What it can shard over several trainers, least first."""
     offload: bool
     """Whether it can keep optimizer states and weights in the memory of the host."""
+    references: tuple[Literal["trainer", "server"], ...] = ("trainer",)
+    """Where its reference model can be. `server` is any server."""
 
     def multiple(self, trainers: int, group: int) -> int:
         """The number that completions per step must be a multiple of.
@@ -74,8 +77,14 @@ class Layout(Section):
     """Share of the memory of a GPU that the generator reserves; 0 without a generator."""
     generator_sequences: int = Field(ge=0)
     """Completions that each copy works on at once; further ones wait. 0 without a generator."""
-    reference: Literal["none", "trainer"]
-    """Where the reference model of the KL penalty is: nowhere, or on every trainer."""
+    reference: Literal["none", "trainer", "server", "remote"]
+    """Where the reference model of the KL penalty is: nowhere, on every trainer, on a server that
+    the run starts, or on one that is there already."""
+    remote_reference: RemoteReference | None = None
+    """That one."""
+    reference_memory: dict[str, int] = Field(default={})
+    """Bytes of the server of the reference model by part; empty without one, or where not
+    computed."""
     sharding: Sharding
     """What is sharded over the trainers: nothing; optimizer states and gradients (ZeRO-2); the
     weights as well (ZeRO-3)."""

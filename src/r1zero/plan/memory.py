@@ -5,7 +5,7 @@ DeepSpeed 0.19. The memory of a pass is in `activations.py`, and was measured. C
 "allowance" are round numbers on the safe side, not measurements.
 """
 
-from math import ceil
+from math import ceil, floor
 from typing import Literal
 
 from r1zero.plan.activations import BYTES, Attention, Device, Dtype, Pass, peak
@@ -121,6 +121,52 @@ def training_memory(
     if device == "cuda":
         parts["fragmentation"] = ceil(_FRAGMENTATION * sum(transient.values()))
         parts["context"] = _CUDA_CONTEXT
+    return parts
+
+
+def reference_memory(
+    architecture: Architecture,
+    *,
+    weights: Dtype,
+    autocast: bool,
+    micro_batch: int,
+    prompt_length: int,
+    completion_length: int,
+    device: Device = "cuda",
+) -> Parts:
+    """Bytes that a server of the reference model takes, by part.
+
+    Its forward passes are counted as those of a trainer that saves no activations, whose peak is in
+    the backward pass: an upper bound, not measured.
+
+    Args:
+        architecture: The model.
+        weights: Type of its weights.
+        autocast: Whether float32 weights are computed with in bfloat16.
+        micro_batch: Completions in one pass.
+        prompt_length: Tokens of the longest prompt.
+        completion_length: Tokens of the longest completion.
+        device: `cpu` counts tensors only, no context or fragmentation.
+
+    """
+    passing = sum(
+        peak(
+            Pass(
+                architecture=architecture,
+                weights=weights,
+                autocast=autocast,
+                rows=micro_batch,
+                prompt_length=prompt_length,
+                completion_length=completion_length,
+                checkpointing=True,
+                attention="sdpa",
+                device=device,
+            )
+        ).values()
+    )
+    parts = {"weights": BYTES[weights] * architecture.parameters, "passes": passing}
+    if device == "cuda":
+        parts |= {"fragmentation": ceil(_FRAGMENTATION * passing), "context": _CUDA_CONTEXT}
     return parts
 
 
@@ -259,14 +305,21 @@ def vllm_resident(training: Parts) -> int:
     return sum(size for part, size in training.items() if part in _RESIDENT)
 
 
-def server_utilization(parts: Parts, gpu: int) -> float | None:
-    """`gpu_memory_utilization` of a vLLM with a GPU of `gpu` bytes to itself; None: no room.
+def server_utilization(parts: Parts, gpu: int, beside: int = 0) -> float | None:
+    """`gpu_memory_utilization` of a vLLM on a GPU of `gpu` bytes without a trainer; None: no room.
 
     vLLM gives the KV cache what its share leaves, and more of it never slows generation: so 0.9,
     vLLM's default, or up to 0.95 where `parts`, from `vllm_memory`, need it.
+
+    Args:
+        parts: From `vllm_memory`.
+        gpu: Bytes of the GPU.
+        beside: Bytes of another process there, whose context is among them.
+
     """
-    share = max(_SERVER_SHARE, _share(parts, gpu))
-    return share if share <= _GPU_SHARE else None
+    most = floor(100 * (_GPU_SHARE - beside / gpu)) / 100
+    share = max(min(_SERVER_SHARE, most), _share(parts, gpu))
+    return share if share <= most else None
 
 
 def colocate_utilization(parts: Parts, gpu: int, resident: int) -> float | None:

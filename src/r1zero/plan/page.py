@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from r1zero.plan.assignment import assign_gpus
+from r1zero.plan.assignment import GpuAssignment, assign_gpus
 from r1zero.plan.backend import Process
 from r1zero.plan.cost import Disk, Time
 from r1zero.plan.layout import Layout, Refusal
@@ -115,10 +115,9 @@ def _reward(reward: Reward) -> str:
 def _gpus(layout: Layout, machine: Machine) -> str:
     if not machine.gpus:
         return f"{layout.trainers} processes share the CPU."
-    also = " and generator" if layout.placement == "colocate" else ""
     rows = [
-        f"| {each.node} | {each.gpu} | {each.role} {each.rank}"
-        f"{also if each.role == 'trainer' else ''} | {each.seen_as} |"
+        f"| {each.node} | {each.gpu} | {each.role} {each.rank}{_beside(layout, each)} | "
+        f"{each.seen_as} |"
         for each in assign_gpus(layout, machine)
     ]
     return (
@@ -127,6 +126,15 @@ def _gpus(layout: Layout, machine: Machine) -> str:
         + "\n\nGPUs are numbered as in `CUDA_VISIBLE_DEVICES`. A process that is given GPUs 1, 2 "
         "and 3 sees them as `cuda:0` to `cuda:2`."
     )
+
+
+def _beside(layout: Layout, each: GpuAssignment) -> str:
+    """What else runs on a GPU."""
+    if layout.placement == "colocate" and each.role == "trainer":
+        return " and generator"
+    if layout.reference == "server" and (each.role, each.rank) == ("generator", 0):
+        return " and reference"
+    return ""
 
 
 def _memory(layout: Layout, machine: Machine) -> str:

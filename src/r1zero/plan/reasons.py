@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from r1zero.plan.assignment import assign_gpus
 from r1zero.plan.layout import Layout
 from r1zero.plan.machine import Machine
 from r1zero.settings.run import RunSettings
@@ -11,7 +12,11 @@ def reasons_for(run: RunSettings, machine: Machine, layout: Layout) -> Iterator[
     """Each rule that decided the layout, in the order of the decisions."""
     yield from _batch(run, layout)
     if layout.idle_gpus:
-        yield f"{layout.idle_gpus} GPUs have no work, which hardware.accept: idle_gpus allows"
+        idle = [each for each in assign_gpus(layout, machine) if each.role == "idle"]
+        names = ", ".join(
+            f"{each.node}:{each.gpu}" if layout.nodes > 1 else each.gpu for each in idle
+        )
+        yield f"GPUs without work, which hardware.accept: idle_gpus allows: {names}"
     match layout.placement:
         case "in_process":
             yield "no GPU: the trainer generates by itself, and weights are float32"
@@ -26,6 +31,8 @@ def reasons_for(run: RunSettings, machine: Machine, layout: Layout) -> Iterator[
                 f"server: {layout.trainer_gpus} GPUs train, {layout.generator_gpus} generate "
                 f"(tensor parallel {layout.generator_tensor_parallel})"
             )
+    if layout.reference in ("server", "remote"):
+        yield _reference(machine, layout)
     if layout.memory:
         yield from _memory(machine, layout)
 
@@ -52,6 +59,28 @@ def _batch(run: RunSettings, layout: Layout) -> Iterator[str]:
             f"{updates} successive steps share a batch of {updates * completions} rollouts: all "
             "but the first are off-policy"
         )
+
+
+def _reference(machine: Machine, layout: Layout) -> str:
+    """Where the reference model is, what it takes there, and what that frees."""
+    where = "a process of its own on the CPU"
+    if layout.remote_reference:
+        where = f"the server at {layout.remote_reference.remote}"
+    elif layout.generator_gpus:
+        gpu = next(each.gpu for each in assign_gpus(layout, machine) if each.role == "generator")
+        where = f"GPU {gpu}, beside the generator"
+    if not layout.reference_memory:
+        return f"the reference model is on {where}, and on no trainer"
+    weights = layout.reference_memory["weights"]
+    shares = layout.trainers if layout.sharding == "full" else 1
+    return (
+        f"the reference model is on {where}: {_size(sum(layout.reference_memory.values()))} there, "
+        f"and {_size(weights / shares)} less on each trainer"
+    )
+
+
+def _size(count: float) -> str:
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 / 10 else f"{count / 2**20:.1f} MiB"
 
 
 def _memory(machine: Machine, layout: Layout) -> Iterator[str]:

@@ -17,6 +17,7 @@ from r1zero.plan.layout import Constraints, Layout, Placement, Refusal, Sharding
 from r1zero.plan.machine import Machine
 from r1zero.plan.memory import (
     colocate_utilization,
+    reference_memory,
     server_utilization,
     training_memory,
     vllm_asleep,
@@ -26,7 +27,7 @@ from r1zero.plan.memory import (
 from r1zero.plan.reasons import describe, reasons_for
 from r1zero.settings.architecture import Architecture
 from r1zero.settings.run import RunSettings
-from r1zero.settings.workflow import Hardware
+from r1zero.settings.workflow import Hardware, RemoteReference
 
 # Tokens in one forward and backward pass, with padding. The memory of a pass grows with them; how a
 # batch is divided into passes changes no gradient.
@@ -52,6 +53,34 @@ class _Problem:
     architecture: Architecture | None
     hardware: Hardware
     constraints: Constraints
+
+    def reference(self, placement: Placement) -> Literal["none", "trainer", "server", "remote"]:
+        """Where the reference model is with a placement of the generator.
+
+        A server that the run starts is on a GPU of the generator's own, or on the CPU.
+        """
+        wish = self.hardware.reference
+        if self.run.algorithm.beta == 0:
+            return "none"
+        if isinstance(wish, RemoteReference):
+            return "remote"
+        if wish == "auto":
+            can = "server" in self.constraints.references and placement != "colocate"
+            return self.run.reference if can else "trainer"
+        return wish
+
+    def refused_reference(self, placement: Placement) -> str | None:
+        """Why the reference model cannot be where the configuration wants it."""
+        place = self.reference(placement)
+        if place in ("none", "trainer"):
+            return None
+        if "server" not in self.constraints.references:
+            return f"the backend {self.run.backend} has its reference model in the trainer alone"
+        if place == "server" and placement == "colocate":
+            return (
+                "hardware.reference: server wants placement server, whose generator's GPU it uses"
+            )
+        return None
 
     @property
     def tokens(self) -> int:
@@ -182,6 +211,9 @@ def _search(problem: _Problem) -> Layout | list[str]:
         return [f"the backend {run.backend} trains on the CPU alone"]
     refused: list[str] = []
     for candidate in _candidates(problem):
+        if reason := problem.refused_reference(candidate.placement):
+            refused.append(f"{candidate.name}: {reason}")
+            continue
         completions = problem.completions(candidate.trainers)
         if completions is None:
             refused.append(
@@ -213,6 +245,8 @@ def _on_cpu(problem: _Problem) -> Layout | list[str]:
             f"{run.completions_per_step} completions per step are not divisible by "
             f"the scale's {processes} processes (computation.train.processes)"
         ]
+    if reason := problem.refused_reference("in_process"):
+        return [reason]
     fit = _Fit(problem.micro_batch(run.completions_per_step // processes, "cpu"), {})
     candidate = _Candidate("in_process", processes, 0, 0)
     return _assemble(problem, candidate, run.completions_per_step, fit, [])
@@ -272,16 +306,37 @@ def _fit(problem: _Problem, candidate: _Candidate, completions: int) -> _Fit | N
                     prompt_length=run.sizes.max_prompt_length,
                     completion_length=run.sizes.max_completion_length,
                     checkpointing=checkpointing,
-                    reference=run.algorithm.beta > 0,
+                    reference=problem.reference(candidate.placement) == "trainer",
                     attention="sdpa",
                     live_parameters=min(_LIVE_PARAMETERS, architecture.parameters),
                 )
-                generator = _generator(problem, architecture, candidate, memory, completions)
+                beside = 0
+                if problem.reference(candidate.placement) == "server":
+                    beside = sum(_reference_memory(problem, sharding, micro_batch).values())
+                generator = _generator(
+                    problem, architecture, candidate, memory, completions, beside
+                )
                 if generator:
                     return _Fit(
                         micro_batch, memory, sharding, optimizer, weights, checkpointing, *generator
                     )
     return None
+
+
+def _reference_memory(problem: _Problem, sharding: Sharding, micro_batch: int) -> dict[str, int]:
+    """Bytes that a reference server takes for a trainer; nothing where it is not computed."""
+    run, on_cpu = problem.run, problem.machine.gpus == 0
+    if problem.architecture is None:
+        return {}
+    return reference_memory(
+        problem.architecture,
+        weights="float32" if sharding == "none" else "bfloat16",
+        autocast=sharding == "none" and run.dtype == "bfloat16" and not on_cpu,
+        micro_batch=micro_batch,
+        prompt_length=run.sizes.max_prompt_length,
+        completion_length=run.sizes.max_completion_length,
+        device="cpu" if on_cpu else "cuda",
+    )
 
 
 def _shardings(constraints: Constraints, trainers: int) -> Iterator[tuple[Sharding, bool, bool]]:
@@ -300,8 +355,12 @@ def _generator(
     candidate: _Candidate,
     training: dict[str, int],
     completions: int,
+    beside: int,
 ) -> tuple[int, float, int] | None:
-    """Tensor parallelism, memory share and sequences of the generator, if it fits."""
+    """Tensor parallelism, memory share and sequences of the generator, if it fits.
+
+    `beside` are the bytes of a reference server on a GPU of its own.
+    """
     gpu = int(problem.machine.gpu_memory_gb * 2**30)
     server = candidate.placement == "server"
     generating = candidate.generator if server else candidate.trainers
@@ -319,7 +378,7 @@ def _generator(
                 max_length=problem.tokens,
             )
             if server:
-                share = server_utilization(parts, gpu)
+                share = server_utilization(parts, gpu, beside)
                 fits = need <= _USABLE * gpu
             else:
                 resident = vllm_resident(training)
@@ -347,6 +406,9 @@ def _assemble(
     run, machine = problem.run, problem.machine
     passes = completions // candidate.trainers // fit.micro_batch
     on_cpu = candidate.placement == "in_process"
+    place = problem.reference(candidate.placement)
+    remote = problem.hardware.reference if place == "remote" else None
+    elsewhere = place in ("server", "remote")
     layout = Layout(
         placement=candidate.placement,
         gpus=machine.gpus,
@@ -358,7 +420,11 @@ def _assemble(
         generator_tensor_parallel=fit.tensor_parallel,
         generator_memory_share=fit.memory_share,
         generator_sequences=fit.sequences,
-        reference="trainer" if run.algorithm.beta > 0 else "none",
+        reference=place,
+        remote_reference=remote if isinstance(remote, RemoteReference) else None,
+        reference_memory=_reference_memory(problem, fit.sharding, fit.micro_batch)
+        if elsewhere
+        else {},
         sharding=fit.sharding,
         offload_optimizer=fit.offload_optimizer,
         offload_weights=fit.offload_weights,
@@ -402,6 +468,8 @@ def _suggestions(problem: _Problem) -> Iterator[Suggestion]:
 def _changes(machine: Machine, hardware: Hardware) -> Iterator[tuple[dict[str, Any], str]]:
     """Changes to try, nearest first."""
     free = {"placement": "auto", "generator_gpus": None, "nodes": 1}
+    if hardware.reference != "auto":
+        yield {"reference": "auto"}, "the reference model where the backend has it"
     if machine.gpus == 0:
         for gpus in (1, 2, 4, 8):
             yield {"gpus": gpus, **free, "gpu_memory_gb": 80.0}, f"{gpus} GPUs of 80 GiB"

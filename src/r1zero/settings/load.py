@@ -96,7 +96,7 @@ def selected_variants(
 def _value(recipe: dict[str, Any], key: str) -> Any:
     section, _, name = key.partition(".")
     held = recipe.get(section)
-    return held.get(name) if isinstance(held, dict) else None
+    return held.get(name) if isinstance(held, dict) else held if not name else None
 
 
 def _same(own: Any, value: Any) -> bool:
@@ -322,8 +322,12 @@ def _set(
     """Set one varied setting, given as `section.name`."""
     section, _, name = key.partition(".")
     known = [f"{s}.{n}" for s in ("algorithm", "sizes") for n in values[s]]
+    known.append("reference")
     if key not in known:
         raise UserError(f"cannot vary '{key}'", where="ablations", hint=f"can: {', '.join(known)}")
+    if not name:
+        values[key] = value
+        return
     if name in scaled.get(section, {}):
         if key != "sizes.learning_rate":
             raise UserError(

@@ -273,6 +273,9 @@ class Recipe(Section):
     """Prompt template of the task."""
     placement: Literal["server", "colocate"] = "colocate"
     """Where vLLM generated as published; a plan tries it first."""
+    reference: Literal["trainer", "server"] = "trainer"
+    """Where the reference model of the KL penalty was as published: in the trainer, or on a server
+    of its own. A plan follows it where the backend can."""
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     """Type of the weights on a GPU. On a CPU they are float32."""
     rewards: list[Reward] = Field(min_length=1)

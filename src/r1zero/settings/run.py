@@ -27,6 +27,8 @@ class RunSettings(Section):
     prompt: Name
     placement: Literal["server", "colocate"]
     """Placement as published, which a plan tries first; it decides no weights."""
+    reference: Literal["trainer", "server"] = "trainer"
+    """Place of the reference model as published, which a plan follows; it decides no weights."""
     dtype: str
     rewards: list[Reward]
     algorithm: Algorithm
@@ -69,6 +71,7 @@ class RunSettings(Section):
         others: dict[str, Any] = {
             "evaluation": True,
             "placement": True,
+            "reference": True,
             "backends": True,
             "home_backend": True,
             "computation": {"pretrain", "evaluate"},

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from r1zero.core.section import Name, Section
 from r1zero.settings.backends import BackendName
-from r1zero.settings.endpoints import DEFAULT_ENDPOINTS, Endpoint
+from r1zero.settings.endpoints import DEFAULT_ENDPOINTS, Address, Endpoint, Variable
 from r1zero.settings.recipe import ListedSuites, OptionValue, SuiteSizes
 from r1zero.settings.sources import (
     DatasetSource,
@@ -16,6 +16,20 @@ from r1zero.settings.sources import (
     check_numbers,
 )
 from r1zero.tasks.registry import TaskName
+
+REFERENCE_TOKEN = "R1ZERO_REFERENCE_TOKEN"  # noqa: S105 (the name of a variable)
+"""Environment variable with the token of a reference server."""
+
+
+class RemoteReference(Section):
+    """A reference server that somebody has started."""
+
+    remote: Address
+    """Its address, such as `http://10.0.0.2:59875`."""
+    patience: float = Field(default=600.0, gt=0)
+    """Seconds that it may be gone or busy before a training stops."""
+    token_from: Variable = REFERENCE_TOKEN
+    """Environment variable with its token, if it wants one."""
 
 
 class Hardware(Section):
@@ -34,6 +48,9 @@ class Hardware(Section):
     (`colocate`); `auto` tries the placement of the recipe first."""
     generator_gpus: int | None = Field(default=None, ge=1)
     """GPUs that only generate, with placement `server`; default: the minimum that fits."""
+    reference: Literal["auto", "trainer", "server"] | RemoteReference = "auto"
+    """Where the reference model of the KL penalty is: on every trainer, on a server that the run
+    starts, or on one that is there already (`remote: ADDRESS`); `auto` follows the recipe."""
     accept: list[Literal["idle_gpus", "other_batch"]] = Field(default=[])
     """Deviations that a plan may use if the batch does not divide over the GPUs: leave GPUs idle,
     or take the nearest batch that fits, which is another algorithm."""

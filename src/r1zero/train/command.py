@@ -202,6 +202,7 @@ def _supervised(attempt: _Attempt, limits: Limits, patience: float) -> None:
     made_by = {
         "gpus": machine.gpus,
         "gpu": machine.gpu,
+        "reference": layout.reference,
         "provenance": _provenance(backend, programs),
     }
     # GPUs that no training beside this one has; a scheduler may give others than the plan saw.

@@ -38,7 +38,7 @@ from r1zero.report.claims.quantities import (
     TERMINATED_LENGTH,
     WRONG_LENGTH_GROWTH,
 )
-from r1zero.report.claims.selection import Arms
+from r1zero.report.claims.selection import Arms, decoupled
 from r1zero.settings import Hardware
 from r1zero.settings.sources import HubModel
 
@@ -215,13 +215,28 @@ def base_catches_up_at_large_k(
 
 @claim(
     source="lsdefine/simple_GRPO, ref_server.py",
-    needs=Needs(seeds=3),
-    takes="a backend whose reference model is on a server of its own, which none is yet",
+    needs=Needs(variants=True),
+    takes="`ablations: [{recipe: datawhale_r1, vary: {reference: [trainer, server]}}]`",
 )
-def decoupled_reference_changes_nothing(_setups: Setups) -> Evidence:
-    """A reference model on a server of its own changes nothing but the memory."""
-    # The reference model of `split` is in its trainer too, so its runs say nothing about this.
-    return Evidence(missing="a reference model on a server")
+def decoupled_reference_changes_nothing(setups: Setups) -> Evidence:
+    """A reference model on a server of its own changes nothing but the memory.
+
+    The weights of all checkpoints are compared bit by bit, between runs that differ in this alone.
+    """
+    findings = []
+    for remote, local in decoupled(setups.groups):
+        theirs = {each.step: each.sha256 for each in local.model.checkpoints}
+        equal = [theirs.get(each.step) == each.sha256 for each in remote.model.checkpoints]
+        figures = f"{sum(equal)} of {len(equal)} checkpoints are the same"
+        is_so = all(equal) and len(equal) == len(theirs) > 0
+        subject = f"{local.run.recipe} ({local.run.backend}), seed {local.run.seed}"
+        sources = remote.model.source, local.model.source
+        findings.append(certain(subject, "weights", is_so, figures, *sources))
+    if not findings:
+        return Evidence(
+            missing="pair of runs that differ in the place of the reference model alone"
+        )
+    return Evidence(tuple(findings))
 
 
 @claim(

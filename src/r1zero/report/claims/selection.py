@@ -1,6 +1,6 @@
 """Which setups a claim is about, and which of them form a pair."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations, permutations
 from math import isclose
@@ -12,7 +12,7 @@ from r1zero.report.results.inputs import RunResults
 from r1zero.report.statistics.measures import Group, groups_of
 
 # Settings that do not tell two setups apart: names, and what does not affect the weights.
-_NO_DIFFERENCE = ("recipe", "placement", "backends", "evaluation")
+_NO_DIFFERENCE = ("recipe", "placement", "reference", "backends", "evaluation")
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,27 @@ def fitting(needs: Needs, runs: Sequence[RunResults]) -> tuple[list[Group], str]
         if not left:
             break
     return [group for group, _ in left], f"run of {', '.join(words)}" if words else "run"
+
+
+def decoupled(groups: Sequence[Group]) -> Iterator[tuple[RunResults, RunResults]]:
+    """Runs with the reference model on a server, each with the same run without one."""
+    runs = [run for group in groups for run in group.runs]
+    for remote, local in permutations(runs, 2):
+        places = remote.model.reference, local.model.reference
+        if (
+            places in (("server", "trainer"), ("remote", "trainer"))
+            and (remote.run.backend, remote.run.seed) == (local.run.backend, local.run.seed)
+            and remote.model.data_hash == local.model.data_hash
+            and _settings_of(remote) == _settings_of(local)
+        ):
+            yield remote, local
+
+
+def _settings_of(run: RunResults) -> dict[str, Any]:
+    """Settings that affect the weights."""
+    settings = run.model.flat_settings
+    kept = (key for key in settings if key.partition(".")[0] not in _NO_DIFFERENCE)
+    return {key: settings[key] for key in kept}
 
 
 def _met(needs: Needs, group: Group) -> list[tuple[str, bool]]:

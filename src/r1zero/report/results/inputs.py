@@ -102,6 +102,8 @@ class Model(_File):
     trackers: tuple[Tracker, ...] = ()
     gpus: int
     gpu: str | None = None
+    reference: str | None = None
+    """Place of the reference model, as in `Layout`; None in files without it."""
     train_seconds: float
     generated_tokens: int
     provenance: Provenance

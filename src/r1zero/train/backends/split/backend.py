@@ -8,6 +8,7 @@ from r1zero.core.errors import UserError
 from r1zero.plan.backend import Inputs, Process
 from r1zero.plan.layout import Constraints, Layout
 from r1zero.plan.machine import Machine
+from r1zero.reference.processes import client_arguments, reference_server
 from r1zero.settings.run import RunSettings
 from r1zero.train.backends.base import CheckpointFormat
 from r1zero.train.backends.split.config import SplitConfig
@@ -43,11 +44,7 @@ class SplitBackend:
         }
         for key, (is_refused, reason) in refusals.items():
             if is_refused:
-                raise UserError(
-                    f"the backend split {reason}",
-                    where=f"recipe {run.recipe}: {key}",
-                    hint="the backend trl can: backends: [trl]",
-                )
+                raise UserError(f"the backend split {reason}", where=f"recipe {run.recipe}: {key}")
 
     def differences(self, run: RunSettings) -> dict[str, str]:
         """A loss that TRL averages over passes."""
@@ -62,6 +59,7 @@ class SplitBackend:
             placements=("in_process",),
             shardings=("none",),
             offload=False,
+            references=("trainer", "server"),
         )
 
     def requires(self, layout: Layout) -> dict[str, str]:
@@ -88,7 +86,7 @@ class SplitBackend:
         inputs: Inputs,
         resume: Path | None = None,
     ) -> list[Process]:
-        """The trainers, behind torchrun where there are several."""
+        """The reference server if there is one; the trainers, behind torchrun if several."""
         launcher = ["python"]
         if layout.trainers > 1:
             launcher = ["torchrun", "--standalone", "--nproc-per-node", str(layout.trainers)]
@@ -97,4 +95,6 @@ class SplitBackend:
             arguments += ["--keep-states", str(inputs.kept_optimizer_states)]
         if resume:
             arguments += ["--resume", str(resume)]
-        return [Process(role="trainer", argv=(*launcher, "-m", _ENTRYPOINT, *arguments))]
+        arguments += client_arguments(layout, machine)
+        trainer = Process(role="trainer", argv=(*launcher, "-m", _ENTRYPOINT, *arguments))
+        return [*reference_server(run, layout, machine, inputs), trainer]

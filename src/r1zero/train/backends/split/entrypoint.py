@@ -12,17 +12,20 @@ import polars as pl
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoTokenizer, PreTrainedModel
 from transformers.utils import logging
 
 from r1zero.core.errors import UserError
 from r1zero.core.files import read_json
 from r1zero.core.validation import read_yaml, validate
 from r1zero.data.lengths import fitting
+from r1zero.reference.client import ReferenceClient
+from r1zero.reference.processes import add_options, remote_reference
 from r1zero.settings import RunSettings
 from r1zero.train.backends.split import BACKEND
 from r1zero.train.backends.split.config import SplitConfig
 from r1zero.train.backends.split.rollouts import RolloutWorker
+from r1zero.train.backends.split.scoring import load
 from r1zero.train.backends.split.training import Trainer
 from r1zero.train.recording import Recorder
 
@@ -34,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("config", type=Path, metavar="CONFIG", help="Its split.yaml.")
     parser.add_argument("--keep-states", type=int, help="Checkpoints that keep optimizer states.")
     parser.add_argument("--resume", type=Path, help="Checkpoint to go on from.")
+    add_options(parser)
     options = parser.parse_args(arguments)
     logging.disable_progress_bar()
     config = validate(read_yaml(options.config), SplitConfig, str(options.config))
@@ -55,7 +59,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
             keep_states=options.keep_states,
         )
     model = load(options.resume or Path(config.model))
-    reference = load(Path(config.model)) if config.algorithm.beta else None
+    base = Path(config.model)
+    reference: PreTrainedModel | ReferenceClient | None = None
+    if config.algorithm.beta:
+        reference = remote_reference(
+            options,
+            base,
+            weights=run["base_model"]["sha256"],
+            dtype="float32",
+            compute_dtype="float32",
+            temperature=config.algorithm.temperature,
+            backend=BACKEND.name,
+        ) or load(base)
     tokenizer = AutoTokenizer.from_pretrained(config.model)
     problems = fitting(
         pl.read_parquet(config.problems), Path(config.model), config.sizes.max_prompt_length
@@ -64,14 +79,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     trainer = Trainer(config, accelerator, model, reference, tokenizer, worker, problems, recorder)
     trainer.train(options.resume)
     accelerator.end_training()
-
-
-def load(folder: Path) -> PreTrainedModel:
-    """A model in evaluation mode, in float32 and without gradients but those it is trained for."""
-    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.float32, attn_implementation="sdpa"
-    )
-    return model.eval()
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from accelerate.utils import gather_object
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, get_scheduler
 
+from r1zero.reference.client import ReferenceClient
 from r1zero.train import zero_variance
 from r1zero.train.backends.split.config import SplitConfig
 from r1zero.train.backends.split.loss import (
@@ -32,6 +34,7 @@ from r1zero.train.backends.split.rollouts import (
     problem_order,
     shared_out,
 )
+from r1zero.train.backends.split.scoring import as_request, rows_logps
 from r1zero.train.checkpoints import step_of
 from r1zero.train.formulas import advantages, k3, token_ratio
 from r1zero.train.guards import shared
@@ -47,7 +50,7 @@ class Trainer:
         config: The rendered settings.
         accelerator: Of accelerate.
         model: The model to train.
-        reference: The reference model; None without a KL penalty.
+        reference: The reference model, or a server that has it; None without a KL penalty.
         tokenizer: Saved with each checkpoint.
         worker: Draws and scores groups with `model`.
         problems: Training problems, with a column `prompt`.
@@ -60,7 +63,7 @@ class Trainer:
         config: SplitConfig,
         accelerator: Accelerator,
         model: PreTrainedModel,
-        reference: PreTrainedModel | None,
+        reference: PreTrainedModel | ReferenceClient | None,
         tokenizer: PreTrainedTokenizerBase,
         worker: RolloutWorker,
         problems: pl.DataFrame,
@@ -69,6 +72,8 @@ class Trainer:
         self.config, self.algorithm, self.sizes = config, config.algorithm, config.sizes
         self.accelerator, self.tokenizer, self.worker = accelerator, tokenizer, worker
         self.reference, self.recorder = reference, recorder
+        # Rows whose reference log-probabilities a server was asked for, with its answer.
+        self._asked: tuple[list[Row], Future[Tensor]] | None = None
         self.problems = problems.to_dicts()
         self.prompts = problems["prompt"].to_list()
         self.plain_model = model.train()
@@ -276,21 +281,28 @@ class Trainer:
             for first in range(0, len(groups), share)
         ]
         rows = [row for step in steps for row in step]
+        if isinstance(self.reference, ReferenceClient) and rows:
+            answer = self.reference.ask(*as_request(rows), self.config.micro_batch)
+            self._asked = rows, answer
         if self.config.gen_update_steps > 1:
             for row, logps in self._logps(self.plain_model, rows):
                 row.old = logps
-        if self.reference is not None:
+        if isinstance(self.reference, PreTrainedModel):
             for row, logps in self._logps(self.reference, rows):
                 row.reference = logps
         return steps
 
-    @torch.no_grad()
     def _logps(self, model: PreTrainedModel, rows: Sequence[Row]) -> Iterator[tuple[Row, Tensor]]:
         """Log-probabilities `[T]` of the tokens of each row."""
-        for part in micro_batches(rows, self.config.micro_batch):
-            logps, mask, _ = token_logps(model, part, self.algorithm.temperature)
-            for row, values, here in zip(part, logps, mask, strict=True):
-                yield row, values[here]
+        return rows_logps(model, rows, self.algorithm.temperature, self.config.micro_batch)
+
+    def _take_answer(self) -> None:
+        """Wait for the log-probabilities that the reference server was asked for, if any."""
+        if self._asked:
+            rows, answer = self._asked
+            for row, logps in zip(rows, answer.result(), strict=True):
+                row.reference = logps[: len(row.completion_ids)]
+            self._asked = None
 
     def update(self, rows: list[Row]) -> dict[str, float]:
         """One optimizer step on the rows of all processes; its metrics."""
@@ -307,6 +319,7 @@ class Trainer:
             last = number == len(parts)
             with nullcontext() if last else self.accelerator.no_sync(self.model):
                 logps, mask, entropy = token_logps(self.model, part, self.algorithm.temperature)
+                self._take_answer()
                 loss = pass_loss(
                     logps,
                     mask,

@@ -8,6 +8,7 @@ from r1zero.plan.assignment import GpuAssignment, assign_gpus
 from r1zero.plan.backend import Inputs, Process
 from r1zero.plan.layout import Constraints, Layout
 from r1zero.plan.machine import Machine
+from r1zero.reference.processes import client_arguments, reference_server
 from r1zero.settings.run import RunSettings
 from r1zero.train.backends.base import CheckpointFormat
 from r1zero.train.backends.trl.rendering import (
@@ -68,6 +69,7 @@ class TrlBackend:
             placements=("in_process", "colocate", "server"),
             shardings=("none", "optimizer", "full"),
             offload=True,
+            references=("trainer", "server"),
         )
 
     def requires(self, layout: Layout) -> dict[str, str]:
@@ -108,14 +110,15 @@ class TrlBackend:
         inputs: Inputs,
         resume: Path | None = None,
     ) -> list[Process]:
-        """The vLLM server if it has GPUs of its own, then the trainers of each node."""
+        """Servers of the reference model and of vLLM, if any, then the trainers of each node."""
         trainers = [
             _trainer(layout, machine, inputs, resume, node)
             for node in range(nodes_with_trainers(layout))
         ]
+        servers = reference_server(run, layout, machine, inputs)
         if layout.placement == "server":
-            return [_server(run, layout, machine, inputs.model), *trainers]
-        return trainers
+            servers.append(_server(run, layout, machine, inputs.model))
+        return [*servers, *trainers]
 
 
 def _server(run: RunSettings, layout: Layout, machine: Machine, model: Path) -> Process:
@@ -168,6 +171,7 @@ def _trainer(
         arguments += ["--engine", str(inputs.config / _ENGINE_FILE)]
     if resume:
         arguments += ["--resume", str(resume)]
+    arguments += client_arguments(layout, machine)
     return Process(
         role="trainer",
         argv=(*_launcher(layout, inputs, node), "-m", _ENTRYPOINT, *arguments),

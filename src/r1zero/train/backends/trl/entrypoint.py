@@ -32,6 +32,8 @@ from r1zero.core.errors import UserError
 from r1zero.core.files import read_json
 from r1zero.core.validation import read_yaml, validate
 from r1zero.data.lengths import fitting
+from r1zero.reference.client import ReferenceClient
+from r1zero.reference.processes import add_options, remote_reference
 from r1zero.rewards.build import RewardFunction, RewardFunctions
 from r1zero.settings import RunSettings
 from r1zero.tasks.prompts import load_prompt
@@ -108,6 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--weights-port", type=int, help="Port that weights are sent to it over.")
     parser.add_argument("--engine", type=Path, help="The vllm.yaml of an engine in this process.")
     parser.add_argument("--resume", type=Path, help="Checkpoint to go on from.")
+    add_options(parser)
     options = parser.parse_args(arguments)
     logging.disable_progress_bar()
 
@@ -139,9 +142,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
             resume=options.resume,
             keep_states=options.keep_states,
         )
+    reference = None
+    if config.beta:
+        reference = remote_reference(
+            options,
+            Path(model.model_name_or_path),
+            weights=run["base_model"]["sha256"],
+            dtype=model.dtype,
+            compute_dtype="bfloat16" if config.bf16 else "float32",
+            temperature=config.temperature,
+            backend=BACKEND.name,
+        )
     engine = read_yaml(options.engine) if options.engine else {}
     with planned_engine(engine):
-        trainer = build_trainer(run, settings, config, model, problems, recorder)
+        trainer = build_trainer(run, settings, config, model, problems, recorder, reference)
     if options.resume and config.use_cpu:
         _let_torch_restore_to_numbered_cpus()
     trainer.train(resume_from_checkpoint=str(options.resume) if options.resume else None)
@@ -154,6 +168,7 @@ def build_trainer(
     model: ModelConfig,
     problems: pl.DataFrame,
     recorder: Recorder | None,
+    reference: ReferenceClient | None = None,
 ) -> DynamicSamplingTrainer:
     """The trainer of a run.
 
@@ -164,6 +179,7 @@ def build_trainer(
         model: The model to start from.
         problems: Training problems, with a column `prompt`.
         recorder: Writes what the training leaves; None in all processes but the main one.
+        reference: Asks a server for the reference model; None for one in the trainer.
 
     """
     config.model_init_kwargs = {
@@ -188,6 +204,7 @@ def build_trainer(
         zero_variance_groups=settings.algorithm.zero_variance_groups,
         max_resamples=settings.algorithm.max_resamples,
         recorder=recorder,
+        reference=reference,
     )
     trainer.eos_token_ids = list(dict.fromkeys([*trainer.eos_token_ids, *stop_token_ids]))
     # TRL names a reward model by its folder.

@@ -8,11 +8,11 @@ import torch
 from accelerate.utils import gather_object
 from torch import Tensor
 
-from r1zero.train.backends.trl.length_bucketing import LengthBucketingTrainer
+from r1zero.train.backends.trl.remote_reference import RemoteReferenceTrainer
 from r1zero.train.recording import Recorder
 
 
-class RolloutRecordingTrainer(LengthBucketingTrainer):
+class RolloutRecordingTrainer(RemoteReferenceTrainer):
     """Trainer that knows the completions of its last draw as rows, and records them.
 
     `r1zero.train.backends.trl` lists the members of TRL that are overridden.
@@ -20,7 +20,7 @@ class RolloutRecordingTrainer(LengthBucketingTrainer):
     Args:
         recorder: Writes rollouts and failures; only the main process has it.
 
-    The other arguments are those of GRPOTrainer.
+    The other arguments are those of `RemoteReferenceTrainer`.
     """
 
     def __init__(self, *args: Any, recorder: Recorder | None = None, **kwargs: Any) -> None:

@@ -89,6 +89,8 @@ def vllm_environment(python: Path, metadata: Path) -> dict[str, str]:
         "VLLM_CPU_KVCACHE_SPACE": "1",
         # Else every engine of the machine is bound to the same core.
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        # One process for engine and worker, as on a GPU.
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
         "TORCH_COMPILE_DISABLE": "1",
         "DS_ACCELERATOR": "cpu",
     }

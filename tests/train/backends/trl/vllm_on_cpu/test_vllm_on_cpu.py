@@ -156,10 +156,10 @@ def named(started: list[psutil.Process], *words: str) -> list[psutil.Process]:
     return found
 
 
-LOADING, TRAINING = "loading", "training"
+LOADING, SERVING, TRAINING = "loading", "serving", "training"
 DEATHS = {
     "SIGTERM while loading": (LOADING, "driver", signal.SIGTERM, 143, ""),
-    "SIGKILL of the driver": (TRAINING, "driver", signal.SIGKILL, -signal.SIGKILL, ""),
+    "SIGKILL of the driver": (SERVING, "driver", signal.SIGKILL, -signal.SIGKILL, ""),
     "SIGKILL of the trainer": (TRAINING, "trainer", signal.SIGKILL, 2, "console.log"),
     "SIGKILL of the engine": (TRAINING, "engine", signal.SIGKILL, 2, "generator.log"),
     "Ctrl-C": (TRAINING, "driver", signal.SIGINT, 130, ""),
@@ -195,6 +195,8 @@ def test_nothing_outlives_a_death(lane: Lane, name: str, tables: Tables) -> None
     if when == LOADING:
         wait_for(lambda: named(processes_of(process), "vllm serve", "vllm"), process)
         time.sleep(3)
+    elif when == SERVING:
+        wait_for(lambda: named(processes_of(process), "entrypoint"), process)
     else:
         wait_for(lambda: metrics.read(run.checkpoints / "metrics.jsonl"), process)
     started = processes_of(process)
