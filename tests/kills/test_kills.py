@@ -16,11 +16,11 @@ import pytest
 
 from fetching import endpoint
 from hub import Fault, Hub, serve
-from workflow_kills import RUN, Struck, Workflow, drawn
 from r1zero.train import metrics
 from r1zero.train.checkpoints import sealed
 from tiny import edited
 from workflow_copy import copy_workflow
+from workflow_kills import RUN, Struck, Workflow, drawn
 
 pytestmark = pytest.mark.kills
 
