@@ -80,8 +80,8 @@ rule compare_released:
         models=flow.released.models,
         evaluations=flow.released.evaluations,
     output:
-        "results/{scale}/released/released.csv",
-        "results/{scale}/released/released.md",
+        table="results/{scale}/released/released.csv",
+        text="results/{scale}/released/released.md",
     log:
         "logs/report/{scale}.released.log",
     localrule: True
@@ -94,7 +94,7 @@ rule compare_released:
     shell:
         r"""
         python -m r1zero compare-released {params.models} {params.evaluations} \
-            --out "$(dirname {output[0]:q})" 2>&1 | tee {log:q}
+            --out "$(dirname {output.table:q})" 2>&1 | tee {log:q}
         """
 
 
