@@ -2,6 +2,7 @@ import base64
 import hashlib
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -73,6 +74,15 @@ def test_text_is_shown_and_never_markup(tmp_path: Path) -> None:
     assert "img" not in {tag for tag, _ in seen.tags}
     assert not any(name.startswith("on") for _, found in seen.tags for name in found)
     assert evil in seen.text
+
+
+def test_what_stands_between_backticks_is_code(tmp_path: Path) -> None:
+    report = contents()
+    [part, *_] = report.parts
+    changed = replace(part, paragraphs=("run `a <b>` now", "one ` stays"))
+    page = html.page(replace(report, parts=(changed,)), load(*paths(small_run(tmp_path))))
+    assert b"<p>run <code>a &lt;b&gt;</code> now</p>" in page
+    assert b"<p>one ` stays</p>" in page
 
 
 def test_what_cannot_be_seen_is_marked(tmp_path: Path) -> None:

@@ -247,6 +247,15 @@ def test_untrusted_text_is_never_markup_in_the_pdf(tmp_path: Path) -> None:
         assert shown in flat
 
 
+def test_what_stands_between_backticks_is_code_in_the_pdf() -> None:
+    part = Part("code", "Code", ("run `a --b` now", "one ` stays"), (), (), ())
+    rendered = pdf(Contents("Title", ("Abstract",), (part,)), {})
+    text = pypdfium2.PdfDocument(rendered)[0].get_textpage().get_text_range()
+    flat = " ".join(text.split())
+    assert "run a --b now" in flat
+    assert "one ` stays" in flat
+
+
 def test_untrusted_text_is_never_markup_in_tables() -> None:
     cell = "<b>|`*_x_*\n[y](z) $1 % \\q"
     table = Table("t", "T", "", pl.DataFrame(), ("a|b",), ((cell,),), frozenset(), ())
