@@ -7,7 +7,6 @@ with a list of the options of each run as JSON.
 import json
 import os
 import random
-import resource
 import sys
 from pathlib import Path
 from typing import Any
@@ -99,8 +98,9 @@ def main(
     trainer.save_model(out)
     if trainer.accelerator.is_main_process:
         asked = [[p for part in step for p in part] for step in zip(*everybody, strict=True)]
-        # In kilobytes.
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        # In kilobytes. `ru_maxrss` would count the process that started this one.
+        status = Path("/proc/self/status").read_text()
+        peak = int(status.partition("VmHWM:")[2].split()[0])
         content = {"asked": asked, "history": history, "seconds": seconds, "peak": peak}
         (Path(out) / "record.json").write_text(json.dumps(content))
 

@@ -62,10 +62,10 @@ def test_every_change_but_of_the_evaluation_makes_another_run() -> None:
     assert {"algorithm.beta", "sizes.learning_rate", "rewards.0.weight", "seed"} < set(variants)
     for key, variant in variants.items():
         same = variant.training_hash() == run.training_hash()
-        # A wish for the placement decides no weights, nor does what another backend honours or a
+        # A wish for a placement decides no weights, nor does what another backend honours or a
         # label, nor how the evaluation is computed; the base model has a hash of its own.
         others = (
-            *("placement", "backends", "home_backend"),
+            *("placement", "reference", "backends", "home_backend"),
             *("evaluation.", "computation.p", "computation.e"),
         )
         assert same == key.startswith(others), key

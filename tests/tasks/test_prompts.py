@@ -139,6 +139,7 @@ TEXTS = {
     "countdown_nano_aha": (1, "5d151334ffc18e45"),
     "countdown_tinyzero": (1, "faec4c14764dad25"),
     "post_plain": (1, "12a1252649fa0616"),
+    "question_abel": (1, "017d894cae84b14f"),
     "question_dapo": (1, "527cfc78713a31f4"),
     "question_grpo_demo": (1, "19fbed19ceec704b"),
     "question_none": (1, "bf085a6e12c9d0e2"),
@@ -235,8 +236,9 @@ def test_every_prompt_asks_for_the_format_it_is_graded_by(name: str) -> None:
         assert "<think>" in rendered
         assert not rendered.rstrip().endswith("<think>")
     marks = {"tags": "<answer>", "boxed": r"\boxed{}", "line": "Answer:", "free": ""}
-    # Given a bare question, Qwen2.5-Math boxes its answer unasked.
-    assert name == "question_none" or marks[prompt.answer] in rendered
+    # Given a bare question, Qwen2.5-Math boxes its answer unasked; abel, with which small models
+    # were trained, asks for no format.
+    assert name in ("question_none", "question_abel") or marks[prompt.answer] in rendered
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -18,6 +18,10 @@ BACKENDS = {
 }
 
 
+RELEASED = "released"
+"""In place of a backend in the files of a released model, which no backend of ours trained."""
+
+
 def _known(name: str) -> str:
     if name not in BACKENDS:
         raise ValueError(f"unknown backend; known: {', '.join(BACKENDS)}")
@@ -27,3 +31,10 @@ def _known(name: str) -> str:
 BackendName = Annotated[
     str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": list(BACKENDS)})
 ]
+
+
+def _known_or_released(name: str) -> str:
+    return name if name == RELEASED else _known(name)
+
+
+RunBackend = Annotated[str, AfterValidator(_known_or_released)]

@@ -7,6 +7,7 @@ from typing import Any
 
 from r1zero.core.errors import UserError
 from r1zero.core.validation import read_yaml, validate
+from r1zero.settings.backends import RELEASED
 from r1zero.settings.recipe import Recipe
 from r1zero.settings.run import RunSettings
 from r1zero.settings.scale import Scale, ScaledTask
@@ -15,8 +16,6 @@ from r1zero.settings.workflow import Ablation, Config
 from r1zero.tasks.registry import are_alike
 
 CONFIG_FOLDER = Path("config")
-RELEASED = "released"
-"""In place of a backend in the files of a released model, which no backend of ours trained."""
 
 
 def recipe_names(folder: Path = CONFIG_FOLDER) -> list[str]:

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from r1zero.core.files import sha256_json
 from r1zero.core.section import Name, RunName, Section
-from r1zero.settings.backends import BackendName
+from r1zero.settings.backends import BackendName, RunBackend
 from r1zero.settings.recipe import Algorithm, Evaluation, Reward, Sizes, check_saved_steps
 from r1zero.settings.scale import Computation
 from r1zero.tasks.registry import TaskName
@@ -16,7 +16,7 @@ class RunSettings(Section):
     """Everything that decides the weights of a run, and nothing about the hardware."""
 
     recipe: RunName
-    backend: BackendName
+    backend: RunBackend
     seed: int
     scale: Name
     task: TaskName

@@ -8,7 +8,7 @@ from r1zero.core.errors import UserError
 from r1zero.core.files import sha256_json
 from r1zero.plan.evaluation import EvaluationLayout
 from r1zero.settings import Config, RunSettings, check_suites, load_recipe, resolve_released
-from r1zero.settings.load import RELEASED
+from r1zero.settings.backends import RELEASED
 from r1zero.settings.recipe import ListedSuite, ReleasedModel
 from r1zero.settings.workflow import Evaluated
 from r1zero.tasks.prompts import load_prompt

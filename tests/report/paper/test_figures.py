@@ -30,7 +30,7 @@ def test_points_are_means_over_the_seeds_evaluations(two_seeds: list[Group]) -> 
         assert abs(row["shown_step"] - row["step"]) < 1
     seeds = figure_data.seed_points(two_seeds, names, "countdown_3", "accuracy")
     assert [(row["seed"], row["step"]) for row in seeds] == [
-        (seed, step) for seed in (0, 1) for step in (0, 20, 40)
+        (seed, step) for seed in ("0", "1") for step in (0, 20, 40)
     ]
 
 

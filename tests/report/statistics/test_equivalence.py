@@ -33,7 +33,7 @@ def test_equal_groups_agree_with_enough_seeds() -> None:
 
 
 def test_groups_further_apart_than_the_margin_differ() -> None:
-    found = equivalence(group(0.5, 8, 1), group(0.6, 8, 2), MARGIN)
+    found = equivalence(group(0.5, 12, 1), group(0.6, 12, 2), MARGIN)
     assert found.verdict == "they differ"
     assert found.p_value > 0.975
 

@@ -22,9 +22,9 @@ from safetensors.torch import load_file
 
 from kills import kill_five_times
 from r1zero.core.errors import UserError
+from r1zero.plan.backend import check_backend
 from r1zero.settings.run import RunSettings
 from r1zero.train import metrics
-from r1zero.train.backends.split import BACKEND
 from r1zero.train.backends.split.rollouts import RolloutWorker, problem_order
 from r1zero.train.checkpoints import sealed
 from tiny import ENVIRONMENT, Run, edited, make_run
@@ -286,10 +286,10 @@ def test_what_it_cannot_honour_is_refused_with_a_backend_that_can(
     tmp_path: Path,
 ) -> None:
     run = make_run(tmp_path / "run", tiny_config, tiny_task, tiny_base)
-    content = json.loads(run.file.read_text())["settings"]
+    content = json.loads(run.file.read_text())["settings"] | {"backend": "split"}
     for name, value in changes.items():
         content[name] = content[name] | value if isinstance(value, dict) else value
     with pytest.raises(UserError) as raised:
-        BACKEND.check(RunSettings.model_validate(content))
+        check_backend(RunSettings.model_validate(content))
     assert raised.value.where == f"recipe datawhale_r1: {key}"
     assert "trl" in raised.value.hint
