@@ -60,7 +60,7 @@ GresTypes=gpu
 ReturnToService=2
 JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/none
-MinJobAge=600
+MinJobAge=86400
 KillWait=3
 SlurmdTimeout=30
 SchedulerParameters=batch_sched_delay=0,sched_interval=5,bf_interval=5
