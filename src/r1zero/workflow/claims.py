@@ -48,7 +48,7 @@ class ClaimRuns:
     @cached_property
     def variants(self) -> dict[str, tuple[str, dict[str, Any]]]:
         """Recipe and varied settings of each recipe or variant, by its name."""
-        return {name: of for claim in self.ledger for name, of in self._arms(claim).items()}
+        return {name: of for arms in self._arms.values() for name, of in arms.items()}
 
     @cached_property
     def suites(self) -> dict[str, Measured]:
@@ -80,7 +80,7 @@ class ClaimRuns:
         seeds = sorted({*self._config.seeds, *range(claim.seeds)})
         return [
             Run(scale, name, backend, seed)
-            for name in self._arms(claim)
+            for name in self._arms[claim.id]
             for backend in (backends if claim.arms.across == "backend" else backends[:1])
             for seed in seeds
         ]
@@ -110,7 +110,12 @@ class ClaimRuns:
         scale = self._config.scale
         return claim.recipes.get(scale) if scale in claim.scales else None
 
-    def _arms(self, claim: Claim) -> dict[str, tuple[str, dict[str, Any]]]:
+    @cached_property
+    def _arms(self) -> dict[str, dict[str, tuple[str, dict[str, Any]]]]:
+        """Recipes and variants of each claim, by its id; rules ask for them again and again."""
+        return {claim.id: self._arms_of(claim) for claim in self.ledger}
+
+    def _arms_of(self, claim: Claim) -> dict[str, tuple[str, dict[str, Any]]]:
         """Recipes and variants of a claim by name: two for a pair of settings, otherwise one."""
         recipe = self._recipe(claim)
         if recipe is None:
