@@ -17,11 +17,11 @@ from tiny import ENVIRONMENT, Run
 TIMED = {"step_time", "time/rollout"}
 
 
-def start(run: Run) -> "subprocess.Popen[bytes]":
+def start(run: Run, *options: str) -> "subprocess.Popen[bytes]":
     """`r1zero train` in a session of its own, its output in a file."""
     with (run.folder / "output.log").open("ab") as stream:
         return subprocess.Popen(
-            [sys.executable, "-m", "r1zero", "train", *map(str, run.options)],
+            [sys.executable, "-m", "r1zero", "train", *map(str, run.options), *options],
             stdout=stream,
             stderr=subprocess.STDOUT,
             env=ENVIRONMENT,
@@ -43,6 +43,18 @@ def kill(process: "subprocess.Popen[bytes]") -> None:
     for group in groups:
         os.killpg(group, signal.SIGKILL)
     process.wait()
+
+
+def kill_at_checkpoint(run: Run, step: int) -> None:
+    """Start a training, and kill all of it when a checkpoint is complete."""
+    process = start(run)
+    end = time.monotonic() + 600
+    while step not in sealed(run.checkpoints):
+        assert process.poll() is None, (run.folder / "output.log").read_text()
+        assert time.monotonic() < end, f"checkpoint {step} did not come in ten minutes"
+        time.sleep(0.005)
+    kill(process)
+    assert not run.model.exists()
 
 
 def kill_five_times(run: Run, whole: Run, seed: int) -> list[str]:

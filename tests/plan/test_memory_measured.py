@@ -8,7 +8,6 @@ measured: CUDA's allocator and kernels, Triton's kernels, flash attention, DeepS
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
 
 import pytest
 import torch
@@ -23,6 +22,7 @@ from transformers import (
 from trl.trainer import utils
 from trl.trainer.utils import add_fused_lm_head
 
+from r1zero.gpu_check.measure import most_allocated
 from r1zero.plan import activations
 from r1zero.plan.activations import Attention, Dtype
 from r1zero.plan.memory import training_memory
@@ -177,16 +177,6 @@ def _forward_and_backward(model: PreTrainedModel, case: Case) -> None:
     loss.backward()
 
 
-def _peak(profiler: Any) -> int:
-    """The most bytes alive at once, above those alive at the start."""
-    events = [e for e in profiler.profiler.kineto_results.events() if e.name() == "[memory]"]
-    alive = most = 0
-    for event in sorted(events, key=lambda e: e.start_ns()):
-        alive += event.nbytes()
-        most = max(most, alive)
-    return most
-
-
 def measure(case: Case) -> tuple[int, int]:
     """Bytes held before a pass that is not a step's first, and bytes that the pass adds at most."""
     torch.manual_seed(0)
@@ -200,7 +190,7 @@ def measure(case: Case) -> tuple[int, int]:
         held += state["exp_avg"].nbytes + state["exp_avg_sq"].nbytes
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         _forward_and_backward(model, case)
-    return held, _peak(profiler)
+    return held, most_allocated(profiler)
 
 
 def predict(case: Case) -> tuple[int, int]:

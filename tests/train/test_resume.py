@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,10 +12,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from kills import start
 from r1zero.core.errors import UserError
 from r1zero.train import metrics
 from r1zero.train.checkpoints import sealed
-from tiny import ENVIRONMENT, Run, edited, make_run, stage
+from tiny import Run, edited, make_run, stage
 
 pytestmark = pytest.mark.slow
 
@@ -47,18 +47,6 @@ def unbroken_pair(pair_config: Path, tiny_task: Path, slow_base: Path) -> Run:
     run = make_run(pair_config.parent / "run", pair_config, tiny_task, slow_base)
     finish(run)
     return run
-
-
-def start(run: Run, *options: str) -> "subprocess.Popen[bytes]":
-    """`r1zero train` in a process group of its own, its output in a file."""
-    with (run.folder / "output.log").open("ab") as stream:
-        return subprocess.Popen(
-            [sys.executable, "-m", "r1zero", "train", *map(str, run.options), *options],
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            env=ENVIRONMENT,
-            start_new_session=True,
-        )
 
 
 def finish(run: Run) -> str:

@@ -252,11 +252,11 @@ def _peak_and_seconds(work: Callable[[], None], device: Device, held: int) -> tu
     else:
         with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
             work()
-        peak = held + _most(profiler)
+        peak = held + most_allocated(profiler)
     return peak, _seconds(work, device, repeats=1)
 
 
-def _most(profiler: Any) -> int:
+def most_allocated(profiler: Any) -> int:
     """The most bytes alive at once, above those alive at the start."""
     events = [e for e in profiler.profiler.kineto_results.events() if e.name() == "[memory]"]
     alive = most = 0

@@ -21,7 +21,7 @@ EVALUATION_BATCH = 64
 """Completions of a chunk of an evaluation with transformers on a GPU."""
 USABLE = 0.95
 """Share of the memory of a GPU that is planned for; the driver and fragmentation take the rest."""
-# Completions to work on at once: more make a step slower, fewer leave a GPU idle.
+# Completions to work on at once: more keep a GPU no busier, fewer leave it idle.
 _MOST_SEQUENCES, _LEAST_SEQUENCES = 256, 8
 # Launching the kernels of one layer, which a step takes however little it computes: some thirty of
 # them from Python. A rough figure: a model of 36 layers is known for about 30 tokens a second.
@@ -118,12 +118,12 @@ def evaluation_sequences(architecture: Architecture, gpu: float, **sizes: int) -
     return 0
 
 
-def numbers_of_sequences(rollouts: int) -> Iterator[int]:
-    """Numbers of completions to work on at once, largest first."""
+def numbers_of_sequences(rollouts: int, least: int = _LEAST_SEQUENCES) -> Iterator[int]:
+    """Numbers of completions to work on at once, largest first, halved down to `least`."""
     sequences = min(rollouts, _MOST_SEQUENCES)
     yield sequences
-    while sequences > _LEAST_SEQUENCES:
-        sequences = max(sequences // 2, _LEAST_SEQUENCES)
+    while sequences > least:
+        sequences = max(sequences // 2, least)
         yield sequences
 
 

@@ -41,8 +41,6 @@ from r1zero.settings.workflow import Hardware, RemoteReference
 _TOKENS_PER_PASS = {"cpu": 1 << 15, "gpu": 1 << 14}
 # Completions of the greatest length that the generator's cache has room for at once.
 _FULL_SEQUENCES = 16
-# Completions that the generator works on at once, of any length: more keep a GPU no busier.
-_MOST_SEQUENCES = 256
 # DeepSpeed's default `stage3_max_live_parameters`.
 _LIVE_PARAMETERS = 10**9
 _SIZES_GB = (24, 48, 80, 141, 192)
@@ -410,7 +408,9 @@ def _with_vllm(
         if generating % parallel or not problem.splits(parallel):
             continue
         rollouts = completions * problem.run.algorithm.updates_per_rollout
-        for sequences in _sequences(-(-rollouts * parallel // generating)):
+        for sequences in numbers_of_sequences(
+            -(-rollouts * parallel // generating), _FULL_SEQUENCES
+        ):
             parts = vllm_memory(
                 architecture,
                 tensor_parallel=parallel,
@@ -432,15 +432,6 @@ def _with_vllm(
                     tensor_parallel=parallel, memory_share=share, sequences=sequences
                 )
     return None
-
-
-def _sequences(rollouts: int) -> Iterator[int]:
-    """Numbers of completions to work on at once, largest first."""
-    sequences = min(rollouts, _MOST_SEQUENCES)
-    yield sequences
-    while sequences > _FULL_SEQUENCES:
-        sequences = max(sequences // 2, _FULL_SEQUENCES)
-        yield sequences
 
 
 def _assemble(

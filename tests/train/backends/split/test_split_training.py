@@ -1,26 +1,22 @@
 """Trainings of the backend `split`: what they leave, cut off and resumed, in several processes."""
 
 import json
-import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
-import time
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-import psutil
 import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
 
-from kills import kill_five_times
+from kills import check_it_ended_like, finish, kill_at_checkpoint, kill_five_times
 from r1zero.core.errors import UserError
 from r1zero.plan.backend import check_backend
 from r1zero.settings.run import RunSettings
@@ -30,47 +26,6 @@ from r1zero.train.checkpoints import sealed
 from tiny import ENVIRONMENT, Run, edited, make_run
 
 STEPS = 6
-# Metrics that depend on the clock.
-TIMED = {"step_time", "time/rollout"}
-
-
-def command(run: Run) -> list[str]:
-    return [sys.executable, "-m", "r1zero", "train", *map(str, run.options)]
-
-
-def train(run: Run) -> Run:
-    subprocess.run(command(run), check=True, env=ENVIRONMENT, stdout=subprocess.DEVNULL)
-    return run
-
-
-def kill_once(run: Run, condition: Callable[[], bool]) -> None:
-    """Start a training, and kill it with all that it started as soon as a condition holds."""
-    process = subprocess.Popen(
-        command(run), env=ENVIRONMENT, stdout=subprocess.DEVNULL, start_new_session=True
-    )
-    while not condition():
-        assert process.poll() is None, "the run ended too early"
-        time.sleep(0.005)
-    parent = psutil.Process(process.pid)
-    groups = {os.getpgid(each.pid) for each in [parent, *parent.children(recursive=True)]}
-    assert os.getpgid(0) not in groups
-    for group in groups:
-        os.killpg(group, signal.SIGKILL)
-    process.wait()
-
-
-def rows_of(run: Run) -> list[dict[str, Any]]:
-    rows = metrics.read(run.folder / "metrics.jsonl")
-    return [{key: row[key] for key in row if key not in TIMED} for row in rows]
-
-
-def check_it_ended_like(run: Run, other: Run) -> None:
-    assert list(sealed(run.checkpoints)) == list(sealed(other.checkpoints)) == [2, 4, 6]
-    for path in sealed(other.checkpoints).values():
-        for name in ("model.safetensors", "optimizer.pt"):
-            mine = run.checkpoints / path.name / name
-            assert mine.read_bytes() == (path / name).read_bytes(), mine
-    assert rows_of(run) == rows_of(other)
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +37,7 @@ def whole(
 ) -> Run:
     """A training of six steps without a break."""
     folder = tmp_path_factory.mktemp("whole") / "run"
-    return train(make_run(folder, slow_config, tiny_task, slow_base, backend="split"))
+    return finish(make_run(folder, slow_config, tiny_task, slow_base, backend="split"))
 
 
 @pytest.mark.slow
@@ -124,11 +79,12 @@ def test_a_killed_training_ends_with_the_same_weights(
         with edited(config / "scales" / "mini.yaml") as scale:
             scale["computation"] = {"train": {"processes": processes}}
         run = make_run(tmp_path / "whole", config, tiny_task, slow_base, backend="split")
-        unbroken = train(run)
+        unbroken = finish(run)
     run = make_run(tmp_path / "run", config, tiny_task, slow_base, backend="split")
-    kill_once(run, lambda: 2 in sealed(run.checkpoints))
+    kill_at_checkpoint(run, 2)
     assert STEPS not in sealed(run.checkpoints)
-    train(run)
+    finish(run)
+    assert list(sealed(unbroken.checkpoints)) == [2, 4, 6]
     check_it_ended_like(run, unbroken)
 
 
@@ -140,7 +96,8 @@ def test_a_run_that_is_killed_five_times_ends_like_one_that_is_not(
     run = make_run(tmp_path / "run", slow_config, tiny_task, slow_base, backend="split")
     for point in kill_five_times(run, whole, seed=15):
         print(point)
-    train(run)
+    finish(run)
+    assert list(sealed(whole.checkpoints)) == [2, 4, 6]
     check_it_ended_like(run, whole)
 
 

@@ -1,14 +1,13 @@
 """A real training with ms-swift: what it leaves, and that a killed run ends as an unbroken one."""
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from kills import check_it_ended_like, finish, kill, kill_five_times, start
+from kills import check_it_ended_like, finish, kill_at_checkpoint, kill_five_times
 from r1zero.train import metrics
 from r1zero.train.checkpoints import sealed
 from tiny import Run, make_run
@@ -31,20 +30,8 @@ def runs(make: Callable[[Path], Run], tmp_path_factory: pytest.TempPathFactory) 
     """The same run twice: trained without a break, and killed when checkpoint 4 was complete."""
     folder = tmp_path_factory.mktemp("swift")
     unbroken, killed = finish(make(folder / "unbroken")), make(folder / "killed")
-    kill_after_step_4(killed)
+    kill_at_checkpoint(killed, 4)
     return unbroken, finish(killed)
-
-
-def kill_after_step_4(run: Run) -> None:
-    """Kill all processes of a training when its second checkpoint is complete."""
-    process = start(run)
-    end = time.monotonic() + 600
-    while 4 not in sealed(run.checkpoints):
-        assert process.poll() is None, (run.folder / "output.log").read_text()
-        assert time.monotonic() < end, "checkpoint 4 did not come in ten minutes"
-        time.sleep(0.005)
-    kill(process)
-    assert not run.model.exists()
 
 
 def test_it_leaves_the_files_of_every_backend(runs: tuple[Run, Run]) -> None:
